@@ -1,0 +1,40 @@
+"""The three families of errors.
+
+``ConfigError``    the person who started Spawning has to change something: one line, exit status 2.
+``ProtocolError``  a client sent something that is answered with an error status and a closed connection.
+``AppLoadError``   the application could not be loaded: its own traceback, one line, exit status 3.
+
+Everything else is a bug. This module imports nothing.
+"""
+
+EXIT_CONFIG = 2
+EXIT_APP = 3
+
+
+class ConfigError(Exception):
+    """Say in one line what was wrong, where it came from (option, file, variable) and what would be right."""
+
+
+class ProtocolError(Exception):
+    """Refuse what a client sent.
+
+    :param status: the status code (int) that answers it, RFC 9110 section 15.
+    :param reason: one short sentence for the client and the debug log (str, ASCII).
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class AppLoadError(Exception):
+    """Say in one line what was looked for where.
+
+    :param message: the line (str).
+    :param details: the application's own traceback (str), empty when there is none to show.
+    """
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details

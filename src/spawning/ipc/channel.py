@@ -1,0 +1,67 @@
+"""A channel: one end of a ``SOCK_SEQPACKET`` socketpair that carries messages and file descriptors.
+
+Rules: a datagram is a message; the end of file is the peer's death; sending to a dead peer is not an error (its death is
+reported by the reading side, and in one place only); nothing here blocks unless it is told to.
+"""
+
+import contextlib
+import socket
+from collections.abc import Sequence
+
+from spawning.ipc.messages import Message, decode, encode
+
+MAX_DATAGRAM = 180_000  # below the default limit of a socket's send buffer (net.core.wmem_default, 212 992 bytes)
+MAX_FDS = 64
+
+
+class Channel:
+    """One end. Owned by one thread for receiving; any thread may send (a datagram is written whole or not at all)."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+
+    @classmethod
+    def pair(cls) -> tuple["Channel", "Channel"]:
+        """Make both ends; neither survives an exec unless it is passed on on purpose (PEP 446)."""
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return cls(near), cls(far)
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    def send(self, message: Message, fds: Sequence[int] = ()) -> bool:
+        """Send a message, with open descriptors beside it (they stay open here).
+
+        :returns: False when the peer is gone.
+        :raises ValueError: the message is larger than a datagram can be.
+        :raises BlockingIOError: the channel does not block and the peer does not read.
+        """
+        data = encode(message)
+        if len(data) > MAX_DATAGRAM:
+            raise ValueError(f"message of {len(data)} bytes: {data[:80]!r}")
+        try:
+            if fds:
+                socket.send_fds(self.sock, [data], list(fds), socket.MSG_NOSIGNAL)
+            else:
+                self.sock.send(data, socket.MSG_NOSIGNAL)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    def receive(self) -> tuple[Message | None, list[int]]:
+        """Receive the next message and its descriptors (close-on-exec); ``(None, [])`` at the end of file.
+
+        :raises BlockingIOError: nothing is there and the channel does not block.
+        :raises ValueError: the datagram is no message.
+        """
+        try:
+            data, fds, _, _ = socket.recv_fds(self.sock, MAX_DATAGRAM + 1, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:  # the peer died with unread messages
+            return None, []
+        if not data:
+            return None, []
+        return decode(data), fds
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.sock.close()

@@ -1,0 +1,166 @@
+"""The whole conversation between controller, fork servers and workers.
+
+Each message is a frozen dataclass, one line of JSON, one datagram of a ``SOCK_SEQPACKET`` socketpair (``ipc/channel.py``).
+File descriptors travel beside a message; its docstring says which.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+
+# Controller to fork server ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """Load generation `generation`: run the factory with `settings` (plain values, see ``settings.as_dict``)."""
+
+    generation: int
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ForkWorker:
+    """Fork worker `worker`. Beside it: the worker's end of its channel, then the listening sockets in order."""
+
+    worker: int
+
+
+# Fork server to controller ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The factory's ``config_factory`` has run; `settings` are the plain values it gave back (known names only)."""
+
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The application is imported, checked and frozen (with --no-preload: the factory is known); forking may begin.
+
+    `files` are the files behind ``sys.modules``, for the watcher; `threads` names threads started during the import.
+    """
+
+    files: list[str] = field(default_factory=list)
+    threads: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """The application or the configuration cannot be loaded (from a fork server, or a worker with --no-preload).
+
+    `kind` is ``"app"`` or ``"config"``, `message` one line, `details` the application's traceback or empty,
+    `files` the files behind ``sys.modules`` at that time, for the watcher.
+    """
+
+    kind: str
+    message: str
+    details: str = ""
+    files: list[str] = field(default_factory=list)
+
+
+# Controller to worker --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin to accept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """A newer generation takes over: stop accepting, answer :class:`Frozen`, finish within `seconds`, exit."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The service ends: accept what the backlog holds, finish within `seconds`, exit."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenLog:
+    """Open the access log file anew (it was rotated)."""
+
+
+# Worker to controller --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Born:
+    """First word of a worker: its process id (its parent by fork cannot tell, see DESIGN section 2)."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Able to serve, not yet accepting. `files` as in :class:`Loaded` (only with --no-preload)."""
+
+    files: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """Has stopped accepting; sent once after :class:`Retire` or :class:`Stop`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Once a second: totals since birth (`requests`, `errors` are responses with status 5xx), and what is under way."""
+
+    requests: int
+    errors: int
+    executing: int
+    queued: int
+    connections: int
+
+
+Message = (
+    Boot
+    | ForkWorker
+    | Configured
+    | Loaded
+    | LoadFailed
+    | Start
+    | Retire
+    | Stop
+    | ReopenLog
+    | Born
+    | Ready
+    | Frozen
+    | Report
+)
+
+_TYPES: dict[str, type[Any]] = {
+    cls.__name__: cls
+    for cls in (
+        Boot, ForkWorker, Configured, Loaded, LoadFailed, Start, Retire, Stop, ReopenLog, Born, Ready, Frozen, Report,
+    )
+}  # fmt: skip
+
+
+def encode(message: Message) -> bytes:
+    """Give the message as one line of JSON, UTF-8: ``{"": "Born", "pid": 17}``."""
+    values = {item.name: getattr(message, item.name) for item in dataclasses.fields(message)}
+    return json.dumps({"": type(message).__name__, **values}, separators=(",", ":")).encode()
+
+
+def decode(data: bytes) -> Message:
+    """Read what :func:`encode` wrote.
+
+    :raises ValueError: not a message (another version's, or garbage).
+    """
+    try:
+        values = json.loads(data)
+        message: Message = _TYPES[values.pop("")](**values)
+    except (AttributeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ValueError(f"not a message: {data[:80]!r}") from error
+    return message

@@ -1,0 +1,270 @@
+"""The one table of settings.
+
+Each field of :class:`Settings` is a setting: its name is its key in the dictionary that a factory's ``config_factory``
+gets and gives back (the names are those of the original Spawning); its metadata holds command-line flags, environment
+variable and help. The command line, the factories' dictionary and the documentation derive from this table.
+"""
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spawning.errors import ConfigError
+
+FACTORY_SHORT_NAMES = {
+    "wsgi": "spawning.wsgi_factory.config_factory",
+    "django": "spawning.django_factory.config_factory",
+    "paste": "spawning.paste_factory.config_factory",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How a setting is reached from outside.
+
+    :param flags: command-line spellings; empty when only a factory may set it.
+    :param parse: turns text or a plain value into the setting's type; raises ``ValueError`` that says what would be right.
+    :param help: one line for ``--help`` and the documentation.
+    :param metavar: the placeholder in ``--help``; empty for a switch.
+    :param env: the environment variable that replaces the default, if it is set.
+    :param repeatable: the option may be given several times; the setting is a tuple.
+    """
+
+    flags: tuple[str, ...]
+    parse: Callable[[Any], Any]
+    help: str
+    metavar: str = ""
+    env: str = ""
+    repeatable: bool = False
+
+
+def usable_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Count the processors that this process may use: affinity, and the CPU quota of its control group (rounded up)."""
+    count = len(os.sched_getaffinity(0))
+    try:
+        quota, period = (cgroup / "cpu.max").read_text().split()
+        if quota != "max":
+            count = min(count, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):
+        pass  # no control group of version 2, or none of ours: affinity is all there is to know
+    return max(1, count)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a text")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(_text(item) for item in value)
+
+
+def _optional_text(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _switch(value: Any) -> bool:
+    if isinstance(value, str):
+        if value.lower() in ("1", "true", "yes", "on"):
+            return True
+        if value.lower() in ("0", "false", "no", "off", ""):
+            return False
+        raise ValueError("true or false")
+    return bool(value)
+
+
+def _integer(low: int, high: int) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            number = low - 1
+        if not low <= number <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return number
+
+    return parse
+
+
+def _seconds(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 < number < math.inf:
+        raise ValueError("a number of seconds above 0")
+    return number
+
+
+def _reload(value: Any) -> str | None:
+    if value not in (None, "dev"):
+        raise ValueError("dev")
+    return None if value is None else "dev"
+
+
+def _option(
+    default: Any,
+    *flags: str,
+    parse: Callable[[Any], Any],
+    help: str,
+    metavar: str = "",
+    env: str = "",
+    repeatable: bool = False,
+) -> Any:
+    metadata = {"option": Option(flags, parse, help, metavar, env, repeatable)}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting, checked. Nobody changes one after start; a generation may have been given other values than its
+    predecessor by its factory. Times are in seconds, sizes in bytes.
+    """
+
+    args: tuple[str, ...] = _option((), parse=_texts, help="APP and the MIDDLEWARE names, or what the factory expects")
+    factory: str = _option(
+        FACTORY_SHORT_NAMES["wsgi"],
+        "-f",
+        "--factory",
+        parse=lambda value: FACTORY_SHORT_NAMES.get(value, value) if isinstance(value, str) else _text(value),
+        metavar="FACTORY",
+        help="Dotted path of a config_factory, or wsgi, django, paste.",
+    )
+    host: str = _option(
+        "127.0.0.1", "-i", "--host", parse=_text, metavar="HOST", help="Address to bind: a name, IPv4 or IPv6."
+    )
+    port: int = _option(
+        8080,
+        "-p",
+        "--port",
+        parse=_integer(0, 65535),
+        metavar="PORT",
+        env="PORT",
+        help="Port to bind; 0 lets the kernel choose, and the ready line says which.",
+    )
+    num_processes: int = _option(
+        usable_cpus,
+        "-s",
+        "--processes",
+        parse=_integer(1, 1024),
+        metavar="N",
+        env="WEB_CONCURRENCY",
+        help="Workers; by default one for each usable CPU.",
+    )
+    threadpool_workers: int = _option(
+        16, "-t", "--threads", parse=_integer(1, 4096), metavar="N", help="Most request threads a worker."
+    )
+    reload: str | None = _option(
+        None,
+        "-r",
+        "--reload",
+        parse=_reload,
+        metavar="dev",
+        help="dev: reload when a loaded module or a watched file changes.",
+    )
+    watch: tuple[str, ...] = _option(
+        (),
+        "-w",
+        "--watch",
+        parse=_texts,
+        metavar="FILE",
+        repeatable=True,
+        help="With --reload dev: one more file or directory to watch; may be repeated.",
+    )
+    deadman_timeout: float = _option(
+        120.0,
+        "--deadman_timeout",
+        "--deadman",
+        parse=_seconds,
+        metavar="SECONDS",
+        help="How long an old worker may take to finish its requests.",
+    )
+    boot_timeout: float = _option(
+        60.0,
+        "--boot-timeout",
+        parse=_seconds,
+        metavar="SECONDS",
+        help="How long a generation may take to become ready.",
+    )
+    no_preload: bool = _option(
+        False, "--no-preload", parse=_switch, help="Let each worker import the application itself."
+    )
+    access_log_file: str = _option(
+        "-",
+        "-l",
+        "--access-log-file",
+        parse=_text,
+        metavar="FILE",
+        help="Where access lines go; - is stdout, /dev/null switches the log off.",
+    )
+    no_keepalive: bool = _option(
+        False, "--no-keepalive", parse=_switch, help="Close each connection after its response."
+    )
+    backlog: int = _option(
+        2048,
+        "--backlog",
+        parse=_integer(1, 2**31 - 1),
+        metavar="N",
+        help="Connections that may wait to be accepted (the kernel may bound it lower).",
+    )
+    pidfile: str | None = _option(
+        None, "--pidfile", parse=_optional_text, metavar="FILE", help="Where to write the controller's process id."
+    )
+    verbose: bool = _option(False, "-v", "--verbose", parse=_switch, help="Log details (level debug).")
+
+    # Limits towards clients. Factory-only until each has its flag. Precedents: keepalive_timeout, head_timeout and body_timeout nginx
+    # (keepalive_timeout 75 s, client_header_timeout and client_body_timeout 60 s), head size h2o and Tomcat.
+    keepalive_timeout: float = _option(75.0, parse=_seconds, help="How long an idle connection is kept.")
+    head_timeout: float = _option(30.0, parse=_seconds, help="How long a client may take to send a request's head.")
+    body_timeout: float = _option(30.0, parse=_seconds, help="How long a request's body may pause.")
+    response_timeout: float = _option(60.0, parse=_seconds, help="How long a client may take none of a response.")
+    max_head_bytes: int = _option(65536, parse=_integer(256, 2**24), help="Largest head of a request.")
+    max_fields: int = _option(100, parse=_integer(1, 10000), help="Most fields in the head of a request.")
+    max_body_bytes: int = _option(2**30, parse=_integer(0, 2**62), help="Largest body of a request; 0 is unlimited.")
+
+
+def options() -> dict[str, Option]:
+    """List the table: setting name to :class:`Option`, in the order of ``--help``."""
+    return {item.name: item.metadata["option"] for item in dataclasses.fields(Settings)}
+
+
+OPTIONS = options()
+
+
+def checked(values: Mapping[str, Any], source: Mapping[str, str] | None = None) -> Settings:
+    """Build settings from plain values; what is absent has its default (or comes from its environment variable).
+
+    :param values: setting name to value, as text or already of the right type; other keys are ignored.
+    :param source: setting name to where the value came from, for the error message (``option --port``, a file name …).
+    :raises ConfigError: a value cannot be used; names it, where it came from and what would be right.
+    """
+    result: dict[str, Any] = {}
+    for name, option in OPTIONS.items():
+        if name in values:
+            value, origin = values[name], (source or {}).get(name) or _origin(name, option)
+        elif option.env and os.environ.get(option.env):
+            value, origin = os.environ[option.env], f"environment variable {option.env}"
+        else:
+            continue
+        try:
+            result[name] = option.parse(value)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{origin}: {value!r} is not {error}") from None
+    return Settings(**result)
+
+
+def _origin(name: str, option: Option) -> str:
+    return f"option {option.flags[-1]}" if option.flags else f"setting {name}"
+
+
+def as_dict(settings: Settings) -> dict[str, Any]:
+    """Give the settings as the dictionary that ``config_factory`` gets: plain values, ``args`` and ``watch`` as lists."""
+    values = dataclasses.asdict(settings)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
