@@ -3,6 +3,9 @@
 Each field of :class:`Settings` is a setting: its name is its key in the dictionary that a factory's ``config_factory``
 gets and gives back (the names are those of the original Spawning); its metadata holds command-line flags, environment
 variable and help. The command line, the factories' dictionary and the documentation derive from this table.
+
+What is said in several places: the command line beats the factory (and its file), the factory beats the environment
+variable, the variable beats the default. ``explicit`` is how a factory knows what the command line has said.
 """
 
 import dataclasses
@@ -27,11 +30,12 @@ class Option:
     """How a setting is reached from outside.
 
     :param flags: command-line spellings; empty when only a factory may set it.
-    :param parse: turns text or a plain value into the setting's type; raises ``ValueError`` that says what would be right.
+    :param parse: turns text or a plain value into the setting's type; raises ``ValueError`` or ``TypeError`` with what would
+        be right.
     :param help: one line for ``--help`` and the documentation.
     :param metavar: the placeholder in ``--help``; empty for a switch.
-    :param env: the environment variable that replaces the default, if it is set.
-    :param repeatable: the option may be given several times; the setting is a tuple.
+    :param env: the environment variable that replaces the default, if it is set and not empty.
+    :param group: the heading under which ``--help`` and the documentation list it.
     """
 
     flags: tuple[str, ...]
@@ -39,7 +43,17 @@ class Option:
     help: str
     metavar: str = ""
     env: str = ""
-    repeatable: bool = False
+    group: str = ""
+
+    @property
+    def flag(self) -> str:
+        """The spelling that messages use: the longest one, or empty when only a factory may set it."""
+        return max(self.flags, key=len, default="")
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether the option stands alone on the command line, without a value."""
+        return not self.metavar
 
 
 def usable_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
@@ -61,6 +75,11 @@ def _text(value: Any) -> str:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
+    """Take a list of texts; one text (from a configuration file) holds one item a line."""
+    if isinstance(value, str):
+        value = [line.strip() for line in value.splitlines() if line.strip()]
+    elif not isinstance(value, list | tuple):
+        raise TypeError("a list of texts")
     return tuple(_text(item) for item in value)
 
 
@@ -72,9 +91,10 @@ def _switch(value: Any) -> bool:
     if isinstance(value, str):
         if value.lower() in ("1", "true", "yes", "on"):
             return True
-        if value.lower() in ("0", "false", "no", "off", ""):
+        if value.lower() in ("0", "false", "no", "off"):
             return False
-        raise ValueError("true or false")
+    if not isinstance(value, bool | int | None):
+        raise TypeError("true or false")
     return bool(value)
 
 
@@ -82,9 +102,9 @@ def _integer(low: int, high: int) -> Callable[[Any], int]:
     def parse(value: Any) -> int:
         try:
             number = int(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = low - 1
-        if not low <= number <= high:
+        if not low <= number <= high or (isinstance(value, float) and value != number):
             raise ValueError(f"a whole number from {low} to {high}")
         return number
 
@@ -103,8 +123,17 @@ def _seconds(value: Any) -> float:
 
 def _reload(value: Any) -> str | None:
     if value not in (None, "dev"):
-        raise ValueError("dev")
+        raise ValueError("'dev', the one kind of reload on change")
     return None if value is None else "dev"
+
+
+def _factory(value: Any) -> str:
+    name = _text(value)
+    if name in FACTORY_SHORT_NAMES:
+        return FACTORY_SHORT_NAMES[name]
+    if "." not in name and ":" not in name:
+        raise ValueError(f"a dotted path such as package.module.config_factory, or {', '.join(FACTORY_SHORT_NAMES)}")
+    return name
 
 
 def _option(
@@ -114,12 +143,16 @@ def _option(
     help: str,
     metavar: str = "",
     env: str = "",
-    repeatable: bool = False,
+    group: str = "",
 ) -> Any:
-    metadata = {"option": Option(flags, parse, help, metavar, env, repeatable)}
+    metadata = {"option": Option(flags, parse, help, metavar, env, group)}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+_APPLICATION, _NETWORK, _WORKERS = "Application", "Network", "Workers"
+_RELOAD, _PROCESS, _LIMITS = "Reload", "Logs and process", "Limits towards clients"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,106 +161,93 @@ class Settings:
     predecessor by its factory. Times are in seconds, sizes in bytes.
     """
 
-    args: tuple[str, ...] = _option((), parse=_texts, help="APP and the MIDDLEWARE names, or what the factory expects")
+    # fmt: off
+    # What only the command line and the factory say to each other.
+    args: tuple[str, ...] = _option((), parse=_texts, help="APP and the MIDDLEWARE names, or what the factory expects.")
+    explicit: tuple[str, ...] = _option(
+        (), parse=_texts, help="Names of the settings given on the command line; a factory's file does not change them."
+    )
+
     factory: str = _option(
-        FACTORY_SHORT_NAMES["wsgi"],
-        "-f",
-        "--factory",
-        parse=lambda value: FACTORY_SHORT_NAMES.get(value, value) if isinstance(value, str) else _text(value),
-        metavar="FACTORY",
+        FACTORY_SHORT_NAMES["wsgi"], "-f", "--factory", parse=_factory, metavar="FACTORY", group=_APPLICATION,
         help="Dotted path of a config_factory, or wsgi, django, paste.",
     )
+    no_preload: bool = _option(
+        False, "--no-preload", parse=_switch, group=_APPLICATION,
+        help="Let each worker import the application itself, for one that does not survive a fork.",
+    )
+
     host: str = _option(
-        "127.0.0.1", "-i", "--host", parse=_text, metavar="HOST", help="Address to bind: a name, IPv4 or IPv6."
+        "127.0.0.1", "-i", "--host", parse=_text, metavar="HOST", group=_NETWORK,
+        help="Address to bind: a name, IPv4 or IPv6.",
     )
     port: int = _option(
-        8080,
-        "-p",
-        "--port",
-        parse=_integer(0, 65535),
-        metavar="PORT",
-        env="PORT",
+        8080, "-p", "--port", parse=_integer(0, 65535), metavar="PORT", env="PORT", group=_NETWORK,
         help="Port to bind; 0 lets the kernel choose, and the ready line says which.",
     )
+    backlog: int = _option(
+        2048, "--backlog", parse=_integer(1, 2**31 - 1), metavar="N", group=_NETWORK,
+        help="Connections that may wait to be accepted (the kernel may bound it lower).",
+    )
+    no_keepalive: bool = _option(
+        False, "--no-keepalive", parse=_switch, group=_NETWORK, help="Close each connection after its response.",
+    )
+
     num_processes: int = _option(
-        usable_cpus,
-        "-s",
-        "--processes",
-        parse=_integer(1, 1024),
-        metavar="N",
-        env="WEB_CONCURRENCY",
+        usable_cpus, "-s", "--processes", parse=_integer(1, 1024), metavar="N", env="WEB_CONCURRENCY", group=_WORKERS,
         help="Workers; by default one for each usable CPU.",
     )
     threadpool_workers: int = _option(
-        16, "-t", "--threads", parse=_integer(1, 4096), metavar="N", help="Most request threads a worker."
-    )
-    reload: str | None = _option(
-        None,
-        "-r",
-        "--reload",
-        parse=_reload,
-        metavar="dev",
-        help="dev: reload when a loaded module or a watched file changes.",
-    )
-    watch: tuple[str, ...] = _option(
-        (),
-        "-w",
-        "--watch",
-        parse=_texts,
-        metavar="FILE",
-        repeatable=True,
-        help="With --reload dev: one more file or directory to watch; may be repeated.",
+        16, "-t", "--threads", parse=_integer(1, 4096), metavar="N", group=_WORKERS, help="Most request threads a worker."
     )
     deadman_timeout: float = _option(
-        120.0,
-        "--deadman_timeout",
-        "--deadman",
-        parse=_seconds,
-        metavar="SECONDS",
+        120.0, "--deadman_timeout", "--deadman", parse=_seconds, metavar="SECONDS", group=_WORKERS,
         help="How long an old worker may take to finish its requests.",
     )
     boot_timeout: float = _option(
-        60.0,
-        "--boot-timeout",
-        parse=_seconds,
-        metavar="SECONDS",
+        60.0, "--boot-timeout", parse=_seconds, metavar="SECONDS", group=_WORKERS,
         help="How long a generation may take to become ready.",
     )
-    no_preload: bool = _option(
-        False, "--no-preload", parse=_switch, help="Let each worker import the application itself."
+
+    reload: str | None = _option(
+        None, "-r", "--reload", parse=_reload, metavar="dev", group=_RELOAD,
+        help="dev: reload when a loaded module or a watched file changes.",
     )
+    watch: tuple[str, ...] = _option(
+        (), "-w", "--watch", parse=_texts, metavar="FILE", group=_RELOAD,
+        help="With --reload dev: one more file or directory to watch; may be repeated.",
+    )
+
     access_log_file: str = _option(
-        "-",
-        "-l",
-        "--access-log-file",
-        parse=_text,
-        metavar="FILE",
+        "-", "-l", "--access-log-file", parse=_text, metavar="FILE", group=_PROCESS,
         help="Where access lines go; - is stdout, /dev/null switches the log off.",
     )
-    no_keepalive: bool = _option(
-        False, "--no-keepalive", parse=_switch, help="Close each connection after its response."
-    )
-    backlog: int = _option(
-        2048,
-        "--backlog",
-        parse=_integer(1, 2**31 - 1),
-        metavar="N",
-        help="Connections that may wait to be accepted (the kernel may bound it lower).",
-    )
     pidfile: str | None = _option(
-        None, "--pidfile", parse=_optional_text, metavar="FILE", help="Where to write the controller's process id."
+        None, "--pidfile", parse=_optional_text, metavar="FILE", group=_PROCESS,
+        help="Where to write the controller's process id.",
     )
-    verbose: bool = _option(False, "-v", "--verbose", parse=_switch, help="Log details (level debug).")
+    verbose: bool = _option(False, "-v", "--verbose", parse=_switch, group=_PROCESS, help="Log details (level debug).")
 
-    # Limits towards clients. Factory-only until each has its flag. Precedents: keepalive_timeout, head_timeout and body_timeout nginx
-    # (keepalive_timeout 75 s, client_header_timeout and client_body_timeout 60 s), head size h2o and Tomcat.
-    keepalive_timeout: float = _option(75.0, parse=_seconds, help="How long an idle connection is kept.")
-    head_timeout: float = _option(30.0, parse=_seconds, help="How long a client may take to send a request's head.")
-    body_timeout: float = _option(30.0, parse=_seconds, help="How long a request's body may pause.")
-    response_timeout: float = _option(60.0, parse=_seconds, help="How long a client may take none of a response.")
-    max_head_bytes: int = _option(65536, parse=_integer(256, 2**24), help="Largest head of a request.")
-    max_fields: int = _option(100, parse=_integer(1, 10000), help="Most fields in the head of a request.")
-    max_body_bytes: int = _option(2**30, parse=_integer(0, 2**62), help="Largest body of a request; 0 is unlimited.")
+    # Factory-only until each has its flag. Precedents: nginx for the times (keepalive_timeout 75 s,
+    # client_header_timeout, client_body_timeout and send_timeout 60 s), h2o and Tomcat for the size of a head.
+    keepalive_timeout: float = _option(75.0, parse=_seconds, group=_LIMITS, help="How long an idle connection is kept.")
+    head_timeout: float = _option(
+        30.0, parse=_seconds, group=_LIMITS, help="How long a client may take to send a request's head."
+    )
+    body_timeout: float = _option(30.0, parse=_seconds, group=_LIMITS, help="How long a request's body may pause.")
+    response_timeout: float = _option(
+        60.0, parse=_seconds, group=_LIMITS, help="How long a client may take none of a response."
+    )
+    max_head_bytes: int = _option(
+        65536, parse=_integer(256, 2**24), group=_LIMITS, help="Largest head of a request."
+    )
+    max_fields: int = _option(
+        100, parse=_integer(1, 10000), group=_LIMITS, help="Most fields in the head of a request."
+    )
+    max_body_bytes: int = _option(
+        2**30, parse=_integer(0, 2**62), group=_LIMITS, help="Largest body of a request; 0 is unlimited."
+    )
+    # fmt: on
 
 
 def options() -> dict[str, Option]:
@@ -236,6 +256,25 @@ def options() -> dict[str, Option]:
 
 
 OPTIONS = options()
+DEFAULTS = {item.name: item.default for item in dataclasses.fields(Settings) if item.default is not dataclasses.MISSING}
+"""Setting name to default, for those whose default is the same on every machine."""
+
+
+def parsed(name: str, value: Any, origin: str) -> Any:
+    """Turn a plain value (text, or already of the right type) into that of setting `name`.
+
+    :param origin: where the value came from, for the error message (``option --port``, a file and section …).
+    :raises ConfigError: the value cannot be used; names it, where it came from and what would be right.
+    """
+    try:
+        return OPTIONS[name].parse(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{origin}: {value!r} is not {error}") from None
+
+
+def from_environment() -> dict[str, str]:
+    """Give setting name to environment variable, for those variables that are set."""
+    return {name: option.env for name, option in OPTIONS.items() if option.env and os.environ.get(option.env)}
 
 
 def checked(values: Mapping[str, Any], source: Mapping[str, str] | None = None) -> Settings:
@@ -245,26 +284,19 @@ def checked(values: Mapping[str, Any], source: Mapping[str, str] | None = None) 
     :param source: setting name to where the value came from, for the error message (``option --port``, a file name …).
     :raises ConfigError: a value cannot be used; names it, where it came from and what would be right.
     """
-    result: dict[str, Any] = {}
-    for name, option in OPTIONS.items():
+    sources = source or {}
+    result = {
+        name: parsed(name, os.environ[variable], f"environment variable {variable}")
+        for name, variable in from_environment().items()
+        if name not in values
+    }
+    for name in OPTIONS:
         if name in values:
-            value, origin = values[name], (source or {}).get(name) or _origin(name, option)
-        elif option.env and os.environ.get(option.env):
-            value, origin = os.environ[option.env], f"environment variable {option.env}"
-        else:
-            continue
-        try:
-            result[name] = option.parse(value)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"{origin}: {value!r} is not {error}") from None
+            result[name] = parsed(name, values[name], sources.get(name, f"setting {name}"))
     return Settings(**result)
 
 
-def _origin(name: str, option: Option) -> str:
-    return f"option {option.flags[-1]}" if option.flags else f"setting {name}"
-
-
 def as_dict(settings: Settings) -> dict[str, Any]:
-    """Give the settings as the dictionary that ``config_factory`` gets: plain values, ``args`` and ``watch`` as lists."""
+    """Give the settings as the dictionary that ``config_factory`` gets: plain values, tuples as lists."""
     values = dataclasses.asdict(settings)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
