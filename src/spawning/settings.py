@@ -30,8 +30,8 @@ class Option:
     """How a setting is reached from outside.
 
     :param flags: command-line spellings; empty when only a factory may set it.
-    :param parse: turns text or a plain value into the setting's type; raises ``ValueError`` or ``TypeError`` with what would
-        be right.
+    :param parse: turns text or a plain value into the setting's type; raises ``ValueError`` or ``TypeError`` that says
+        what would be right.
     :param help: one line for ``--help`` and the documentation.
     :param metavar: the placeholder in ``--help``; empty for a switch.
     :param env: the environment variable that replaces the default, if it is set and not empty.
@@ -70,7 +70,7 @@ def usable_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError("a text")
+        raise ValueError("a text (and not empty)")
     return value
 
 
@@ -198,7 +198,8 @@ class Settings:
         help="Workers; by default one for each usable CPU.",
     )
     threadpool_workers: int = _option(
-        16, "-t", "--threads", parse=_integer(1, 4096), metavar="N", group=_WORKERS, help="Most request threads a worker."
+        16, "-t", "--threads", parse=_integer(1, 4096), metavar="N", group=_WORKERS,
+        help="Most request threads a worker.",
     )
     deadman_timeout: float = _option(
         120.0, "--deadman_timeout", "--deadman", parse=_seconds, metavar="SECONDS", group=_WORKERS,

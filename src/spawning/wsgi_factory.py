@@ -1,0 +1,243 @@
+"""The factory for any WSGI application (``-f wsgi``, the default), and what every factory needs: names and errors.
+
+``spawn APP [MIDDLEWARE …]``: each is the name of an object, ``package.module.attribute`` or
+``package.module:attribute`` (the attribute may be dotted; ``module:factory()`` calls it). The application is wrapped
+by the middleware in order, the last one outermost.
+
+Rules: nothing here is called by the controller, all of it runs in a fork server (or in a worker with --no-preload);
+whatever the application's own code raises becomes an ``AppLoadError`` with the application's traceback, in which no
+frame of Spawning appears. This module knows neither Django nor PasteDeploy.
+"""
+
+import contextlib
+import difflib
+import importlib
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
+from typing import Any
+
+from spawning.errors import AppLoadError, ConfigError
+
+WSGIApplication = Callable[[dict[str, Any], Any], Any]
+
+_OUR_DIRECTORY = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_IMPORT_MACHINERY = ("<frozen importlib", os.path.dirname(os.path.abspath(importlib.__file__)) + os.sep)
+
+
+def config_factory(args: dict[str, Any]) -> dict[str, Any]:
+    """Choose the application factory of this module.
+
+    :param args: the settings as plain values; ``args["args"]`` is APP and the middleware.
+    :returns: the same, with ``app_factory``.
+    :raises ConfigError: APP is missing.
+    """
+    if not args["args"]:
+        raise ConfigError("no APP given: name the application, such as mysite.wsgi:application")
+    return {**args, "app_factory": "spawning.wsgi_factory.app_factory"}
+
+
+def app_factory(config: dict[str, Any]) -> WSGIApplication:
+    """Load the application that ``config["args"]`` names and wrap it in the middleware that follows.
+
+    :raises AppLoadError: a name leads nowhere, or the code behind it fails.
+    """
+    name, *middleware = config["args"]
+    application = resolve(name)
+    if not callable(application):
+        raise AppLoadError(f"{name} is not callable: it is {_described(application)}, not a WSGI application")
+    return wrap(application, name, middleware)
+
+
+def wrap(application: Any, name: str, middleware: Sequence[str]) -> WSGIApplication:
+    """Wrap an application in the middleware named, the last one outermost, and see that the result can be called.
+
+    :param name: what the application is called in messages.
+    :raises AppLoadError: a middleware cannot be loaded or fails, or the result is no WSGI application.
+    """
+    for layer in middleware:
+        factory = resolve(layer)
+        if not callable(factory):
+            raise AppLoadError(f"middleware {layer} is not callable: it is {_described(factory)}")
+        with application_errors(f"middleware {layer} failed to wrap the application"):
+            application = factory(application)
+        name = f"what middleware {layer} returned"
+    _check_callable(application, name)
+    wrapped: WSGIApplication = application
+    return wrapped
+
+
+def prepare_path() -> None:
+    """Put the current directory first on ``sys.path``, whichever way this interpreter was started."""
+    here = os.getcwd()
+    if sys.path[:1] != [here]:
+        sys.path.insert(0, here)
+
+
+def resolve(name: str) -> Any:
+    """Find the object that a name means, importing what is needed.
+
+    :param name: ``package.module.attribute`` or ``package.module:attribute``, with ``()`` at the end to call it.
+    :raises AppLoadError: says which part of the name was not found and where it was looked for, or carries the
+        traceback of a module that does not import or of a call that fails.
+    """
+    path = name.removesuffix("()")
+    module_part, colon, attribute_part = path.partition(":")
+    modules, attributes = module_part.split("."), attribute_part.split(".") if colon else []
+    if not all(part.isidentifier() for part in modules + attributes):
+        raise AppLoadError(f"{name!r} is not a name: write package.module:attribute, such as mysite.wsgi:application")
+    if not colon:
+        if len(modules) == 1:
+            raise AppLoadError(f"{name!r} names a module but nothing in it: write, for example, {name}:application")
+        modules, attributes = _split_dotted(modules, name)
+    found: Any = import_module(".".join(modules), name)
+    for position, attribute in enumerate(attributes):
+        found = _attribute(found, attribute, ".".join(modules + attributes[:position]), name)
+    if path == name:
+        return found
+    if not callable(found):
+        raise AppLoadError(f"{path} is not callable: it is {_described(found)}")
+    with application_errors(f"calling {name} failed"):
+        return found()
+
+
+def import_module(module: str, name: str = "") -> ModuleType:
+    """Import a module of the application.
+
+    :param module: its dotted path.
+    :param name: the whole name that was asked for, for the message, when it is longer.
+    :raises AppLoadError: the module does not exist (no details), or something in it fails (with its traceback).
+    """
+    with application_errors(f"cannot import {module}{_wanted(name, module)}"):
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if not _is_missing_itself(error, module):
+                raise
+            message = f"there is no module {error.name}{_wanted(name, module)}; looked for in {_searched()}"
+    raise AppLoadError(message)
+
+
+@contextlib.contextmanager
+def application_errors(message: str) -> Iterator[None]:
+    """Turn whatever the application's code raises into ``AppLoadError(message: what was raised)`` with its traceback.
+
+    Our own two families pass through. ``SystemExit`` counts as a failure: what calls ``sys.exit`` did not load.
+    """
+    try:
+        yield
+    except (AppLoadError, ConfigError):
+        raise
+    # boundary: the application's code may raise anything, and none of it may end the fork server
+    except (Exception, SystemExit) as error:
+        raise AppLoadError(f"{message}: {one_line(error)}", application_traceback(error)) from error
+
+
+def application_traceback(error: BaseException) -> str:
+    """Format a traceback as the application's author wants to see it.
+
+    The frames of Spawning that lead to the application, and those of the import machinery, are left out, in chained
+    exceptions as well.
+    """
+    shown = traceback.TracebackException.from_exception(error)
+    _trim(shown)
+    return "".join(shown.format())
+
+
+def one_line(error: BaseException) -> str:
+    """Describe an exception in one line: its type and the first line of its message."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _trim(shown: traceback.TracebackException) -> None:
+    frames = [frame for frame in shown.stack if not frame.filename.startswith(_IMPORT_MACHINERY)]
+    while frames and frames[0].filename.startswith(_OUR_DIRECTORY):
+        del frames[0]
+    shown.stack = traceback.StackSummary.from_list(frames)
+    for chained in (shown.__cause__, shown.__context__, *(shown.exceptions or ())):
+        if chained is not None:
+            _trim(chained)
+
+
+def _split_dotted(parts: list[str], name: str) -> tuple[list[str], list[str]]:
+    """Divide ``package.module.attribute`` where the modules end. The last part is an attribute in any case."""
+    for count in range(1, len(parts)):
+        module = ".".join(parts[:count])
+        try:
+            import_module(module, name)
+        except AppLoadError as error:
+            if error.details or count == 1:
+                raise
+            return parts[: count - 1], parts[count - 1 :]
+    return parts[:-1], parts[-1:]
+
+
+def _attribute(found: Any, attribute: str, path: str, name: str) -> Any:
+    with application_errors(f"cannot get {attribute} from {path}"):
+        try:
+            return getattr(found, attribute)
+        except AttributeError as error:
+            if application_stack(error):  # raised by a module's __getattr__ or a property, which has more to say
+                raise
+    kind = "module" if isinstance(found, ModuleType) else "object"
+    origin = getattr(found, "__file__", None)
+    close = difflib.get_close_matches(attribute, [item for item in dir(found) if not item.startswith("__")])
+    raise AppLoadError(
+        f"{kind} {path}{f' ({origin})' if origin else ''} has no {attribute!r}{_wanted(name, path)}"
+        + (f"; did you mean {' or '.join(close)}?" if close else "")
+    )
+
+
+def application_stack(error: BaseException) -> list[traceback.FrameSummary]:
+    """Give the frames of an exception's traceback from the first on that is the application's; empty if none is."""
+    shown = traceback.TracebackException.from_exception(error)
+    _trim(shown)
+    return list(shown.stack)
+
+
+def _is_missing_itself(error: ModuleNotFoundError, module: str) -> bool:
+    """Whether `module` (or a package on the way to it) is what is missing, not something that it imports."""
+    return not application_stack(error) and (module == error.name or module.startswith(f"{error.name}."))
+
+
+def _check_callable(application: Any, name: str) -> None:
+    """See that the result can be called with environ and start_response (PEP 3333), as far as that can be known."""
+    if not callable(application):
+        raise AppLoadError(f"{name} is not callable: it is {_described(application)}, not a WSGI application")
+    try:
+        signature = inspect.signature(application)
+    except (TypeError, ValueError):
+        return  # written in C, or built by hand: the first request will tell
+    try:
+        signature.bind({}, print)
+    except TypeError:
+        hint = _hint(signature)
+        raise AppLoadError(f"{name} takes {signature}, not (environ, start_response){hint}") from None
+
+
+def _hint(signature: inspect.Signature) -> str:
+    if list(signature.parameters) == ["scope", "receive", "send"]:
+        return "; this is an ASGI application, Spawning serves WSGI"
+    try:
+        signature.bind()
+    except TypeError:
+        return ""
+    return "; if it makes the application, put () behind its name"
+
+
+def _described(value: Any) -> str:
+    return f"module {value.__name__}" if isinstance(value, ModuleType) else f"an object of type {type(value).__name__}"
+
+
+def _wanted(name: str, part: str) -> str:
+    return f" (wanted for {name})" if name and name != part else ""
+
+
+def _searched() -> str:
+    return f"{os.getcwd()} and {max(0, len(sys.path) - 1)} more entries of sys.path"
