@@ -5,9 +5,10 @@ typed is one line on stderr, ``spawn: …``, and exit status 2. The controller i
 known to be right, so ``spawn --help`` and a typing error answer at once.
 """
 
+import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -37,13 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         not load).
     """
     try:
-        values = _parse(arguments)
-        if values is None:
+        asked = parse(sys.argv[1:] if arguments is None else arguments)
+        if asked is None:
             return 0
-        settings, sources = _settings(values)
         from spawning.controller.controller import run  # late: see the rules above
 
-        return run(settings, sources)
+        return run(*asked)
     except click.ClickException as error:
         return _fail(error.format_message(), EXIT_CONFIG)
     except ConfigError as error:
@@ -59,20 +59,29 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def _settings(values: dict[str, Any]) -> tuple[Settings, dict[str, str]]:
-    """Check the values of the command line; say of each setting that is not a default where it came from."""
+def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> tuple[Settings, dict[str, str]] | None:
+    """Read a command line.
+
+    :returns: the settings and, for those that are not defaults, where each came from (``option --port``); None when the
+        question was --help or --version, and is answered.
+    :raises click.ClickException: an option is unknown or lacks its value.
+    :raises ConfigError: APP is missing or a value cannot be used.
+    """
+    values = _typed_values(arguments)
+    if values is None:
+        return None
     if not values["args"]:
         raise ConfigError(
             "no APP given: name the application, such as mysite.wsgi:application"
             " (with -f django the settings module, with -f paste the ini file)"
         )
-    explicit = [name for name in values if name != "args"]
-    sources = {name: f"environment variable {variable}" for name, variable in from_environment().items()}
+    explicit = [name for name in OPTIONS if name in values and name != "args"]
+    sources = {name: f"environment variable {variable}" for name, variable in from_environment(environ).items()}
     sources |= {name: f"option {OPTIONS[name].flag}" for name in explicit}
-    return checked({**values, "explicit": explicit}, sources), sources
+    return checked({**values, "explicit": explicit}, sources, environ), sources
 
 
-def _parse(arguments: Sequence[str] | None) -> dict[str, Any] | None:
+def _typed_values(arguments: Sequence[str]) -> dict[str, Any] | None:
     """Give ``args`` and the options that were typed, as they were typed; None when --help or --version has answered."""
     command = _Command(
         PROGRAM,
@@ -86,8 +95,7 @@ def _parse(arguments: Sequence[str] | None) -> dict[str, Any] | None:
         options_metavar="[options]",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     )
-    typed = list(sys.argv[1:] if arguments is None else arguments)
-    values = command.main(typed, prog_name=PROGRAM, standalone_mode=False)
+    values = command.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
     return values if isinstance(values, dict) else None
 
 

@@ -170,7 +170,7 @@ class Settings:
 
     factory: str = _option(
         FACTORY_SHORT_NAMES["wsgi"], "-f", "--factory", parse=_factory, metavar="FACTORY", group=_APPLICATION,
-        help="Dotted path of a config_factory, or wsgi, django, paste.",
+        help="Dotted path of a config_factory, or one of wsgi, django, paste.",
     )
     no_preload: bool = _option(
         False, "--no-preload", parse=_switch, group=_APPLICATION,
@@ -273,12 +273,14 @@ def parsed(name: str, value: Any, origin: str) -> Any:
         raise ConfigError(f"{origin}: {value!r} is not {error}") from None
 
 
-def from_environment() -> dict[str, str]:
+def from_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Give setting name to environment variable, for those variables that are set."""
-    return {name: option.env for name, option in OPTIONS.items() if option.env and os.environ.get(option.env)}
+    return {name: option.env for name, option in OPTIONS.items() if option.env and environ.get(option.env)}
 
 
-def checked(values: Mapping[str, Any], source: Mapping[str, str] | None = None) -> Settings:
+def checked(
+    values: Mapping[str, Any], source: Mapping[str, str] | None = None, environ: Mapping[str, str] = os.environ
+) -> Settings:
     """Build settings from plain values; what is absent has its default (or comes from its environment variable).
 
     :param values: setting name to value, as text or already of the right type; other keys are ignored.
@@ -287,8 +289,8 @@ def checked(values: Mapping[str, Any], source: Mapping[str, str] | None = None) 
     """
     sources = source or {}
     result = {
-        name: parsed(name, os.environ[variable], f"environment variable {variable}")
-        for name, variable in from_environment().items()
+        name: parsed(name, environ[variable], f"environment variable {variable}")
+        for name, variable in from_environment(environ).items()
         if name not in values
     }
     for name in OPTIONS:

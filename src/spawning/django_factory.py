@@ -1,0 +1,113 @@
+"""The factory for Django (``-f django``): ``spawn -f django mysite.settings [MIDDLEWARE …]``.
+
+A generation is good only if the site is: settings, ``django.setup()``, the system checks that ``manage.py check`` runs
+(level ERROR and above), the URLconf and the handler all have to load, so that a reload onto a broken site is refused
+instead of answered with 500.
+
+Rules: Django is imported inside the functions (only a fork server or worker has it); nothing is written to its
+settings; no connection to a database or a cache is left open for a worker to inherit. Works with Django 4.2 and later.
+"""
+
+import importlib.util
+import os
+from typing import Any
+
+from spawning.errors import AppLoadError, ConfigError
+from spawning.wsgi_factory import WSGIApplication, application_errors, import_module, resolve, wrap
+
+
+def config_factory(args: dict[str, Any]) -> dict[str, Any]:
+    """Take the settings module from ``args["args"]`` and choose the application factory of this module.
+
+    :raises ConfigError: no settings module is named, a file is named instead, or Django is not installed.
+    """
+    if not args["args"]:
+        raise ConfigError("no settings module given: name it, such as mysite.settings")
+    module = args["args"][0]
+    if module.endswith(".py"):
+        raise ConfigError(f"{module} is a file: name the settings module, such as {module.removesuffix('.py')}")
+    if importlib.util.find_spec("django") is None:
+        raise ConfigError("the factory django needs Django: pip install django")
+    return {**args, "app_factory": "spawning.django_factory.app_factory", "django_settings_module": module}
+
+
+def app_factory(config: dict[str, Any]) -> WSGIApplication:
+    """Set Django up, check the site, and build its handler, wrapped in the middleware that follows the settings module.
+
+    :raises AppLoadError: the settings do not import, Django refuses them, a system check fails, the URLconf, the
+        handler or a middleware does not load.
+    """
+    module = config["django_settings_module"]
+    os.environ["DJANGO_SETTINGS_MODULE"] = module
+    import_module(module)
+    with application_errors(f"Django cannot be set up with the settings {module}"):
+        import django
+
+        django.setup()
+    _check(module)
+    application = _handler(module)
+    _load_urls(module)
+    try:
+        return wrap(_with_static_files(application, module), f"the WSGI application of {module}", config["args"][1:])
+    finally:
+        close_connections()
+
+
+def close_connections() -> None:
+    """Close the database connections, their pools and the cache connections that loading the site has opened.
+
+    A connection shared by two processes after a fork mixes their conversations.
+    """
+    from django.core.cache import caches
+    from django.db import connections
+
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        if hasattr(connection, "close_pool"):  # PostgreSQL since Django 5.1, Oracle since 5.2
+            connection.close_pool()
+    caches.close_all()
+
+
+def _check(module: str) -> None:
+    """Run the checks that ``manage.py check`` runs: all but those of the databases and of deployment."""
+    from django.core import checks
+
+    with application_errors(f"the system checks of {module} cannot run"):
+        issues = [issue for issue in checks.run_checks() if issue.level >= checks.ERROR and not issue.is_silenced()]
+    if issues:
+        count = f"{len(issues)} error{'s' if len(issues) > 1 else ''}"
+        details = "".join(f"{issue}\n" for issue in issues)
+        raise AppLoadError(f"the system checks of {module} found {count}, the first is {issues[0].id}", details)
+
+
+def _load_urls(module: str) -> None:
+    from django.conf import settings
+    from django.urls import get_resolver
+
+    if getattr(settings, "ROOT_URLCONF", None):  # a site may do without: middleware can set request.urlconf
+        with application_errors(f"the URLconf {settings.ROOT_URLCONF} of {module} does not load"):
+            _ = get_resolver().url_patterns
+
+
+def _handler(module: str) -> Any:
+    """Give what ``WSGI_APPLICATION`` names (``startproject`` writes it), otherwise Django's own handler."""
+    from django.conf import settings
+    from django.core.wsgi import get_wsgi_application
+
+    if settings.WSGI_APPLICATION:
+        return resolve(settings.WSGI_APPLICATION)
+    with application_errors(f"the handler of {module} cannot be built"):
+        return get_wsgi_application()
+
+
+def _with_static_files(application: Any, module: str) -> Any:
+    """Serve static files in front of a site in DEBUG mode, exactly when ``manage.py runserver`` does."""
+    from django.apps import apps
+    from django.conf import settings
+
+    if not settings.DEBUG or not apps.is_installed("django.contrib.staticfiles"):
+        return application
+    with application_errors(f"the static files of {module} cannot be served"):
+        from django.contrib.staticfiles.handlers import StaticFilesHandler
+
+        return StaticFilesHandler(application)

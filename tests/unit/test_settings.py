@@ -1,0 +1,156 @@
+"""The table of settings: what it accepts, what it refuses in which words, and that the documentation says the same."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spawning.errors import ConfigError
+from spawning.settings import DEFAULTS, OPTIONS, Settings, as_dict, checked, parsed, usable_cpus
+
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "settings.md"
+
+
+def documented() -> str:
+    """Render the table of docs/settings.md."""
+    rows: list[str] = []
+    group = ""
+    for name, option in OPTIONS.items():
+        if not option.group:
+            continue
+        if option.group != group:
+            group = option.group
+            rows += ["", f"### {group}", "", "| setting | option | default | meaning |", "|---|---|---|---|"]
+        flags = ", ".join(f"`{flag}`" for flag in option.flags) or "–"
+        variable = f", variable `{option.env}`" if option.env else ""
+        rows.append(f"| `{name}` | {flags}{variable} | {_default(name)} | {option.help} |")
+    return "\n".join(rows)
+
+
+def _default(name: str) -> str:
+    default = DEFAULTS.get(name, "usable CPUs")
+    if default is False or default is None or default == ():
+        return "off" if default is False else "none"
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`" if name in DEFAULTS else str(default)
+
+
+def test_documentation_shows_the_table() -> None:
+    assert documented() in DOCUMENTATION.read_text(), f"put this into {DOCUMENTATION.name}:\n{documented()}"
+
+
+def test_every_setting_has_a_name_for_messages_and_one_line_of_help() -> None:
+    for name, option in OPTIONS.items():
+        assert option.help.endswith("."), name
+        assert "\n" not in option.help, name
+    assert OPTIONS["deadman_timeout"].flag == "--deadman_timeout"
+
+
+def test_defaults() -> None:
+    settings = checked({}, environ={})
+    assert (settings.host, settings.port, settings.threadpool_workers) == ("127.0.0.1", 8080, 16)
+    assert settings.num_processes == usable_cpus()
+    assert settings.factory == "spawning.wsgi_factory.config_factory"
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        checked({}).port = 1  # type: ignore[misc]
+
+
+def test_dictionary_leads_back_to_the_same_settings() -> None:
+    settings = checked({"args": ["a:b"], "watch": ["x", "y"], "port": "0", "reload": "dev", "explicit": ["port"]})
+    plain = as_dict(settings)
+    assert plain["watch"] == ["x", "y"]
+    assert checked(plain) == settings
+
+
+def test_keys_that_are_no_settings_are_ignored() -> None:
+    assert checked({"app_factory": "x.y", "django_settings_module": "settings"}, environ={}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "result"),
+    [
+        ("port", "0", 0),
+        ("port", 65535, 65535),
+        ("num_processes", 4.0, 4),
+        ("deadman_timeout", "0.5", 0.5),
+        ("no_preload", "yes", True),
+        ("no_preload", "Off", False),
+        ("no_preload", None, False),
+        ("watch", "templates\n  settings.toml\n", ("templates", "settings.toml")),
+        ("watch", ["a"], ("a",)),
+        ("factory", "django", "spawning.django_factory.config_factory"),
+        ("factory", "mine.config_factory", "mine.config_factory"),
+        ("pidfile", None, None),
+        ("reload", "dev", "dev"),
+    ],
+)
+def test_accepted(name: str, value: Any, result: Any) -> None:
+    assert parsed(name, value, "test") == result
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("port", "http", "option --port: 'http' is not a whole number from 0 to 65535"),
+        ("port", "65536", "option --port: '65536' is not a whole number from 0 to 65535"),
+        ("port", "-1", "option --port: '-1' is not a whole number from 0 to 65535"),
+        ("num_processes", 1.5, "option --processes: 1.5 is not a whole number from 1 to 1024"),
+        ("num_processes", float("inf"), "option --processes: inf is not a whole number from 1 to 1024"),
+        ("num_processes", None, "option --processes: None is not a whole number from 1 to 1024"),
+        ("threadpool_workers", "0", "option --threads: '0' is not a whole number from 1 to 4096"),
+        ("boot_timeout", "soon", "option --boot-timeout: 'soon' is not a number of seconds above 0"),
+        ("boot_timeout", "nan", "option --boot-timeout: 'nan' is not a number of seconds above 0"),
+        ("boot_timeout", 0, "option --boot-timeout: 0 is not a number of seconds above 0"),
+        ("host", "", "option --host: '' is not a text (and not empty)"),
+        ("verbose", "perhaps", "option --verbose: 'perhaps' is not true or false"),
+        ("verbose", 1.5, "option --verbose: 1.5 is not true or false"),
+        ("watch", 3, "option --watch: 3 is not a list of texts"),
+        ("watch", [3], "option --watch: [3] is not a text (and not empty)"),
+        ("reload", "git", "option --reload: 'git' is not 'dev', the one kind of reload on change"),
+        (
+            "factory",
+            "flask",
+            "option --factory: 'flask' is not a dotted path such as package.module.config_factory,"
+            " or wsgi, django, paste",
+        ),
+    ],
+)
+def test_refused(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        checked({name: value}, {name: f"option {OPTIONS[name].flag}"})
+    assert str(caught.value) == message
+
+
+def test_value_without_a_source_is_named_by_its_setting() -> None:
+    with pytest.raises(ConfigError, match=r"^setting port: 'x' is not"):
+        checked({"port": "x"})
+
+
+def test_environment_replaces_the_default_and_nothing_else() -> None:
+    environ = {"PORT": "5000", "WEB_CONCURRENCY": "3"}
+    settings = checked({}, environ=environ)
+    assert (settings.port, settings.num_processes) == (5000, 3)
+    assert checked({"port": "6000"}, environ=environ).port == 6000
+
+
+@pytest.mark.parametrize("variable", ["PORT", "WEB_CONCURRENCY"])
+def test_bad_environment_is_named(variable: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^environment variable {variable}: 'many' is not a whole number"):
+        checked({}, environ={variable: "many"})
+
+
+def test_empty_environment_variable_is_no_value() -> None:
+    assert checked({}, environ={"PORT": ""}).port == 8080
+
+
+@pytest.mark.parametrize(("quota", "most"), [("max 100000", 10**6), ("150000 100000", 2), ("10000 100000", 1)])
+def test_cpu_quota_of_the_control_group(tmp_path: Path, quota: str, most: int) -> None:
+    (tmp_path / "cpu.max").write_text(quota)
+    assert 1 <= usable_cpus(tmp_path) <= most
+
+
+def test_no_control_group(tmp_path: Path) -> None:
+    assert usable_cpus(tmp_path / "none") == usable_cpus(tmp_path / "neither")
