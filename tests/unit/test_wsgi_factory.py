@@ -1,0 +1,257 @@
+"""Names and what they lead to: the application, or an error that says which of the many ways it went wrong."""
+
+import contextlib
+import importlib
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spawning.errors import AppLoadError, ConfigError
+from spawning.settings import as_dict, checked
+from spawning.wsgi_factory import app_factory, config_factory, prepare_path, resolve
+
+Package = Callable[[dict[str, str]], None]
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Iterator[Package]:
+    """Give a function that writes modules (path to source) where they can be imported; forgets them afterwards."""
+    path, modules = list(sys.path), set(sys.modules)
+
+    def write(files: dict[str, str]) -> None:
+        for name, source in files.items():
+            file = tmp_path / f"{name}.py"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(textwrap.dedent(source))
+        importlib.invalidate_caches()
+
+    sys.path.insert(0, str(tmp_path))
+    yield write
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+def refused(name: str) -> AppLoadError:
+    with pytest.raises(AppLoadError) as caught:
+        app_factory({"args": [name]})
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+APPLICATION = """
+    class Site:
+        class inner:
+            def app(environ, start_response): ...
+
+    def app(environ, start_response): ...
+    def make(): return app
+    def make_with(config=None): return app
+    def make_from(config): return app
+    async def asgi(scope, receive, send): ...
+    number = 7
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("site_a.web:app", "app"),
+        ("site_a.web.app", "app"),
+        ("site_a.web:make()", "app"),
+        ("site_a.web.make()", "app"),
+        ("site_a.web:Site.inner.app", "Site.inner.app"),
+        ("site_a.web.Site.inner.app", "Site.inner.app"),
+        ("site_a.web:Site", "Site"),
+    ],
+)
+def test_forms_of_a_name(package: Package, name: str, found: str) -> None:
+    package({"site_a/web": APPLICATION})
+    assert resolve(name).__qualname__ == found
+
+
+def test_attribute_that_hides_a_module_of_its_name(package: Package) -> None:
+    package({"site_b/__init__": "from site_b.app import app", "site_b/app": "def app(environ, start_response): ..."})
+    assert resolve("site_b.app").__qualname__ == "app"
+    assert resolve("site_b.app.app").__qualname__ == "app"
+
+
+def test_module_that_does_not_exist(package: Package) -> None:
+    package({"site_c/web": APPLICATION})
+    error = refused("site_c.wbe:app")
+    assert str(error).startswith(
+        f"there is no module site_c.wbe (wanted for site_c.wbe:app); looked for in {os.getcwd()}"
+    )
+    assert error.details == ""
+    assert str(refused("site_x.web.app")).startswith("there is no module site_x (wanted for site_x.web.app)")
+
+
+def test_module_that_imports_what_does_not_exist(package: Package) -> None:
+    package({"site_d/web": "import json\nimport site_missing_dependency\n"})
+    for name in ("site_d.web:app", "site_d.web.app"):
+        error = refused(name)
+        assert str(error).startswith("cannot import site_d.web (wanted for ")
+        assert str(error).endswith("ModuleNotFoundError: No module named 'site_missing_dependency'")
+        assert "site_d/web.py" in error.details
+        assert "import site_missing_dependency" in error.details
+
+
+def test_module_that_imports_a_missing_module_of_its_own_package(package: Package) -> None:
+    package({"site_e/__init__": "import site_e.models\n"})
+    error = refused("site_e.models.app")
+    assert error.details, "the package exists and fails, so its traceback belongs to the answer"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("raise RuntimeError('first\\nsecond')", "RuntimeError: first"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise KeyError", "KeyError"),
+        ("import sys; sys.exit('no licence')", "SystemExit: no licence"),
+    ],
+)
+def test_module_that_fails(package: Package, source: str, message: str) -> None:
+    package({"site_f": source})
+    error = refused("site_f:app")
+    assert str(error) == f"cannot import site_f (wanted for site_f:app): {message}"
+    assert error.details.startswith("Traceback (most recent call last):\n")
+    assert "site_f.py" in error.details
+
+
+def test_syntax_error_names_file_and_line(package: Package) -> None:
+    package({"site_g": "\n\ndef broken(:\n    pass\n"})
+    error = refused("site_g:app")
+    assert "SyntaxError: invalid syntax (" in str(error)
+    assert "site_g.py, line 3)" in str(error)
+    assert "def broken(:" in error.details
+
+
+def test_traceback_shows_the_application_only(package: Package) -> None:
+    package(
+        {
+            "site_h/web": "from site_h import settings\n",
+            "site_h/settings": """
+            try:
+                {}["first"]
+            except KeyError as error:
+                raise LookupError("second") from error
+        """,
+        }
+    )
+    details = refused("site_h.web:app").details
+    assert "importlib" not in details
+    assert str(Path(resolve.__code__.co_filename).parent) not in details
+    assert details.index("KeyError: 'first'") < details.index("site_h/web.py") < details.index("LookupError: second")
+
+
+def test_missing_attribute_suggests_close_names(package: Package) -> None:
+    package({"site_i": "application = print\n"})
+    error = refused("site_i:aplication")
+    assert str(error).startswith("module site_i (/")
+    assert str(error).endswith("has no 'aplication' (wanted for site_i:aplication); did you mean application?")
+    assert str(refused("site_i:application.handle")).startswith("object site_i.application has no 'handle'")
+    assert error.details == ""
+
+
+def test_attribute_that_fails_has_its_traceback(package: Package) -> None:
+    package({"site_j": "def __getattr__(name):\n    raise AttributeError(f'not today: {name}')\n"})
+    error = refused("site_j:app")
+    assert str(error) == "cannot get app from site_j: AttributeError: not today: app"
+    assert "site_j.py" in error.details
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("site_k", "'site_k' names a module but nothing in it: write, for example, site_k:application"),
+        ("site_k:", "'site_k:' is not a name: write package.module:attribute, such as mysite.wsgi:application"),
+        ("./site_k.py", "'./site_k.py' is not a name: write package.module:attribute, such as mysite.wsgi:application"),
+        ("site_k:number", "site_k:number is not callable: it is an object of type int, not a WSGI application"),
+        ("site_k:number()", "site_k:number is not callable: it is an object of type int"),
+        (
+            "site_k:make",
+            "site_k:make takes (), not (environ, start_response); if it makes the application, put () behind",
+        ),
+        ("site_k:make_with", "site_k:make_with takes (config=None), not (environ, start_response); if it makes the "),
+        ("site_k:make_from", "site_k:make_from takes (config), not (environ, start_response)"),
+        ("site_k:asgi", "site_k:asgi takes (scope, receive, send), not (environ, start_response); this is an ASGI "),
+    ],
+)
+def test_what_is_no_application(package: Package, name: str, message: str) -> None:
+    package({"site_k": APPLICATION})
+    assert str(refused(name)).startswith(message)
+
+
+def test_factory_that_fails(package: Package) -> None:
+    package({"site_l": "def make():\n    raise ValueError('no database')\n"})
+    error = refused("site_l:make()")
+    assert str(error) == "calling site_l:make() failed: ValueError: no database"
+    assert "in make" in error.details
+
+
+MIDDLEWARE = """
+    class Layer:
+        def __init__(self, app): self.app = app
+        def __call__(self, environ, start_response): ...
+
+    class Outer(Layer): ...
+    def broken(app): raise OSError("no cache")
+    def forgetful(app): ...
+    number = 7
+"""
+
+
+def test_last_middleware_is_outermost(package: Package) -> None:
+    package({"site_m": MIDDLEWARE, "site_n": APPLICATION})
+    wrapped: Any = app_factory({"args": ["site_n:app", "site_m:Layer", "site_m:Outer"]})
+    assert type(wrapped).__name__ == "Outer"
+    assert type(wrapped.app).__name__ == "Layer"
+    assert wrapped.app.app is resolve("site_n:app")
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("site_m:broken", "middleware site_m:broken failed to wrap the application: OSError: no cache"),
+        ("site_m:number", "middleware site_m:number is not callable: it is an object of type int"),
+        (
+            "site_m:forgetful",
+            "what middleware site_m:forgetful returned is not callable: it is an object of type NoneType",
+        ),
+        ("site_m:missing", "module site_m "),
+    ],
+)
+def test_middleware_that_does_not_work(package: Package, layer: str, message: str) -> None:
+    package({"site_m": MIDDLEWARE, "site_n": APPLICATION})
+    with pytest.raises(AppLoadError) as caught:
+        app_factory({"args": ["site_n:app", layer]})
+    assert str(caught.value).startswith(message)
+
+
+def test_config_factory_names_the_application_factory_and_keeps_the_settings() -> None:
+    args = as_dict(checked({"args": ["a:b"], "port": 1}))
+    config = config_factory(args)
+    assert resolve(config["app_factory"]) is app_factory
+    assert {**config, **args} == config
+
+
+def test_config_factory_without_an_application() -> None:
+    with pytest.raises(ConfigError, match="no APP given"):
+        config_factory(as_dict(checked({})))
+
+
+def test_current_directory_is_put_first_once(tmp_path: Path) -> None:
+    before = list(sys.path)
+    try:
+        with contextlib.chdir(tmp_path):
+            prepare_path()
+            prepare_path()
+        assert sys.path == [str(tmp_path), *before]
+    finally:
+        sys.path[:] = before
