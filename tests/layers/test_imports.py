@@ -1,0 +1,91 @@
+"""Imports point one way (DESIGN section 6), and third-party packages stay where they belong.
+
+The table is the architecture: a component is a module or package right under ``spawning``; beside it stands what it may
+import. Late imports inside functions count like those at the top. What is started by exec (the fork server, by the
+controller) is no import, and is meant not to be one.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "spawning"
+
+LEAVES = {"errors", "settings"}
+BASE = LEAVES | {"ipc", "net", "logs"}
+FACTORIES = {"wsgi_factory", "django_factory", "paste_factory"}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "settings": {"errors"},
+    "ipc": LEAVES,
+    "net": LEAVES,
+    "logs": LEAVES,
+    "http": {"errors"},
+    "wsgi": {"http", "errors", "settings"},
+    "worker": BASE | {"wsgi", "http"},
+    "wsgi_factory": LEAVES,
+    "django_factory": LEAVES | {"wsgi_factory"},
+    "paste_factory": LEAVES | {"wsgi_factory"},
+    "forkserver": BASE | FACTORIES | {"worker"},
+    "controller": BASE,
+    "cli": BASE | {"controller"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+
+THIRD_PARTY: dict[str, set[str]] = {
+    "cli": {"click"},
+    "controller": {"setproctitle", "watchfiles"},
+    "forkserver": {"setproctitle"},
+    "django_factory": {"django"},
+    "paste_factory": {"paste"},
+}
+
+
+def component(path: Path) -> str:
+    """Name the part of ``spawning`` that `path` belongs to."""
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Give the dotted name behind each import of the file at `path`, relative ones made absolute."""
+    package = ["spawning", *path.relative_to(SOURCE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            # `from spawning import ipc` names a component in the alias, not in the module
+            yield from (f"{module}.{alias.name}" for alias in node.names) if module == "spawning" else [module]
+
+
+def offences(path: Path) -> Iterator[str]:
+    """List the imports of the file at `path` that the tables do not allow."""
+    here = component(path)
+    for name in imported(path):
+        top, _, rest = name.partition(".")
+        if top == "spawning":
+            there = rest.partition(".")[0]
+            allowed = there == here or there in MAY_IMPORT[here] or there == "__version__"
+        else:
+            allowed = top in sys.stdlib_module_names or top in THIRD_PARTY.get(here, set())
+        if not allowed:
+            yield f"{here} must not import {name}"
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_one_way(path: Path) -> None:
+    assert component(path) in MAY_IMPORT, "a new component needs its place in the table"
+    assert list(offences(path)) == []
+
+
+def test_the_tables_have_no_cycle() -> None:
+    done: set[str] = set()
+    while ready := {name for name, needs in MAY_IMPORT.items() if name not in done and needs <= done}:
+        done |= ready
+    assert done == set(MAY_IMPORT)
