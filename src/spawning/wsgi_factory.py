@@ -117,7 +117,8 @@ def import_module(module: str, name: str = "") -> ModuleType:
         except ModuleNotFoundError as error:
             if not _is_missing_itself(error, module):
                 raise
-            message = f"there is no module {error.name}{_wanted(name or module, str(error.name))}; looked for in {_searched()}"
+            missing = str(error.name)
+            message = f"there is no module {missing}{_wanted(name or module, missing)}; looked for in {_searched()}"
     raise AppLoadError(message)
 
 
