@@ -1,0 +1,37 @@
+"""The grammar of HTTP/1.1: each pattern below the production that it implements.
+
+Patterns work on heads decoded as latin-1, one character an octet. Whitespace within ``field-value`` is SP and HTAB only.
+"""
+
+import re
+
+# token = 1*tchar (RFC 9110 section 5.6.2)
+TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+
+# field-value without CTL: field-vchar = VCHAR / obs-text; plus SP and HTAB (RFC 9110 section 5.5)
+VALUE = r"[\t\x20-\x7e\x80-\xff]*"
+
+# request-line = method SP request-target SP HTTP-version (RFC 9112 section 3); a target is visible ASCII, nothing else.
+METHOD_AND_TARGET = re.compile(rf"({TOKEN}) ([\x21-\x7e]+)")
+
+# HTTP-version = "HTTP" "/" DIGIT "." DIGIT (RFC 9112 section 2.3)
+VERSION = re.compile(r" HTTP/([0-9])\.([0-9])\r\n")
+
+# field-line = field-name ":" OWS field-value OWS (RFC 9112 section 5); no obs-fold, no space before the colon.
+FIELD = re.compile(rf"({TOKEN}):[ \t]*({VALUE})\r\n")
+FIELDS = re.compile(rf"(?:{TOKEN}:{VALUE}\r\n)*\r\n")
+
+# Host = uri-host [ ":" port ] (RFC 9110 section 7.2, RFC 3986 section 3.2.2)
+HOST = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[!$&'()*+,;=:\-._~0-9A-Za-z]+\]"
+    r"|(?:[!$&'()*+,;=\-._~0-9A-Za-z]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
+)
+
+# absolute-form = absolute-URI (RFC 9112 section 3.2.2), of the schemes that this server could be asked for
+ABSOLUTE = re.compile(r"https?://([^/?#]+)([^#]*)", re.IGNORECASE)
+
+# Content-Length = 1*DIGIT (RFC 9110 section 8.6); 18 digits stay below 2**63
+CONTENT_LENGTH = re.compile(r"[0-9]{1,18}")
+
+# chunk-size = 1*HEXDIG; chunk-ext = *( BWS ";" … ), bounded by the caller (RFC 9112 section 7.1)
+CHUNK_HEAD = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?)\r\n")

@@ -1,0 +1,351 @@
+"""Reading requests: bytes in, requests out; no sockets, no WSGI.
+
+:class:`RequestReader` is fed what a connection received. Each call has one of three outcomes: a request is complete
+(``True``), more is needed (``False``), or :class:`~spawning.errors.ProtocolError`, after which the reader must not be used
+again, since the framing of what follows is unknown.
+
+What made it fast: a client that keeps its connection repeats its header block byte for byte, and all clients together
+ask for the same few targets. So the last block of the connection, the recent blocks of all connections, and the recent
+request lines are kept with what was read from them. All three are bounded.
+"""
+
+from enum import Enum
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from spawning.errors import ProtocolError
+from spawning.http import grammar
+from spawning.http.body import BodyReader, ChunkedReader, FixedReader, Sink, SinkFactory
+
+MAX_REQUEST_LINE: Final = 16384  # bytes
+_MAX_LINES: Final = 1024  # request lines remembered …
+_MAX_REMEMBERED_LINE: Final = 256  # … of at most so many bytes each
+_MAX_BLOCKS: Final = 128  # header blocks remembered …
+_MAX_REMEMBERED_BLOCK: Final = 4096  # … of at most so many bytes each
+
+# Fields that a request may have once only; a second one would let two parsers disagree (RFC 9110 section 5.3).
+_SINGLE: Final = frozenset(
+    {
+        "authorization", "content-length", "content-type", "expect", "from", "host", "if-modified-since",
+        "if-unmodified-since", "max-forwards", "proxy-authorization", "referer", "transfer-encoding", "user-agent",
+    }
+)  # fmt: skip
+
+
+class RequestLine:
+    """Method and target of a request.
+
+    ``path`` is percent-decoded, one character an octet (latin-1), as PEP 3333 wants it; ``query`` is not decoded;
+    ``target`` is what the client sent; ``host`` is the authority of an absolute-form target, otherwise empty.
+    """
+
+    __slots__ = ("host", "method", "path", "query", "target")
+
+    def __init__(self, method: str, target: str, path: str, query: str, host: str) -> None:
+        self.method = method
+        self.target = target
+        self.path = path
+        self.query = query
+        self.host = host
+
+
+class Fields:
+    """Everything of a head behind the request target: version, header fields, and what they say about framing.
+
+    :ivar minor: 0 or 1, of HTTP/1.0 or HTTP/1.1.
+    :ivar pairs: field names as sent and values without surrounding whitespace, in order.
+    :ivar content_length: bytes of the body that follows; 0 when there is none or it is chunked.
+    :ivar keep_alive: the client wants the connection to persist (RFC 9112 section 9.3).
+    :ivar memo: whatever the layer above derived from these fields; it is dropped with them.
+    """
+
+    __slots__ = ("chunked", "content_length", "expects_continue", "keep_alive", "memo", "minor", "pairs")
+
+    def __init__(self, minor: int, pairs: list[tuple[str, str]]) -> None:
+        self.minor = minor
+        self.pairs = pairs
+        self.content_length = 0
+        self.chunked = False
+        self.keep_alive = minor == 1
+        self.expects_continue = False
+        self.memo: Any = None
+
+
+_lines: dict[bytes, RequestLine] = {}
+_blocks: dict[bytes, Fields] = {}
+
+
+class _Phase(Enum):
+    HEAD = "reading a head"
+    BODY = "reading a body"
+    COMPLETE = "a request is complete"
+    FAILED = "the client broke the protocol"
+
+
+class RequestReader:
+    """Reads the requests of one connection, one after the other.
+
+    When :meth:`receive` gives ``True``, ``line``, ``fields`` and ``body`` describe the request, until the next call.
+
+    ``wants_continue`` tells that the client waits for "100 Continue" before it sends the body (RFC 9110 section 10.1.1);
+    whoever sends that sets it back.
+
+    :param make_sink: called for a request with a body; what it returns collects the bytes and becomes ``body``.
+    :param max_head: bytes of the largest head.
+    :param max_fields: most fields in a head.
+    :param max_body: bytes of the largest body; 0 is unlimited.
+    """
+
+    __slots__ = (
+        "_block", "_block_length", "_make_sink", "_max_body", "_max_fields", "_max_head", "_phase", "_reader",
+        "_searched", "body", "fields", "line", "unread", "wants_continue",
+    )  # fmt: skip
+
+    line: RequestLine
+    fields: Fields
+
+    def __init__(self, make_sink: SinkFactory, max_head: int, max_fields: int, max_body: int) -> None:
+        self._make_sink = make_sink
+        self._max_head = max_head
+        self._max_fields = max_fields
+        self._max_body = max_body
+        self._block = b"\0"  # the header block of ``fields``; NUL is in no head, so nothing matches at first
+        self._block_length = 1
+        self._phase = _Phase.HEAD
+        self._reader: BodyReader | None = None
+        self._searched = 0
+        self.unread = bytearray()  # received, not yet interpreted
+        self.body: Sink | None = None
+        self.wants_continue = False
+
+    @property
+    def idle(self) -> bool:
+        """Nothing of a further request has arrived."""
+        return not self.unread and self._phase is not _Phase.BODY
+
+    @property
+    def reading_body(self) -> bool:
+        return self._phase is _Phase.BODY
+
+    def receive(self, data: bytes) -> bool:
+        """Take what has arrived; empty when only bytes received earlier are to be looked at.
+
+        :returns: True when a request is complete; call with nothing for the next one, which may be there already.
+        :raises ProtocolError: what arrived is no HTTP, breaks a rule or a limit.
+        """
+        if data.endswith(self._block) and not self.unread and self._phase is not _Phase.BODY:
+            # The usual case whole: the request line is known, and the block is the last one. Nothing else fits in
+            # between, since a request line that is remembered has neither space nor line end where this one ends.
+            line = _lines.get(data[: -self._block_length])
+            if line is not None:
+                self.line = line
+                self.body = None
+                return True
+        return self._receive(data)
+
+    def _receive(self, data: bytes) -> bool:
+        if self._phase is _Phase.BODY:
+            return self._read_body(data)
+        self._phase = _Phase.HEAD
+        unread = self.unread
+        unread += data
+        if unread.startswith(b"\r\n") and self._searched == 0:
+            del unread[:2]  # one empty line before a request (RFC 9112 section 2.2)
+            if unread.startswith(b"\r\n"):
+                raise self._failed(400, "empty lines before the request line")
+        end = unread.find(b"\r\n\r\n", max(0, self._searched - 3))
+        if end < 0 or end > self._max_head:
+            self._check_partial(end)
+            return False
+        head = bytes(unread[: end + 4])
+        del unread[: end + 4]
+        self._searched = 0
+        self._read_head(head)
+        if self.fields.chunked or self.fields.content_length:
+            return self._start_body()
+        self.body = None
+        self._phase = _Phase.COMPLETE
+        return True
+
+    def _check_partial(self, end: int) -> None:
+        # An error that can be seen in an unfinished head is told at once: the client may be waiting for an answer.
+        unread = self.unread
+        self._searched = len(unread)
+        line_end = unread.find(b"\r\n")
+        if (len(unread) if line_end < 0 else line_end) > MAX_REQUEST_LINE:
+            raise self._failed(414, "request line too long")
+        if end > self._max_head or len(unread) > self._max_head:
+            raise self._failed(431, "request head too large")
+        if unread[:1] and not (33 <= unread[0] <= 126 or unread == b"\r"):
+            raise self._failed(400, "malformed request line")
+
+    def _read_head(self, head: bytes) -> None:
+        split = head.find(b" ", head.find(b" ") + 1)
+        line_end = head.find(b"\r\n")
+        if line_end > MAX_REQUEST_LINE:
+            raise self._failed(414, "request line too long")
+        if not 0 < split < line_end:
+            raise self._failed(400, "malformed request line")
+        try:
+            self.line = _lines.get(head[:split]) or _read_line(head[:split])
+            block = head[split:]
+            if block != self._block:
+                fields = _blocks.get(block) or _read_block(block, self._max_fields)
+                self.fields = fields
+                has_body = fields.chunked or fields.content_length
+                # A block that announces a body must not take the short way through receive().
+                self._block = b"\0" if has_body else block
+                self._block_length = len(self._block)
+        except ProtocolError:
+            self._phase = _Phase.FAILED
+            raise
+
+    def _start_body(self) -> bool:
+        fields = self.fields
+        if self._max_body and fields.content_length > self._max_body:
+            raise self._failed(413, "request body too large")
+        self.body = sink = self._make_sink(fields.content_length)
+        self._reader = (
+            ChunkedReader(sink, self._max_body) if fields.chunked else FixedReader(sink, fields.content_length)
+        )
+        self._phase = _Phase.BODY
+        data = bytes(self.unread)
+        self.unread.clear()
+        # A client that sends the body without waiting is told nothing (and no HTTP/1.0 client is).
+        self.wants_continue = fields.expects_continue and fields.minor == 1 and not data
+        return self._read_body(data)
+
+    def _read_body(self, data: bytes) -> bool:
+        assert self._reader is not None
+        try:
+            rest = self._reader.feed(data)
+        except ProtocolError:
+            self._phase = _Phase.FAILED
+            raise
+        if rest is None:
+            return False
+        self._reader = None
+        self.unread += rest
+        self._phase = _Phase.COMPLETE
+        return True
+
+    def _failed(self, status: int, reason: str) -> ProtocolError:
+        self._phase = _Phase.FAILED
+        return ProtocolError(status, reason)
+
+
+def _read_line(data: bytes) -> RequestLine:
+    match = grammar.METHOD_AND_TARGET.fullmatch(data.decode("latin-1"))
+    if match is None:
+        raise ProtocolError(400, "malformed request line")
+    method, target = match.groups()
+    host = ""
+    path = target
+    if not target.startswith("/"):
+        path, host = _other_form(method, target)
+    path, _, query = path.partition("?")
+    if "#" in target:
+        raise ProtocolError(400, "fragment in the request target")
+    line = RequestLine(method, target, unquote_to_bytes(path).decode("latin-1"), query, host)
+    if len(data) <= _MAX_REMEMBERED_LINE:
+        if len(_lines) >= _MAX_LINES:
+            _lines.clear()
+        _lines[data] = line
+    return line
+
+
+def _other_form(method: str, target: str) -> tuple[str, str]:
+    """Read a target that is not in origin-form (RFC 9112 section 3.2); gives path with query, and host."""
+    if method == "CONNECT":
+        raise ProtocolError(501, "CONNECT is not implemented")
+    if target == "*" and method == "OPTIONS":
+        return "*", ""
+    match = grammar.ABSOLUTE.fullmatch(target)
+    if match is None or not grammar.HOST.fullmatch(match[1]):
+        raise ProtocolError(400, "malformed request target")
+    path = match[2]
+    return (path if path.startswith("/") else "/" + path), match[1]
+
+
+def _read_block(block: bytes, max_fields: int) -> Fields:
+    text = block.decode("latin-1")
+    version = grammar.VERSION.match(text)
+    if version is None:
+        raise ProtocolError(400, "malformed HTTP version")
+    if version[1] != "1":
+        raise ProtocolError(505, "HTTP version not supported")
+    if not grammar.FIELDS.fullmatch(text, version.end()):
+        raise ProtocolError(400, _what_is_wrong(text[version.end() : -4]))
+    pairs = grammar.FIELD.findall(text, version.end())
+    if len(pairs) > max_fields:
+        raise ProtocolError(431, "too many header fields")
+    fields = Fields(0 if version[2] == "0" else 1, [(name, value.rstrip(" \t")) for name, value in pairs])
+    _interpret(fields)
+    if len(block) <= _MAX_REMEMBERED_BLOCK:
+        if len(_blocks) >= _MAX_BLOCKS:
+            _blocks.clear()
+        _blocks[block] = fields
+    return fields
+
+
+def _what_is_wrong(text: str) -> str:
+    """Name the first malformed field line, for the log of whoever looks for it."""
+    for line in text.split("\r\n"):
+        name, colon, _ = line.partition(":")
+        if line[:1] in (" ", "\t"):
+            return "folded header field"
+        if not colon:
+            return "header line without a colon"
+        if name != name.rstrip(" \t"):
+            return "space before the colon of a header field"
+        if not grammar.FIELD.fullmatch(line + "\r\n"):
+            return "forbidden character in a header field"
+    return "malformed header fields"
+
+
+def _interpret(fields: Fields) -> None:
+    """Find out what the fields say about framing and connection, and refuse what is ambiguous."""
+    first: dict[str, str] = {}
+    options: list[str] = []
+    for name, value in fields.pairs:
+        lower = name.lower()
+        if lower == "connection":
+            options += [option.strip(" \t").lower() for option in value.split(",")]
+        elif lower in _SINGLE and lower in first:
+            raise ProtocolError(400, f"repeated {lower} field")
+        first.setdefault(lower, value)
+    _check_host(fields.minor, first.get("host"))
+    _read_framing(fields, first.get("transfer-encoding"), first.get("content-length"))
+    expect = first.get("expect")
+    if expect is not None:
+        if expect.lower() != "100-continue":
+            raise ProtocolError(417, "unknown expectation")
+        fields.expects_continue = True
+    if "close" in options:
+        fields.keep_alive = False
+    elif "keep-alive" in options:
+        fields.keep_alive = True
+
+
+def _check_host(minor: int, host: str | None) -> None:
+    if host is None:
+        if minor == 1:
+            raise ProtocolError(400, "no host field")
+    elif not grammar.HOST.fullmatch(host):
+        raise ProtocolError(400, "malformed host field")
+
+
+def _read_framing(fields: Fields, coding: str | None, length: str | None) -> None:
+    """RFC 9112 section 6.3, without its leniency: what two parsers could read in two ways is refused."""
+    if coding is not None:
+        if fields.minor == 0:
+            raise ProtocolError(400, "transfer-encoding in HTTP/1.0")
+        if length is not None:
+            raise ProtocolError(400, "both transfer-encoding and content-length")
+        if coding.lower() != "chunked":
+            raise ProtocolError(501, "unknown transfer coding")
+        fields.chunked = True
+    elif length is not None:
+        if not grammar.CONTENT_LENGTH.fullmatch(length):
+            raise ProtocolError(400, "malformed content-length")
+        fields.content_length = int(length)

@@ -1,0 +1,444 @@
+"""One client's connection: reading requests, running them, writing responses, closing.
+
+Ownership. In every state but ``EXECUTING`` the connection belongs to the leader. While ``EXECUTING`` it belongs to the thread
+that runs the request; the leader then only notes that an event came (``missed``) and flushes what is kept in ``output``,
+which has a lock of its own. The owner gives it back by leaving ``EXECUTING`` and looking at ``missed`` afterwards; the leader
+sets ``missed`` first and looks at the state afterwards. So one of the two sees the other, and if both do, the leader
+reads twice, which is harmless.
+
+The event mask is never consulted: an event means "look". So an event that was meant for a closed connection with the same
+descriptor is harmless too.
+"""
+
+import contextlib
+import logging
+import socket
+from enum import Enum
+from time import monotonic
+from typing import TYPE_CHECKING, Final, cast
+
+from spawning.errors import ProtocolError
+from spawning.http.request import Fields, RequestReader
+from spawning.http.response import CONTINUE, error_response
+from spawning.worker.output import BytesSegment, FileSegment, Output
+from spawning.wsgi.bridge import ClientGone, Exchange
+from spawning.wsgi.environ import Environ, connection_template, request_environ
+from spawning.wsgi.input import BodyBuffer
+
+if TYPE_CHECKING:
+    from spawning.worker.loop import Loop
+
+READ_SIZE: Final = 65536  # bytes a recv
+_MAX_READS: Final = 16  # reads in a row before others get their turn
+LINGER: Final = 2.0  # seconds that a refused client may go on sending (RFC 9112 section 9.6)
+FOREVER: Final = float("inf")
+_DONTWAIT: Final = socket.MSG_DONTWAIT
+_GONE: Final = (ClientGone, BrokenPipeError, ConnectionResetError, ConnectionAbortedError, TimeoutError)
+
+_NO_EXCHANGE: Final = cast(Exchange, None)  # before the first request, and after the last
+
+log = logging.getLogger("spawning.worker")
+
+
+class State(Enum):
+    READING = "idle, or a request is arriving"
+    EXECUTING = "a thread runs a request"
+    FLUSHING = "the leader sends the rest of a response"
+    LINGERING = "answered and half closed; what the client still sends is thrown away"
+    CLOSED = "closed"
+
+
+READING, EXECUTING, FLUSHING, LINGERING, CLOSED = State
+
+TRANSITIONS: Final = {
+    READING: {EXECUTING, FLUSHING, LINGERING, CLOSED},
+    EXECUTING: {READING, FLUSHING, LINGERING, CLOSED},
+    FLUSHING: {READING, LINGERING, CLOSED},
+    LINGERING: {CLOSED},
+    CLOSED: frozenset(),
+}
+
+
+class Connection:
+    """See the module. The transport of its exchanges (``wsgi.bridge.Transport``).
+
+    :param loop: the worker's loop.
+    :param sock: the connected socket; never set non-blocking, each call says so itself, which saves a system call.
+    :param address: of the peer.
+    :param port: of the peer.
+    """
+
+    __slots__ = (
+        "address", "deadline", "exchange", "fd", "fields", "fresh", "loop", "missed", "output", "port", "reader",
+        "registered", "sock", "state", "template",
+    )  # fmt: skip
+
+    template: Environ
+
+    def __init__(self, loop: "Loop", sock: socket.SocketType, address: str, port: str) -> None:
+        self.loop = loop
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.address = address
+        self.port = port
+        self.state = READING
+        self.registered = False
+        self.missed = False
+        self.fresh = True  # no byte of the next request has arrived
+        self.deadline = loop.now + loop.settings.head_timeout
+        self.output: Output | None = None
+        self.fields: Fields | None = None
+        self.exchange = _NO_EXCHANGE
+        settings = loop.settings
+        self.reader = RequestReader(BodyBuffer, settings.max_head_bytes, settings.max_fields, settings.max_body_bytes)
+
+    def become(self, state: State) -> None:
+        """Change the state; a transition that the table does not have is a bug. The two of every request,
+        ``READING`` to ``EXECUTING`` and back, are assignments where they happen.
+        """
+        if state not in TRANSITIONS[self.state]:
+            raise AssertionError(f"connection cannot go from {self.state.name} to {state.name}")
+        self.state = state
+
+    # -- events: leader only ------------------------------------------------------------------------------------------
+
+    def on_event(self) -> None:
+        """Do what the state asks for; the leader has seen an event."""
+        state = self.state
+        if state is READING:
+            self.read()
+        elif state is EXECUTING:
+            self.missed = True
+            if self.output is not None:
+                self._flush_beside_owner()
+            elif self.state is READING:  # the owner gave it back meanwhile, perhaps without seeing `missed`
+                self.read()
+        elif state is FLUSHING:
+            self.flush()
+        elif state is LINGERING:
+            self._discard()
+
+    resume = on_event
+
+    def read(self) -> None:
+        """Read and serve what has arrived."""
+        reads = 0
+        data = b""
+        try:
+            while True:
+                data = self.sock.recv(READ_SIZE, _DONTWAIT)
+                if not data:
+                    self._end_of_input()
+                    return
+                if self.reader.receive(data):
+                    if not self._serve(len(data) == READ_SIZE):
+                        return
+                elif not self._wait_for_more():
+                    return
+                if len(data) < READ_SIZE:
+                    return
+                reads += 1
+                if reads >= _MAX_READS:
+                    self.loop.post(self.resume)
+                    return
+        except BlockingIOError:
+            return
+        except ProtocolError as error:
+            self.refuse(error)
+        except OSError as error:
+            self._broken(error)
+
+    def _serve(self, more: bool) -> bool:
+        """Run the complete request, and those that arrived with it; True when the connection is being read again.
+
+        :param more: the kernel may hold further bytes, of which no event will tell.
+        """
+        while True:
+            reader = self.reader
+            fields = reader.fields
+            if fields is not self.fields:
+                self.fields = fields
+                self.template = connection_template(self.loop.base, fields, self.address, self.port)
+            loop = self.loop
+            self.exchange = Exchange(
+                self,
+                request_environ(self.template, reader),
+                fields.minor,
+                reader.line.method == "HEAD",
+                fields.keep_alive and loop.keep_alive,
+                loop.clock,
+            )
+            self.state = EXECUTING
+            self.missed = more
+            loop.requests += 1
+            if not loop.execute(self):
+                return False
+            if not reader.unread:
+                return True
+            if not reader.receive(b""):
+                return self._wait_for_more()
+
+    def _wait_for_more(self) -> bool:
+        """Set the deadline for the rest of a request; True: go on reading."""
+        loop = self.loop
+        if self.reader.reading_body:
+            if self.reader.wants_continue:
+                self.reader.wants_continue = False
+                self.send(CONTINUE)
+            self.deadline = loop.now + loop.settings.body_timeout
+        elif self.fresh:
+            self.fresh = False
+            self.deadline = loop.now + loop.settings.head_timeout
+        return True
+
+    def _end_of_input(self) -> None:
+        # A client that half-closed before its request was complete gets no answer; one that did so behind a complete
+        # request was answered before this is seen.
+        self.close()
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Answer a request that cannot be served, and close (RFC 9112 section 9.6: not at once)."""
+        log.debug("request refused address=%s status=%d reason=%r", self.address, error.status, error.reason)
+        self.loop.refused += 1
+        try:
+            self.send(error_response(error.status, error.reason, self.loop.clock))
+        except ClientGone:
+            self.close()
+            return
+        self._linger()
+
+    def _linger(self) -> None:
+        self.deadline = monotonic() + LINGER
+        self.become(LINGERING)
+        self.loop.post(self._half_close)
+
+    def _half_close(self) -> None:
+        if self.state is not LINGERING:
+            return
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+        self.register()
+        self._discard()
+
+    def _discard(self) -> None:
+        try:
+            for _ in range(_MAX_READS):
+                if not self.sock.recv(READ_SIZE, _DONTWAIT):
+                    self.close()
+                    return
+            self.loop.post(self.resume)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+
+    # -- the end of a request: its owner ------------------------------------------------------------------------------
+
+    def finish(self) -> bool:
+        """Leave ``EXECUTING`` behind a response; True: the connection persists and is being read again."""
+        exchange = self.exchange
+        if exchange.cut:
+            self.abort()
+            return False
+        if self.output is not None:
+            self.register()
+            self.state = FLUSHING
+            self.loop.post(self.resume)
+            return False
+        if not exchange.keep_alive:
+            self._close_behind_response()
+            return False
+        if not self.registered:
+            self.register()
+        self.deadline = self.loop.now + self.loop.settings.keepalive_timeout
+        self.fresh = True
+        self.state = READING
+        return True
+
+    def finish_in_thread(self) -> None:
+        """As :meth:`finish`, in a thread that does not lead: what is left to do is given to the leader."""
+        if self.finish() and (self.missed or self.reader.unread):
+            self.loop.post(self.go_on)
+
+    def go_on(self) -> None:
+        """Serve what arrived while a thread owned the connection."""
+        if self.state is not READING:
+            return
+        try:
+            if self.reader.unread and self.reader.receive(b"") and not self._serve(True):
+                return
+        except ProtocolError as error:
+            self.refuse(error)
+            return
+        if self.state is READING:
+            self.read()
+
+    def _close_behind_response(self) -> None:
+        # Data that nobody has read would turn the close into a reset, which can destroy the response on its way.
+        if self.reader.unread or self.missed:
+            self._linger()
+        else:
+            self.close()
+
+    # -- writing: the owner -------------------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Send, keep what the socket does not take.
+
+        :raises ClientGone: the connection is broken.
+        """
+        if self.output is not None:
+            self._keep(BytesSegment(data, 0))
+            return
+        try:
+            sent = self.sock.send(data, _DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise ClientGone(str(error)) from None
+        if sent < len(data):
+            self._keep(BytesSegment(data, sent))
+
+    def send_two(self, head: bytes, body: bytes) -> None:
+        """Send two buffers with one call.
+
+        :raises ClientGone: the connection is broken.
+        """
+        if self.output is not None:
+            self._keep(BytesSegment(head, 0))
+            self._keep(BytesSegment(body, 0))
+            return
+        try:
+            sent = self.sock.sendmsg((head, body), (), _DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise ClientGone(str(error)) from None
+        if sent < len(head):
+            self._keep(BytesSegment(head, sent))
+            self._keep(BytesSegment(body, 0))
+        elif sent < len(head) + len(body):
+            self._keep(BytesSegment(body, sent - len(head)))
+
+    def send_file(self, descriptor: int, offset: int, count: int) -> None:
+        """Have the kernel send a part of a file.
+
+        :raises ClientGone: the connection is broken.
+        """
+        segment = FileSegment(descriptor, offset, count)
+        if self.output is None:
+            try:
+                while segment.size:
+                    segment.send(self.sock)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                segment.close()
+                raise ClientGone(str(error)) from None
+        if segment.size:
+            self._keep(segment)
+        else:
+            segment.close()
+
+    def _keep(self, segment: BytesSegment | FileSegment) -> None:
+        output = self.output
+        if output is None:
+            output = Output()
+            output.put(segment)
+            self.register()
+            self.deadline = monotonic() + self.loop.settings.response_timeout
+            # The socket may have become writable before `output` was there to be seen: the leader has to look.
+            self.output = output
+            self.loop.post(self._flush_beside_owner)
+        else:
+            output.put(segment)
+        if output.above_high_water:
+            self.loop.give_up_lead()  # whoever waits for a client must not be the one who serves it
+            output.wait()
+
+    # -- flushing: leader only ----------------------------------------------------------------------------------------
+
+    def _flush_beside_owner(self) -> None:
+        """Send what is kept while the owner still produces; only it may find that the response is complete."""
+        output = self.output
+        if output is None or self.state is CLOSED:
+            return
+        try:
+            output.flush(self.sock)
+        except OSError:
+            output.give_up()
+        if self.state is FLUSHING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send the rest of a complete response, then go on as after any other."""
+        output = self.output
+        assert output is not None
+        try:
+            done = output.flush(self.sock)
+        except OSError as error:
+            self._broken(error)
+            return
+        if not done:
+            self.deadline = self.loop.now + self.loop.settings.response_timeout
+            return
+        self.output = None
+        if not self.exchange.keep_alive:
+            self._close_behind_response()
+            return
+        self.deadline = self.loop.now + self.loop.settings.keepalive_timeout
+        self.fresh = True
+        self.state = READING
+        self.go_on()
+
+    # -- deadlines and the end ----------------------------------------------------------------------------------------
+
+    def on_deadline(self) -> None:
+        """Act on a deadline that has passed; leader only, once a second."""
+        state = self.state
+        if state is READING and not self.reader.idle:
+            what = "body" if self.reader.reading_body else "head"
+            self.refuse(ProtocolError(408, f"the request's {what} took too long"))
+        elif state is not EXECUTING:
+            self.abort() if state is FLUSHING else self.close()
+        elif self.output is not None and not self.output.empty:
+            if not self.output.progressed:
+                self.output.give_up()
+            self.output.progressed = False
+            self.deadline = self.loop.now + self.loop.settings.response_timeout
+
+    def register(self) -> None:
+        """Have events reported, once and for all."""
+        if not self.registered:
+            self.registered = True
+            self.loop.register(self)
+
+    def close_if_idle(self) -> None:
+        """Close, unless a request is arriving or under way; leader only, when the worker stops."""
+        if self.state is READING:
+            self.read()
+            if self.state is READING and self.reader.idle:
+                self.close()
+
+    def _broken(self, error: OSError) -> None:
+        if not isinstance(error, _GONE):
+            log.warning("connection failed address=%s error=%s", self.address, error)
+        self.close()
+
+    def abort(self) -> None:
+        """Close so that the client can tell that the response is incomplete (RST instead of FIN)."""
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket; the connection is forgotten."""
+        self.become(CLOSED)
+        if self.output is not None:
+            self.output.give_up()
+        body = self.reader.body
+        if self.reader.reading_body and isinstance(body, BodyBuffer):
+            body.close()
+        self.exchange = _NO_EXCHANGE  # else the two would keep each other alive until a garbage collection
+        self.loop.forget(self)
+        self.sock.close()

@@ -1,0 +1,384 @@
+"""The event loop of a worker, and who runs it.
+
+One thread at a time is the **leader**: it polls, accepts, reads, parses, and decides where each request is executed. The others
+are request threads (``threads``), and the main thread is the watchdog (``watchdog``).
+
+The concurrency argument. There is one *token* for the lead. While the leader polls and reads it has the token in its hands, so
+to speak: nobody can take it. Before it calls the application inline it puts the token into the ``box``, a list; afterwards it pops
+it again. Taking the lead from a leader that is held up means popping the token too. A list's ``append`` and ``pop`` are atomic, so
+exactly one of the two succeeds: either the leader goes on leading, or it finds the box empty, finishes its response as an ordinary
+request thread would, and touches nothing of the loop any more. Each term has a box of its own, so a token cannot be mistaken for that of
+a later leader. Events that the old leader had polled and not yet handled are in ``_events``, an iterator, from which the new leader goes on.
+
+Everything in :class:`Loop` is for the leader only, but ``post`` and ``wake`` (any thread), ``register`` and ``forget`` (the owner
+of the connection; single dictionary and system calls), ``execute_in_thread`` and what the watchdog reads.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import select
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic, time
+from typing import Final
+
+from spawning.http.response import Clock
+from spawning.logs.access import AccessLog
+from spawning.settings import Settings
+from spawning.worker.connection import Connection
+from spawning.worker.sensor import Sensor
+from spawning.worker.threads import RequestThread, Threads
+from spawning.wsgi.bridge import Exchange, WSGIApplication
+from spawning.wsgi.environ import EnvironBase
+
+ACCEPTS: Final = 8  # connections a wake-up, so that workers share a burst
+SWEEP_EVERY: Final = 1.0  # seconds between looks at the deadlines
+_HOLD: Final = 0.02  # seconds that requests may be kept back for a trial
+_EVENTS: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+log = logging.getLogger("spawning.worker")
+
+
+class Loop:
+    """See the module.
+
+    :param application: the WSGI application.
+    :param settings: of the generation.
+    :param listeners: listening sockets, non-blocking.
+    :param base: what every environ has.
+    :param access_log: None switches it off.
+    :param on_end: called once, by the leader, when the last connection of a retired worker is gone.
+
+    :ivar box: holds the token while the leader is inside the application.
+    :ivar calls: inline calls so far; with ``box`` it tells the watchdog whether a call lasts.
+    :ivar inline_connection: whose request the leader executes inline.
+    :ivar closing: the worker has been retired or stopped.
+    :ivar stopping: the worker has been stopped.
+    """
+
+    def __init__(
+        self,
+        application: WSGIApplication,
+        settings: Settings,
+        listeners: Sequence[socket.socket],
+        base: EnvironBase,
+        access_log: AccessLog | None,
+        on_end: Callable[[], None],
+    ) -> None:
+        self.application = application
+        self.settings = settings
+        self.base = base
+        self.access_log = access_log
+        self.on_end = on_end
+        self.clock = Clock()
+        self.now = monotonic()
+        self.keep_alive = not settings.no_keepalive
+        self.threads = Threads(self, settings.threadpool_workers)
+        self.sensor = Sensor(enabled=settings.threadpool_workers > 1)
+        self.connections: dict[int, Connection] = {}
+        self.box: list[None] = []
+        self.leader: RequestThread | None = None
+        self.inline_connection: Connection | None = None
+        self.calls = 0
+        self.requests = 0
+        self.errors = 0
+        self.refused = 0
+        self.closing = False
+        self.stopping = False
+        self.watchdog_asleep = False
+        self.wake_watchdog: Callable[[], None] = _nothing
+        self._epoll = select.epoll()
+        self._events: Iterator[tuple[int, int]] = iter(())
+        self._mail: deque[Callable[[], object]] = deque()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._wake_fd, select.EPOLLIN)
+        self._listeners = {sock.fileno(): sock for sock in listeners}
+        self._accepting = False
+        self._may_accept = False
+        self._starved = False
+        self._change = threading.Lock()
+        self._hold_until = 0.0
+        self._next_sweep = 0.0
+
+    # -- leading ------------------------------------------------------------------------------------------------------
+
+    def lead(self, me: RequestThread) -> bool:
+        """Run the loop until the lead is lost (True) or the worker has ended (False)."""
+        box = self.box
+        self.leader = me
+        while True:
+            for fd, _ in self._events:
+                connection = self.connections.get(fd)
+                if connection is not None:
+                    connection.on_event()
+                else:
+                    self._on_other_event(fd)
+                if self.box is not box:
+                    return True
+            if not self._between_polls(box):
+                return self.box is not box
+            timeout = 0.005 if self.threads.holding else SWEEP_EVERY
+            events = self._epoll.poll(timeout)
+            self.now = monotonic()
+            self.clock.set(time())
+            self._events = iter(events)
+
+    def _between_polls(self, box: list[None]) -> bool:
+        """Do what is not an event; False: stop leading, because the lead is lost or the worker has ended."""
+        threads = self.threads
+        if threads.holding and not self._continue_trial(box):
+            return False
+        if self.now >= self._next_sweep:
+            self._sweep()
+            if self.box is not box:
+                return False
+        if self._may_accept and not self._accepting and not self._starved and threads.executing < threads.limit:
+            self._resume_accepting()
+        if self.closing and not self.connections and not threads.executing and not self._mail:
+            self.on_end()
+            return False
+        return True
+
+    def _on_other_event(self, fd: int) -> None:
+        if fd == self._wake_fd:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(fd)
+            box = self.box
+            mail = self._mail
+            while mail:
+                mail.popleft()()
+                if self.box is not box:
+                    self.wake()  # the rest is for the new leader
+                    return
+        elif fd in self._listeners and self._accepting:
+            self._accept(self._listeners[fd], ACCEPTS)
+
+    def post(self, action: Callable[[], object]) -> None:
+        """Have the leader do something soon. Any thread."""
+        self._mail.append(action)
+        self.wake()
+
+    def wake(self) -> None:
+        """Make the leader look around. Any thread."""
+        os.eventfd_write(self._wake_fd, 1)
+
+    # -- executing ----------------------------------------------------------------------------------------------------
+
+    def execute(self, connection: Connection) -> bool:
+        """Execute the request of a connection, or have it executed.
+
+        :returns: True when the response is finished, this thread still leads, and the connection is being read again.
+        """
+        threads = self.threads
+        if threads.executing < threads.limit:
+            sensor = self.sensor
+            if sensor.inline:
+                if self.now < sensor.due:
+                    return self._run_inline(connection)
+                return self._run_measured(connection)
+            if self.now >= sensor.due and not threads.holding:
+                if not threads.executing:
+                    return self._run_measured(connection)
+                threads.holding = True
+                self._hold_until = self.now + _HOLD
+        # From here on another thread may own the connection at any moment, so its events must be known by then.
+        if not connection.registered:
+            connection.register()
+        if not threads.hand_over(connection) and not threads.holding:
+            self._pause_accepting()
+        return False
+
+    def _run_inline(self, connection: Connection) -> bool:
+        self.calls += 1
+        self.inline_connection = connection
+        if self.watchdog_asleep:
+            self.wake_watchdog()
+        exchange = connection.exchange
+        if self.access_log is not None:
+            exchange.started = monotonic()
+        box = self.box
+        box.append(None)
+        exchange.run(self.application)
+        head = exchange.head
+        if head is not None and head.code >= 500:
+            self.errors += 1
+        if self.access_log is not None:
+            self._log(exchange, self.access_log)
+        try:
+            box.pop()
+        except IndexError:  # the lead was taken; from here on this is an ordinary request thread
+            with self._change:
+                pass  # whoever took it has put a new box in its place when this lock is free
+            connection.finish_in_thread()
+            return False
+        return connection.finish()
+
+    def _run_measured(self, connection: Connection) -> bool:
+        box = self.box
+        self.sensor.begin()
+        going_on = self._run_inline(connection)
+        if self.box is box:
+            self.sensor.end()
+        return going_on
+
+    def execute_in_thread(self, connection: Connection) -> None:
+        """Execute a request that was handed over. The request thread that owns it."""
+        exchange = connection.exchange
+        if self.access_log is not None:
+            exchange.started = monotonic()
+        exchange.run(self.application)
+        head = exchange.head
+        if head is not None and head.code >= 500:
+            self.errors += 1
+        if self.access_log is not None:
+            self._log(exchange, self.access_log)
+        connection.finish_in_thread()
+
+    def _log(self, exchange: Exchange, access_log: AccessLog) -> None:
+        head = exchange.head
+        code = head.code if head is not None else 0
+        access_log.append((exchange.environ, code, exchange.sent, monotonic() - exchange.started))
+
+    def give_up_lead(self) -> None:
+        """Called in a request that is going to wait for its client: if this thread leads, let another one lead."""
+        leader = self.leader
+        if leader is not None and leader.ident == threading.get_ident():
+            self.take_lead()
+
+    def take_lead(self) -> bool:
+        """If the leader is inside a call, let another thread lead. The watchdog, or the leader from inside the call."""
+        with self._change:
+            try:
+                self.box.pop()
+            except IndexError:
+                return False
+            self.box = []
+            leader, connection = self.leader, self.inline_connection
+        assert leader is not None
+        assert connection is not None
+        self.threads.hand_over_lead(connection, leader)
+        return True
+
+    # -- trials (see ``sensor``) ----------------------------------------------------------------------------------------
+
+    def _continue_trial(self, box: list[None]) -> bool:
+        threads = self.threads
+        if threads.executing and self.now < self._hold_until:
+            return True
+        if threads.executing:
+            self.sensor.trial_failed(self.now)
+        threads.holding = False
+        while (connection := threads.take_pending()) is not None:
+            if self.execute(connection):
+                connection.go_on()
+            if self.box is not box:
+                return False
+        return True
+
+    # -- accepting ----------------------------------------------------------------------------------------------------
+
+    def start_accepting(self) -> None:
+        self._may_accept = True
+        self._resume_accepting()
+
+    def _resume_accepting(self) -> None:
+        if not self._accepting:
+            self._accepting = True
+            for fd in self._listeners:
+                self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+
+    def _pause_accepting(self) -> None:
+        if self._accepting:
+            self._accepting = False
+            for fd in self._listeners:
+                self._epoll.unregister(fd)
+
+    def _accept(self, listener: socket.SocketType, most: int) -> None:
+        box = self.box
+        for _ in range(most):
+            try:
+                fd, address = listener._accept()  # type: ignore[attr-defined]  # accept() would make a socket object with 2 µs of Python
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _NO_DESCRIPTORS:
+                    self._starve(error)
+                return
+            sock = socket.SocketType(listener.family, listener.type, listener.proto, fd)
+            if type(address) is tuple:
+                connection = Connection(self, sock, address[0], str(address[1]))
+            else:
+                connection = Connection(self, sock, "", "")
+            self.connections[fd] = connection
+            connection.read()
+            if self.box is not box:
+                # Another thread leads now, and `connection` is not ours; register() was its owner's business.
+                return
+            if not connection.registered and self.connections.get(fd) is connection:
+                connection.register()
+
+    def _starve(self, error: OSError) -> None:
+        """Stop accepting until the next sweep: there are no descriptors left."""
+        if not self._starved:
+            log.error("cannot accept connections=%d error=%s", len(self.connections), error.strerror)
+        self._starved = True
+        self._pause_accepting()
+
+    def register(self, connection: Connection) -> None:
+        """Report events of a connection, edge-triggered, once and for all. The owner of the connection."""
+        self._epoll.register(connection.fd, _EVENTS)
+
+    def forget(self, connection: Connection) -> None:
+        """Drop a connection whose socket is about to be closed. The owner of the connection."""
+        self.connections.pop(connection.fd, None)
+        if self.closing and not self.connections:
+            self.wake()
+
+    # -- time and the end ---------------------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        now = self.now
+        self._next_sweep = now + SWEEP_EVERY
+        self._starved = False
+        for connection in list(self.connections.values()):
+            if connection.deadline < now:
+                connection.on_deadline()
+        if self.stopping:
+            self._close_idle(self.box)
+
+    def retire(self) -> None:
+        """Stop accepting; connections are closed behind their next response, or when they have been idle for too long."""
+        self._pause_accepting()
+        self._may_accept = False
+        self.keep_alive = False
+        self.closing = True
+
+    def stop(self) -> None:
+        """Accept what the kernel has queued, then stop accepting, and close what is idle."""
+        box = self.box
+        may_accept = self._may_accept
+        self.retire()
+        self.stopping = True
+        for listener in self._listeners.values():
+            if may_accept:
+                self._accept(listener, self.settings.backlog)
+            if self.box is not box:
+                self.post(self.stop)  # a request held this thread up; the new leader accepts the rest
+                self._may_accept = may_accept
+                return
+        self._close_idle(box)
+
+    def _close_idle(self, box: list[None]) -> None:
+        for connection in list(self.connections.values()):
+            connection.close_if_idle()
+            if self.box is not box:
+                return  # the next sweep of the new leader goes on
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,232 @@
+"""A worker's main thread: the channel to the controller, the watchdog, the access log, the end.
+
+It never touches a connection: what concerns the loop is posted to the leader. A closed channel means that the controller is dead:
+the worker stops accepting, finishes what is under way, and exits.
+"""
+
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+from time import monotonic
+from types import FrameType
+from typing import Final
+
+from spawning.ipc.channel import Channel
+from spawning.ipc.messages import Frozen, Message, Ready, ReopenLog, Report, Retire, Start, Stop
+from spawning.logs.access import AccessLog
+from spawning.settings import Settings
+from spawning.worker.connection import EXECUTING
+from spawning.worker.loop import Loop
+from spawning.worker.watchdog import TICK, Watchdog
+from spawning.wsgi.bridge import WSGIApplication
+from spawning.wsgi.environ import EnvironBase
+
+REPORT_EVERY: Final = 1.0  # seconds
+ORPHAN_SECONDS: Final = 30.0  # seconds to finish when the controller is dead
+LOG_AWAKE: Final = 0.05  # seconds between writes of the access log while requests come in
+
+log = logging.getLogger("spawning.worker")
+
+
+def run(
+    *,
+    name: str,
+    application: WSGIApplication,
+    settings: Settings,
+    channel: Channel,
+    listeners: Sequence[socket.socket],
+    files: Sequence[str],
+) -> int:
+    """Serve until told to retire or stop.
+
+    :param name: generation and number, ``"7.2"``.
+    :param application: the WSGI application.
+    :param settings: of the generation.
+    :param channel: the worker's end.
+    :param listeners: the controller's listening sockets, non-blocking.
+    :param files: reported with ``Ready``.
+    :returns: the exit status: 0, or 1 when requests had to be given up.
+    """
+    return Worker(name, application, settings, channel, listeners).run(files)
+
+
+def _open_log(path: str) -> AccessLog | None:
+    return None if path == os.devnull else AccessLog(path)
+
+
+class Worker:
+    """See the module and :func:`run`."""
+
+    def __init__(
+        self,
+        name: str,
+        application: WSGIApplication,
+        settings: Settings,
+        channel: Channel,
+        listeners: Sequence[socket.socket],
+    ) -> None:
+        self.name = name
+        self._settings = settings
+        self._channel = channel
+        self._access_log = _open_log(settings.access_log_file)
+        address = listeners[0].getsockname()
+        base = EnvironBase(
+            server_name=str(address[0]),
+            server_port=str(address[1]),
+            multithread=settings.threadpool_workers > 1,
+            multiprocess=settings.num_processes > 1,
+        )
+        self._loop = Loop(application, settings, listeners, base, self._access_log, self._on_end)
+        self._loop.wake_watchdog = self._wake
+        self._watchdog = Watchdog(self._loop)
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll = select.poll()
+        self._poll.register(channel.fileno(), select.POLLIN)
+        self._poll.register(self._wake_fd, select.POLLIN)
+        self._ended = False
+        self._give_up_at = float("inf")
+        self._next_report = 0.0
+        self._next_flush = 0.0
+
+    def run(self, files: Sequence[str]) -> int:
+        """Serve; see :func:`run`."""
+        signal.signal(signal.SIGTERM, self._on_term)
+        self._channel.sock.setblocking(False)
+        self._loop.threads.start()
+        self._channel.send(Ready(list(files)))
+        while not self._ended and monotonic() < self._give_up_at:
+            self._turn()
+        if self._access_log is not None:
+            self._access_log.flush()
+        if self._ended:
+            return 0
+        self._name_stuck_requests()
+        return 1
+
+    # -- one turn of the main thread ----------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        asleep = self._watchdog.may_sleep() and not self._log_waits()
+        before = monotonic()
+        if before >= self._next_report:
+            self._report()
+            self._next_report = before + REPORT_EVERY
+        wait = self._next_report - before if asleep else TICK
+        ready = self._poll.poll(wait * 1000)
+        now = monotonic()
+        if asleep:
+            self._watchdog.awake()
+        if ready:
+            self._on_ready([fd for fd, _ in ready])
+        elif not asleep:
+            self._watchdog.look(now, now - before - TICK)
+        if self._access_log is not None and now >= self._next_flush:
+            self._access_log.flush()
+            self._next_flush = now + LOG_AWAKE
+
+    def _log_waits(self) -> bool:
+        return self._access_log is not None and self._access_log.waiting
+
+    def _on_ready(self, descriptors: list[int]) -> None:
+        if self._wake_fd in descriptors:
+            os.eventfd_read(self._wake_fd)
+        if self._channel.fileno() in descriptors:
+            self._receive()
+
+    def _wake(self) -> None:
+        os.eventfd_write(self._wake_fd, 1)
+
+    def _on_end(self) -> None:
+        self._ended = True
+        self._wake()
+
+    # -- the controller -----------------------------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        try:
+            message, _ = self._channel.receive()
+        except BlockingIOError:
+            return
+        if message is None:
+            self._on_orphaned()
+        else:
+            self._HANDLERS[type(message)](self, message)
+
+    def _on_start(self, _: Message) -> None:
+        self._loop.post(self._loop.start_accepting)
+
+    def _on_retire(self, message: Message) -> None:
+        assert isinstance(message, Retire)
+        self._give_up_at = monotonic() + message.seconds
+        self._loop.post(self._loop.retire)
+        self._loop.post(self._acknowledge)
+
+    def _on_stop(self, message: Message) -> None:
+        assert isinstance(message, Stop)
+        self._give_up_at = monotonic() + message.seconds
+        self._loop.post(self._loop.stop)
+        self._loop.post(self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        self._channel.send(Frozen())
+
+    def _on_reopen(self, _: Message) -> None:
+        if self._access_log is not None:
+            try:
+                self._access_log.reopen()
+            except OSError as error:
+                log.error(
+                    "access log cannot be reopened file=%s error=%s", self._settings.access_log_file, error.strerror
+                )
+
+    def _on_orphaned(self) -> None:
+        log.error("controller died worker=%s pid=%d", self.name, os.getpid())
+        self._poll.unregister(self._channel.fileno())
+        self._give_up_at = min(self._give_up_at, monotonic() + ORPHAN_SECONDS)
+        self._loop.post(self._loop.stop)
+
+    def _on_term(self, _signal: int, _frame: FrameType | None) -> None:
+        # A person or a supervisor ends this worker alone; the controller will replace it.
+        self._give_up_at = monotonic() + self._settings.deadman_timeout
+        self._loop.post(self._loop.retire)
+
+    _HANDLERS: Final = {Start: _on_start, Retire: _on_retire, Stop: _on_stop, ReopenLog: _on_reopen}
+
+    def _report(self) -> None:
+        loop = self._loop
+        threads = loop.threads
+        report = Report(
+            requests=loop.requests,
+            errors=loop.errors,
+            executing=threads.executing + len(loop.box),
+            queued=threads.queued,
+            connections=len(loop.connections),
+        )
+        try:
+            self._channel.send(report)
+        except BlockingIOError:
+            pass  # a controller that is busy misses a report; the next one has the totals
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _name_stuck_requests(self) -> None:
+        """Log what could not be finished: request, age, and where its thread is."""
+        frames = sys._current_frames()
+        holders = {thread.connection: thread.ident for thread in self._loop.threads.all if thread.connection}
+        for connection in list(self._loop.connections.values()):
+            if connection.state is not EXECUTING:
+                continue
+            environ = connection.exchange.environ
+            ident = holders.get(connection)
+            frame = frames.get(ident) if ident is not None else None
+            stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
+            log.error(
+                "request given up worker=%s method=%s path=%r seconds=%.1f\n%s",
+                self.name, environ.get("REQUEST_METHOD"), environ.get("PATH_INFO"),
+                monotonic() - connection.exchange.started, stack,
+            )  # fmt: skip

@@ -1,0 +1,116 @@
+"""Judging whether the application waits or computes: hand its calls over, or run them inline.
+
+An inline call that waits holds up the leader until the watchdog takes the lead from it, some 4 ms; a call that is handed over
+costs two thread switches, and threads that compute fight for the interpreter lock. So calls are worth handing over when
+the application spends a good part of its time waiting *within the first* ``HORIZON`` of a call: what lies behind is
+covered by taking over.
+
+Inline, a call is measured every few milliseconds: its voluntary context switches (a preempted thread makes none), its time
+and its processor time. Calls during which the watchdog took the interpreter lock are not counted, since that looks like
+waiting. Handed over, such a measurement means nothing, because other threads' calls look like waiting too. So from time to
+time a *trial* runs one call inline while nothing else is under way; failed trials double the pause before the next.
+"""
+
+from resource import RUSAGE_THREAD, getrusage
+from time import monotonic, thread_time
+from typing import Final
+
+HORIZON: Final = 0.004  # seconds of waiting that count in one call
+SAMPLE_EVERY: Final = 0.005  # seconds between measured calls
+_WAITS_ABOVE: Final = 0.3  # share of the time spent waiting, above which calls are handed over
+_WEIGHT: Final = 0.15  # of a new sample in the running means
+_MIN_SAMPLES: Final = 4
+_FIRST_PAUSE: Final = 0.25  # seconds until the first trial …
+_LAST_PAUSE: Final = 4.0  # … and most between two
+_TRIALS: Final = 3  # trials in a row that must compute
+
+
+class Sensor:
+    """Judges one application. Called by the leader; by the watchdog only while the leader is inside a call.
+
+    :param enabled: False where there is only one request thread: handing over would gain nothing.
+
+    :ivar inline: what to do with the next call.
+    :ivar due: (monotonic seconds) inline: when to measure a call; handed over: when to try one inline.
+    :ivar disturbed: counts the moments at which the watchdog may have held the interpreter lock.
+    """
+
+    __slots__ = (
+        "_disturbed",
+        "_enabled",
+        "_good",
+        "_pause",
+        "_samples",
+        "_wait",
+        "_wall",
+        "_start",
+        "disturbed",
+        "due",
+        "inline",
+    )
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled
+        self.inline = True
+        self.due = 0.0 if enabled else float("inf")
+        self.disturbed = 0
+        self._disturbed = 0
+        self._samples = 0
+        self._wait = 0.0
+        self._wall = 0.0
+        self._pause = _FIRST_PAUSE
+        self._good = 0
+        self._start = (0, 0.0, 0.0)
+
+    def begin(self) -> None:
+        """Start to measure an inline call."""
+        self._disturbed = self.disturbed
+        self._start = (getrusage(RUSAGE_THREAD).ru_nvcsw, thread_time(), monotonic())
+
+    def end(self) -> None:
+        """The measured call has returned, and the lead was not taken meanwhile."""
+        switches, cpu, started = self._start
+        now = monotonic()
+        wall = now - started
+        wait = max(0.0, wall - (thread_time() - cpu))
+        waited = getrusage(RUSAGE_THREAD).ru_nvcsw > switches
+        if waited and self.disturbed != self._disturbed:
+            self.due = now
+            return
+        self._count(min(wait, HORIZON) if waited else 0.0, wall, now)
+
+    def taken_over(self, waits: bool, seconds: float) -> None:
+        """The watchdog has taken the lead from a call that waits, or that computes for long (already `seconds`)."""
+        if self._enabled:
+            self._count(HORIZON if waits else 0.0, max(seconds, HORIZON), monotonic())
+
+    def _count(self, wait: float, wall: float, now: float) -> None:
+        if not self.inline:
+            self._judge_trial(wait > _WAITS_ABOVE * wall, now)
+            return
+        self._samples += 1
+        self._wait += _WEIGHT * (wait - self._wait)
+        self._wall += _WEIGHT * (wall - self._wall)
+        self.due = now + SAMPLE_EVERY
+        if self._samples >= _MIN_SAMPLES and self._wait > _WAITS_ABOVE * self._wall:
+            self.inline = False
+            self._good = 0
+            self._pause = _FIRST_PAUSE
+            self.due = now + self._pause
+
+    def _judge_trial(self, waits: bool, now: float) -> None:
+        if waits:
+            self.trial_failed(now)
+            return
+        self._good += 1
+        self.due = now
+        if self._good >= _TRIALS:
+            self.inline = True
+            self._samples = 0
+            self._wait = self._wall = 0.0
+
+    def trial_failed(self, now: float) -> None:
+        """A trial call waited, or none was possible."""
+        self._good = 0
+        self._pause = min(2 * self._pause, _LAST_PAUSE)
+        self.due = now + self._pause

@@ -1,0 +1,131 @@
+"""Request threads: created on demand, used last idle first, so that few are warm.
+
+Every thread of a worker but the main one is a request thread; one of them leads (``loop.Loop.lead``), the others run requests
+that were handed over, or wait for one. At most ``limit`` execute requests; the leader is one more while it polls.
+
+``lock`` guards ``_idle``, ``_pending`` and ``executing``. It is taken for requests that are handed over, never for inline ones.
+``executing`` counts handed-over and taken-over requests; only whoever leads (or takes the lead) raises it, so a leader
+may read it without the lock: at worst it sees a thread as busy that has just finished, and looks again under the lock.
+"""
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+from spawning.worker.connection import Connection
+
+if TYPE_CHECKING:
+    from spawning.worker.loop import Loop
+
+
+class RequestThread(threading.Thread):
+    """A thread with a mailbox for one task; the lock is the bell.
+
+    :ivar connection: what it executes, for whoever wants to know; None while idle or leading.
+    """
+
+    def __init__(self, threads: "Threads", number: int) -> None:
+        super().__init__(name=f"request thread {number}", daemon=True)
+        self._threads = threads
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        self.connection: Connection | None = None
+
+    def give(self, connection: Connection | None) -> None:
+        """Hand over a request; None hands over the lead. The thread must be idle or not started."""
+        self.connection = connection
+        if self.ident is None:
+            self._bell.release()
+            self.start()
+        else:
+            self._bell.release()
+
+    def run(self) -> None:
+        loop = self._threads.loop
+        while True:
+            self._bell.acquire()
+            connection = self.connection
+            if connection is None:
+                if not loop.lead(self):
+                    return
+                connection = self._threads.next(self)  # it lost the lead, and has finished the request of that moment
+            while connection is not None:
+                loop.execute_in_thread(connection)
+                connection = self._threads.next(self)
+
+
+class Threads:
+    """The request threads of a worker. See the module for who may call what.
+
+    :param loop: what they serve.
+    :param limit: most requests executed at a time.
+
+    :ivar holding: requests are kept back so that the threads run dry, for a trial (``sensor``).
+    """
+
+    def __init__(self, loop: "Loop", limit: int) -> None:
+        self.loop = loop
+        self.limit = limit
+        self.lock = threading.Lock()
+        self.executing = 0
+        self.holding = False
+        self.all: list[RequestThread] = []
+        self._idle: list[RequestThread] = []
+        self._pending: deque[Connection] = deque()
+
+    @property
+    def queued(self) -> int:
+        return len(self._pending)
+
+    def hand_over(self, connection: Connection) -> bool:
+        """Have a request executed by an idle or new thread; False: all are busy, it waits for one. Leader only."""
+        with self.lock:
+            if self.executing >= self.limit or self.holding:
+                self._pending.append(connection)
+                return False
+            self.executing += 1
+            thread = self._idle.pop() if self._idle else None
+        (thread or self._new()).give(connection)
+        return True
+
+    def hand_over_lead(self, connection: Connection, old: RequestThread) -> None:
+        """Make another thread lead, since `old` is held up by the request of `connection`.
+
+        Called by whoever took the token that makes this happen once (``Loop.box``).
+        """
+        with self.lock:
+            self.executing += 1
+            old.connection = connection
+            thread = self._idle.pop() if self._idle else None
+        (thread or self._new()).give(None)
+
+    def start(self) -> None:
+        """Make the first leader."""
+        self._new().give(None)
+
+    def next(self, thread: RequestThread) -> Connection | None:
+        """Give `thread`, which has finished a request, a waiting one; None: it is idle from now on."""
+        with self.lock:
+            was_full = self.executing >= self.limit
+            if self._pending and not self.holding:
+                thread.connection = connection = self._pending.popleft()
+                return connection
+            self.executing -= 1
+            thread.connection = None
+            self._idle.append(thread)
+            tell = was_full or (self.executing == 0 and (self.holding or self.loop.closing))
+        if tell:
+            self.loop.wake()
+        return None
+
+    def take_pending(self) -> Connection | None:
+        """Give the leader a waiting request, if it may be executed."""
+        with self.lock:
+            if self._pending and self.executing < self.limit:
+                return self._pending.popleft()
+            return None
+
+    def _new(self) -> RequestThread:
+        thread = RequestThread(self, len(self.all) + 1)
+        self.all.append(thread)
+        return thread

@@ -1,0 +1,272 @@
+"""One request's way through the application (PEP 3333): call it, write what it answers, close what it returned.
+
+An :class:`Exchange` belongs to one thread while it runs, whichever that is. It knows a transport to write to and nothing of
+threads, sockets or the event loop. What the application does wrong ends here: a traceback once in the log, 500 if nothing
+was sent, otherwise a cut connection, so that the client can tell.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Final, Protocol
+
+from spawning.http.response import LAST_CHUNK, Clock, Pairs, ResponseHead, chunk, encode_head, error_response
+from spawning.wsgi.environ import Environ
+from spawning.wsgi.files import FileWrapper
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
+WSGIApplication = Callable[[Environ, Any], Iterable[bytes]]
+
+_JOIN_BELOW: Final = 16384  # bytes of a body that are worth copying behind the head to save a second buffer
+
+log = logging.getLogger("spawning.app")
+
+
+class ClientGone(ConnectionError):
+    """The client has closed its connection, or takes nothing any more; nobody is left to write to."""
+
+
+class Transport(Protocol):
+    """What an exchange needs of its connection."""
+
+    def send(self, data: bytes) -> None:
+        """Send, or keep for sending; waits only when much is kept already. Raises ClientGone."""
+
+    def send_two(self, head: bytes, body: bytes) -> None:
+        """Send two buffers without joining them."""
+
+    def send_file(self, descriptor: int, offset: int, count: int) -> None:
+        """Send a part of an open file; the descriptor may be closed afterwards."""
+
+
+class Exchange:
+    """A request and its response.
+
+    :param transport: where the response goes.
+    :param environ: of the request.
+    :param minor: of the request's HTTP version.
+    :param head_only: the method is HEAD, whatever the application makes of it.
+    :param keep_alive: the connection may persist after this response.
+    :param clock: the fields that every response carries.
+
+    :ivar keep_alive: False after :meth:`run` if the connection must be closed behind the response.
+    :ivar cut: the response is incomplete; the client has to be told by an abrupt end.
+    :ivar sent: bytes of content sent.
+    """
+
+    __slots__ = (
+        "chunked", "clock", "cut", "environ", "head", "head_only", "head_sent", "keep_alive", "minor", "sent", "started", "transport",
+    )  # fmt: skip
+
+    def __init__(
+        self, transport: Transport, environ: Environ, minor: int, head_only: bool, keep_alive: bool, clock: Clock
+    ) -> None:
+        self.transport = transport
+        self.environ = environ
+        self.minor = minor
+        self.head_only = head_only
+        self.keep_alive = keep_alive
+        self.clock = clock
+        self.head: ResponseHead | None = None
+        self.head_sent = False
+        self.chunked = False
+        self.cut = False
+        self.sent = 0
+        self.started = 0.0
+
+    def start_response(self, status: str, headers: Pairs, exc_info: ExcInfo | None = None) -> Callable[[bytes], None]:
+        """Take status and fields (PEP 3333, "The start_response() Callable")."""
+        if exc_info is not None:
+            try:
+                if self.head_sent:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # break the cycle of frame and traceback, as PEP 3333 asks
+        elif self.head is not None:
+            raise AssertionError("start_response called a second time without exc_info (PEP 3333)")
+        self.head = encode_head(status, headers)
+        return self.write
+
+    def run(self, application: WSGIApplication) -> None:
+        """Call the application and write its response; raises nothing but what ends the process."""
+        try:
+            result = application(self.environ, self.start_response)
+            if type(result) is list:
+                self._send_list(result)
+            else:
+                self._send_and_close(result)
+        except ClientGone:
+            self.cut = True
+        except Exception:  # boundary: whatever the application raises concerns this request only
+            self._failed()
+
+    def write(self, data: bytes) -> None:
+        """Send `data` at once (PEP 3333, "The write() Callable")."""
+        if data:
+            self._send_block(data)
+        elif not self.head_sent:
+            self._check_started()
+
+    # -- what the application returned ------------------------------------------------------------------------------
+
+    def _send_list(self, blocks: list[bytes]) -> None:
+        body = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+        if self.head_sent:
+            if body:
+                self._send_block(body)
+            self._end()
+        else:
+            self._send_whole(body)
+
+    def _send_and_close(self, result: Iterable[bytes]) -> None:
+        try:
+            if type(result) is tuple:
+                self._send_list(list(result))
+            elif type(result) is not FileWrapper or not self._send_as_file(result):
+                for block in result:
+                    if block:
+                        self._send_block(block)
+                self._end()
+        finally:
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
+
+    def _send_as_file(self, wrapper: FileWrapper) -> bool:
+        extent = wrapper.extent()
+        if extent is None or self.head_sent:
+            return False
+        descriptor, offset, count = extent
+        head = self._check_started()
+        if head.content_length >= 0:
+            count = min(count, head.content_length)
+        self.transport.send(self._head_bytes(head, count))
+        if not self._without_content(head):
+            if count:
+                self.transport.send_file(descriptor, offset, count)
+            self.sent = count
+            self._check_length(head)
+        return True
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def _send_whole(self, body: bytes) -> None:
+        """Send head and complete content, the way of nearly every response."""
+        head = self.head
+        if head is None:
+            head = self._check_started()
+        if type(body) is not bytes:
+            raise _not_bytes(body)
+        length = len(body)
+        announced = head.content_length
+        if announced >= 0 and length > announced:
+            body = self._cut_to(body, announced)
+            length = announced
+        data = self._head_bytes(head, length)
+        if self.head_only or head.bodiless:
+            self.transport.send(data)
+            return
+        self.sent = length
+        if length < _JOIN_BELOW:
+            self.transport.send(data + body)
+        else:
+            self.transport.send_two(data, body)
+        if length < announced:
+            self._check_length(head)
+
+    def _send_block(self, block: bytes) -> None:
+        """Send a piece of content, behind the head if that has not gone out."""
+        head = self.head
+        if head is None:
+            head = self._check_started()
+        if type(block) is not bytes:
+            raise _not_bytes(block)
+        start = b"" if self.head_sent else self._head_bytes(head, -1)
+        if self._without_content(head):
+            if start:
+                self.transport.send(start)
+            return
+        if 0 <= head.content_length < self.sent + len(block):
+            block = self._cut_to(block, head.content_length - self.sent)
+        self.sent += len(block)
+        if self.chunked and block:
+            block = chunk(block)
+        if start or block:
+            self.transport.send(start + block)
+
+    def _end(self) -> None:
+        """Finish content that was sent in pieces; without any piece the response is complete now."""
+        head = self.head
+        if not self.head_sent:
+            self._send_whole(b"")
+            return
+        assert head is not None
+        if self.chunked:
+            self.transport.send(LAST_CHUNK)
+        elif not self._without_content(head):
+            self._check_length(head)
+
+    def _head_bytes(self, head: ResponseHead, length: int) -> bytes:
+        """Complete the head; `length` is that of the whole content, -1 if it comes in pieces."""
+        self.head_sent = True
+        framing = b""
+        if head.content_length < 0 and not head.bodiless:
+            if length >= 0:
+                # The length of what HEAD leaves out is unknown: nothing is better than a wrong one (RFC 9110 8.6).
+                if length or not self.head_only:
+                    framing = b"Content-Length: %d\r\n" % length
+            elif self.minor:
+                self.chunked = not self.head_only
+                framing = b"Transfer-Encoding: chunked\r\n"
+            else:
+                self.keep_alive = False
+        if not self.keep_alive:
+            framing += b"Connection: close\r\n"
+        elif not self.minor:
+            framing += b"Connection: keep-alive\r\n"
+        clock = self.clock
+        common = clock.missing_from(head) if head.dated or head.served else clock.fields
+        return head.start + common + framing + b"\r\n"
+
+    def _without_content(self, head: ResponseHead) -> bool:
+        return head.bodiless or self.head_only
+
+    # -- what the application did wrong -------------------------------------------------------------------------------
+
+    def _check_started(self) -> ResponseHead:
+        if self.head is None:
+            raise AssertionError("the application did not call start_response (PEP 3333)")
+        return self.head
+
+    def _cut_to(self, data: bytes, length: int) -> bytes:
+        log.error("response longer than its Content-Length %s", self._names())
+        return data[:length]
+
+    def _check_length(self, head: ResponseHead) -> None:
+        if self.sent < head.content_length:
+            log.error(
+                "response shorter than its Content-Length announced=%d sent=%d %s",
+                head.content_length, self.sent, self._names(),
+            )  # fmt: skip
+            self.cut = True
+
+    def _failed(self) -> None:
+        log.exception("application raised %s", self._names())
+        if self.head_sent:
+            self.cut = True
+            return
+        self.head_sent = True
+        self.keep_alive = False
+        self.head = encode_head("500 Internal Server Error", [])
+        with_body = not self.head_only
+        try:
+            self.transport.send(error_response(500, "the application failed", self.clock, with_body=with_body))
+        except ClientGone:
+            self.cut = True
+
+    def _names(self) -> str:
+        return f"method={self.environ.get('REQUEST_METHOD')} path={self.environ.get('PATH_INFO')!r}"
+
+
+def _not_bytes(block: object) -> TypeError:
+    return TypeError(f"the application returned {type(block).__name__}, not bytes (PEP 3333)")

@@ -1,0 +1,63 @@
+"""``wsgi.input``: a request's body, complete and seekable before the application starts.
+
+A small body is kept in memory, a larger one in an unnamed temporary file, so that a slow or large upload costs neither a
+thread nor memory. Both are plain file objects: read, readline, readlines, iteration and seek are Python's own.
+"""
+
+import io
+import tempfile
+from typing import IO, Final
+
+from spawning.errors import ProtocolError
+
+SPOOL_ABOVE: Final = 65536  # bytes that are kept in memory
+
+
+class BodyBuffer:
+    """Collects a body (a ``Sink`` of ``http.body``), then gives it as a file.
+
+    :param announced: bytes to be expected, 0 if unknown: a body known to be large goes to the file at once.
+    """
+
+    __slots__ = ("_file", "length")
+
+    def __init__(self, announced: int) -> None:
+        self._file: IO[bytes] = io.BytesIO()
+        self.length = 0
+        if announced > SPOOL_ABOVE:
+            self._spool()
+
+    def write(self, data: bytes) -> None:
+        """Add to the body.
+
+        :raises ProtocolError: 507, the disk is full.
+        """
+        self.length += len(data)
+        if self.length > SPOOL_ABOVE and type(self._file) is io.BytesIO:
+            self._spool()
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise self._full(error) from error
+
+    def _spool(self) -> None:
+        """Continue in a file."""
+        memory = self._file
+        assert type(memory) is io.BytesIO
+        try:
+            self._file = tempfile.TemporaryFile(buffering=0)
+            self._file.write(memory.getvalue())
+        except OSError as error:
+            raise self._full(error) from error
+
+    def _full(self, error: OSError) -> ProtocolError:
+        self.close()
+        return ProtocolError(507, f"the request body cannot be kept: {error.strerror}")
+
+    def file(self) -> IO[bytes]:
+        """Give the body from its start; the request owns the file from now on."""
+        self._file.seek(0)
+        return self._file
+
+    def close(self) -> None:
+        self._file.close()
