@@ -77,7 +77,7 @@ def test_every_switch_of_the_table_is_off_until_given(name: str) -> None:
     [
         ([], "no APP given: name the application, such as mysite.wsgi:application"),
         (["-f", "django"], "no APP given: .*with -f django the settings module"),
-        (["a:b", "--prot", "80"], "No such option '?--prot'?"),
+        (["a:b", "--prot", "80"], "No such option:? '?--prot'?"),
         (["a:b", "--port"], "Option '--port' requires an argument"),
         (["a:b", "-p", "http"], "option --port: 'http' is not a whole number from 0 to 65535"),
         (["a:b", "--threads=-1"], "option --threads: '-1' is not a whole number from 1 to 4096"),
