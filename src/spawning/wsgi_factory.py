@@ -184,7 +184,7 @@ def _attribute(found: Any, attribute: str, path: str, name: str) -> Any:
         try:
             return getattr(found, attribute)
         except AttributeError as error:
-            if application_stack(error):  # raised by a module's __getattr__ or a property, which has more to say
+            if _application_stack(error):  # raised by a module's __getattr__ or a property, which has more to say
                 raise
     kind = "module" if isinstance(found, ModuleType) else "object"
     origin = getattr(found, "__file__", None)
@@ -195,7 +195,7 @@ def _attribute(found: Any, attribute: str, path: str, name: str) -> Any:
     )
 
 
-def application_stack(error: BaseException) -> list[traceback.FrameSummary]:
+def _application_stack(error: BaseException) -> list[traceback.FrameSummary]:
     """Give the frames of an exception's traceback from the first on that is the application's; empty if none is."""
     shown = traceback.TracebackException.from_exception(error)
     _trim(shown)
@@ -204,7 +204,7 @@ def application_stack(error: BaseException) -> list[traceback.FrameSummary]:
 
 def _is_missing_itself(error: ModuleNotFoundError, module: str) -> bool:
     """Whether `module` (or a package on the way to it) is what is missing, not something that it imports."""
-    return not application_stack(error) and (module == error.name or module.startswith(f"{error.name}."))
+    return not _application_stack(error) and (module == error.name or module.startswith(f"{error.name}."))
 
 
 def _check_callable(application: Any, name: str) -> None:

@@ -276,7 +276,8 @@ def test_served_by_spawn(ini: Ini) -> None:
 
 def test_served_by_pserve_and_reloaded(ini: Ini) -> None:
     ini.write("use = egg:spawning\nport = 0\nnum_processes = 2")
-    with Server(command=[str(PSERVE), str(ini.path), "colour=green"]) as server:
+    installed = {"PYTHONPATH": str(APPS)}  # pserve itself imports the application, and not from the current directory
+    with Server(command=[str(PSERVE), str(ini.path), "colour=green"], env=installed) as server:
         assert _page(server) == "hello from the file"
         ini.path.write_text(ini.path.read_text().replace("from the file", "again in %(colour)s"))
         assert server.reload()
