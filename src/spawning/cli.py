@@ -6,7 +6,6 @@ known to be right, so ``spawn --help`` and a typing error answer at once.
 """
 
 import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -128,7 +127,7 @@ def _arguments() -> click.Argument:
 def _version() -> click.Option:
     def answer(context: click.Context, _: click.Parameter, wanted: bool) -> None:
         if wanted:
-            click.echo(f"spawning {__version__} (Python {platform.python_version()})")
+            click.echo(f"spawning {__version__} (Python {sys.version.split()[0]})")
             context.exit()
 
     return click.Option(

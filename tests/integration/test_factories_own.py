@@ -1,9 +1,15 @@
 """A factory of the user's own, as docs/factories.md describes it, and names in the current directory."""
 
+import json
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
-from integration.server import Server, run
+import pytest
+
+import spawning
+from integration.server import APPS, Server, run
 
 
 def _page(server: Server) -> str:
@@ -51,3 +57,22 @@ def test_application_that_fails_shows_its_traceback_once(tmp_path: Path) -> None
     assert finished.status == 3
     assert finished.err.count("Traceback (most recent call last)") == 1
     assert finished.err.splitlines()[-1].startswith("spawn: cannot import site_x")
+
+
+@pytest.mark.parametrize(
+    ("factory", "argument", "message"),
+    [
+        ("paste", "site.ini", "the factory paste needs PasteDeploy: pip install 'spawning[paste]'"),
+        ("django", "settings", "the factory django needs Django: pip install django"),
+    ],
+)
+def test_factory_without_its_framework(tmp_path: Path, factory: str, argument: str, message: str) -> None:
+    """An interpreter without installed packages (``-S``) sees nothing but Spawning itself."""
+    (tmp_path / "spawning").symlink_to(Path(spawning.__file__).parent)
+    (tmp_path / "site.ini").write_text("[server:main]\nuse = egg:spawning\n")
+    values = json.dumps({"factory": factory, "args": [argument]})
+    done = subprocess.run(
+        [sys.executable, "-S", str(APPS / "load_application.py"), values],
+        cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == {"error": "config", "message": message}
