@@ -1,17 +1,21 @@
 """A channel: one end of a ``SOCK_SEQPACKET`` socketpair that carries messages and file descriptors.
 
-Rules: a datagram is a message; the end of file is the peer's death; sending to a dead peer is not an error (its death is
-reported by the reading side, and in one place only); nothing here blocks unless it is told to.
+Rules: a datagram is a message; the end of file is the peer's death; sending to a dead peer is not an error (its death
+is reported by the reading side, and in one place only); nothing here blocks unless it is told to. A message that is too
+large for a datagram (the files of a large application, a long traceback) travels in a memory file whose descriptor
+stands last beside a one-byte datagram.
 """
 
 import contextlib
+import os
 import socket
 from collections.abc import Sequence
 
 from spawning.ipc.messages import Message, decode, encode
 
-MAX_DATAGRAM = 180_000  # below the default limit of a socket's send buffer (net.core.wmem_default, 212 992 bytes)
+MAX_DATAGRAM = 100_000  # about half of the default send buffer (net.core.wmem_default, 212 992 bytes)
 MAX_FDS = 64
+_IN_MEMORY_FILE = b"@"  # no message: each of those begins with a brace
 
 
 class Channel:
@@ -33,12 +37,20 @@ class Channel:
         """Send a message, with open descriptors beside it (they stay open here).
 
         :returns: False when the peer is gone.
-        :raises ValueError: the message is larger than a datagram can be.
         :raises BlockingIOError: the channel does not block and the peer does not read.
         """
         data = encode(message)
-        if len(data) > MAX_DATAGRAM:
-            raise ValueError(f"message of {len(data)} bytes: {data[:80]!r}")
+        if len(data) <= MAX_DATAGRAM:
+            return self._send(data, fds)
+        memory_file = os.memfd_create("spawning-message", os.MFD_CLOEXEC)
+        try:
+            with open(memory_file, "wb", closefd=False) as writer:
+                writer.write(data)
+            return self._send(_IN_MEMORY_FILE, [*fds, memory_file])
+        finally:
+            os.close(memory_file)
+
+    def _send(self, data: bytes, fds: Sequence[int]) -> bool:
         try:
             if fds:
                 socket.send_fds(self.sock, [data], list(fds), socket.MSG_NOSIGNAL)
@@ -60,6 +72,10 @@ class Channel:
             return None, []
         if not data:
             return None, []
+        if data == _IN_MEMORY_FILE:
+            with open(fds.pop(), "rb") as reader:
+                reader.seek(0)  # the offset is shared with the writer
+                data = reader.read()
         return decode(data), fds
 
     def close(self) -> None:

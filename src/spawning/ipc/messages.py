@@ -1,7 +1,7 @@
 """The whole conversation between controller, fork servers and workers.
 
-Each message is a frozen dataclass, one line of JSON, one datagram of a ``SOCK_SEQPACKET`` socketpair (``ipc/channel.py``).
-File descriptors travel beside a message; its docstring says which.
+Each message is a frozen dataclass, one line of JSON, one datagram of a ``SOCK_SEQPACKET`` socketpair
+(``ipc/channel.py``). File descriptors travel beside a message; its docstring says which.
 """
 
 import dataclasses
@@ -9,8 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-
-# Controller to fork server ---------------------------------------------------------------------------------------------
+# Controller to fork server -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class ForkWorker:
     worker: int
 
 
-# Fork server to controller ---------------------------------------------------------------------------------------------
+# Fork server to controller -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class LoadFailed:
     files: list[str] = field(default_factory=list)
 
 
-# Controller to worker --------------------------------------------------------------------------------------------------
+# Controller to worker ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class ReopenLog:
     """Open the access log file anew (it was rotated)."""
 
 
-# Worker to controller --------------------------------------------------------------------------------------------------
+# Worker to controller ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

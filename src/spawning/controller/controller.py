@@ -1,0 +1,393 @@
+"""The controller: binds the sockets, supervises, reloads. Never imports the application.
+
+    controller ──── one thread, one loop (and, with --reload dev, threads that watch files and only report)
+      ├─ fork server, generation 7 ── fresh interpreter; has the application in memory; forks workers when asked to
+      ├─ worker 7.1 ┐
+      ├─ worker 7.2 ├ forked by the fork server, adopted by the controller, accepting on the controller's sockets
+      └─ …          ┘
+
+Who may do what. Only the controller starts, kills and waits for processes, binds and closes listening sockets, and
+decides. A fork server loads and forks; it decides nothing, and its death costs nobody a request. A worker serves, and
+leaves when told to, or when its channel ends because the controller has gone. Each of them talks to the controller
+alone, over a socketpair that the controller has made; a worker's end travels through the fork server to the worker.
+
+How it works. Signals, messages, exits and changed files are entries of one queue; each is dispatched by its type and
+changes what is wanted (``Wanted``) or the records (``fleet.py``). Then the pure ``plan.py`` says what is to be done,
+the actions are executed (``executor.py``), which changes the records again, until nothing is left to do. Then the loop
+sleeps until something happens or the plan's time has come. There is no other place where something is decided.
+"""
+
+import dataclasses
+import logging
+import math
+import os
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from setproctitle import setproctitle
+
+from spawning.controller import process
+from spawning.controller.executor import Executor
+from spawning.controller.fleet import GRACE, UNDER_WAY, Departure, Fleet, GenerationState, Source, WorkerState, how
+from spawning.controller.links import Links
+from spawning.controller.pidfile import Pidfile
+from spawning.controller.plan import Service, Wanted, plan
+from spawning.controller.signals import Wakeup
+from spawning.controller.watch import Watcher, check_exist
+from spawning.errors import ConfigError
+from spawning.ipc.messages import Born, Configured, Loaded, LoadFailed, Message, Ready, ReopenLog
+from spawning.logs.setup import configure, fields
+from spawning.net.listeners import bind
+from spawning.settings import Settings
+
+_ROUNDS = 1000  # of planning without a pause; more is a bug, and must not eat the machine
+_AFTER_A_BUG = 1.0  # seconds
+
+log = logging.getLogger("spawning.controller")
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal has arrived."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A fork server or worker has said something; None is the end of its channel."""
+
+    source: Source
+    message: Message | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Watched files have changed."""
+
+    files: list[str]
+
+
+def run(settings: Settings, sources: dict[str, str]) -> int:
+    """Serve until a signal ends it; give the exit status.
+
+    :param sources: setting name to where its value came from, for messages.
+    :raises ConfigError: at the first start, something has to be changed; nothing is left running.
+    :raises AppLoadError: at the first start, the application cannot be loaded; nothing is left running.
+    """
+    configure(settings.verbose)
+    setproctitle(f"spawning: controller ({settings.args[0]})")
+    process.become_subreaper()
+    with Wakeup() as wakeup:
+        controller = Controller(settings, sources, wakeup)
+        try:
+            controller.loop()
+        finally:
+            controller.close()
+        if controller.executor.outcome is not None:
+            raise controller.executor.outcome
+    log.info("stopped")
+    return 0
+
+
+class Controller:
+    """The loop, and what each entry of its queue means. One per process, in its main thread."""
+
+    def __init__(self, settings: Settings, sources: dict[str, str], wakeup: Wakeup) -> None:
+        self.settings = settings
+        self.sources = sources
+        self.wanted = Wanted()
+        self.fleet = Fleet()
+        self.wakeup = wakeup
+        self.links = Links(wakeup.fileno())
+        self.listeners: list[socket.socket] = []
+        self.executor = Executor(settings, self.fleet, self.links, self.listeners)
+        self.pidfile: Pidfile | None = None
+        self.watcher = Watcher(self.report_changes)
+        self._bound: Settings | None = None  # what host and port were when they were bound
+        self._failed_files: frozenset[str] = frozenset()  # of the generation refused last
+        self._queue: deque[Signal | Said | Changed | process.Exit] = deque()
+        self._dispatch: dict[type[Any], Callable[[Any], None]] = {
+            Signal: self._on_signal,
+            Said: self._on_said,
+            Changed: self._on_changed,
+            process.Exit: self._on_exit,
+        }
+        self._on_signals: dict[int, Callable[[signal.Signals], None]] = {
+            signal.SIGTERM: self._drain,
+            signal.SIGINT: self._interrupt,
+            signal.SIGQUIT: self._end,
+            signal.SIGHUP: self._hang_up,
+            signal.SIGUSR1: self._reopen_logs,
+            signal.SIGTTIN: self._more,
+            signal.SIGTTOU: self._fewer,
+            signal.SIGCHLD: self._child,
+        }
+        self._on_messages: dict[type[Any], Callable[[Source, Any], None]] = {
+            Configured: self._on_configured,
+            Loaded: self._on_loaded,
+            LoadFailed: self._on_load_failed,
+            Born: self._on_born,
+            Ready: self._on_ready,
+        }
+
+    # The loop --------------------------------------------------------------------------------------------------------
+
+    def loop(self) -> None:
+        """Serve until nothing is left to be done."""
+        self.wakeup.listen(self._on_signals)
+        while True:
+            until = self._settle()
+            if self.executor.finished:
+                return
+            self._collect(None if until == math.inf else max(0.0, until - time.monotonic()))
+
+    def close(self) -> None:
+        """Leave nothing: no process, no thread, no socket, no pidfile."""
+        self.watcher.stop()
+        pids = {generation.pid for generation in self.fleet} | {
+            worker.pid for generation in self.fleet for worker in generation.workers.values()
+        }
+        left = {pid for pid in pids if pid is not None}
+        for pid in left:
+            process.kill(pid)
+        process.wait_for_all(left)
+        self.links.close()
+        self._close_listeners()
+        if self.pidfile is not None:
+            self.pidfile.remove()
+
+    def report_changes(self, files: list[str]) -> None:
+        """Enqueue changed files and wake the loop; called by the watcher's threads."""
+        self._queue.append(Changed(files))
+        self.wakeup.wake()
+
+    def _settle(self) -> float:
+        """Take note of everything and do what is to be done; give the time at which to look again."""
+        while self._queue:
+            entry = self._queue.popleft()
+            self._guard(self._dispatch[type(entry)], entry)
+        for _ in range(_ROUNDS):
+            actions, until = plan(self.wanted, self.fleet, time.monotonic())
+            if not actions:
+                return until
+            for action in actions:
+                if not self._guard(self.executor.execute, action):
+                    return time.monotonic() + _AFTER_A_BUG
+            if self.executor.outcome is not None:
+                self.wanted = dataclasses.replace(self.wanted, service=Service.END)
+        return time.monotonic() + _AFTER_A_BUG
+
+    def _guard(self, function: Callable[[Any], None], entry: object) -> bool:
+        """Call; whether it went well."""
+        try:
+            function(entry)
+        # boundary: a bug here, or a kernel out of descriptors, must not take a site down that serves
+        except Exception:
+            if not self.fleet.has_served:
+                raise
+            log.exception("this is a bug in Spawning, or the system is out of resources")
+            return False
+        return True
+
+    def _collect(self, seconds: float | None) -> None:
+        """Wait for something to happen and enqueue it.
+
+        Exits are collected before the channels are read, and enqueued after: whatever a process has said before its
+        end, its pid above all, is known when its exit is noted.
+        """
+        ready = self.links.wait(seconds)
+        self._queue.extend(Signal(number) for number in self.wakeup.drain())
+        exits = process.reap()
+        for source in self.links.sources() if exits else ready:
+            self._queue.extend(Said(source, message) for message in self.links.receive(source))
+        self._queue.extend(exits)
+
+    # Signals ---------------------------------------------------------------------------------------------------------
+
+    def _on_signal(self, entry: Signal) -> None:
+        self._on_signals[entry.number](signal.Signals(entry.number))
+
+    def _drain(self, signum: signal.Signals) -> None:
+        if self.wanted.service is not Service.RUN:
+            return
+        log.info("stopping %s", fields(signal=signum.name))
+        serving = self.fleet.serving
+        seconds = (serving.settings if serving else self.settings).deadman_timeout
+        until = time.monotonic() + seconds + GRACE
+        self.wanted = dataclasses.replace(self.wanted, service=Service.DRAIN, drain_until=until)
+        self._close_listeners()  # the workers have theirs
+
+    def _interrupt(self, signum: signal.Signals) -> None:
+        if self.wanted.service is Service.RUN:
+            self._drain(signum)
+        else:
+            self._end(signum)
+
+    def _end(self, signum: signal.Signals) -> None:
+        log.info("stopping at once %s", fields(signal=signum.name))
+        self.wanted = dataclasses.replace(self.wanted, service=Service.END)
+
+    def _hang_up(self, signum: signal.Signals) -> None:
+        self._reload(signum.name)
+
+    def _reload(self, trigger: str) -> None:
+        if self.wanted.service is Service.RUN:
+            self.wanted = dataclasses.replace(self.wanted, generation=self.fleet.newest + 1, trigger=trigger)
+
+    def _reopen_logs(self, signum: signal.Signals) -> None:
+        for source in self.links.sources():
+            if source.worker:
+                self.links.send(source, ReopenLog())
+        log.info("logs reopened %s", fields(signal=signum.name))
+
+    def _more(self, signum: signal.Signals) -> None:
+        self._change_workers(self.wanted.extra + 1)
+
+    def _fewer(self, signum: signal.Signals) -> None:
+        self._change_workers(self.wanted.extra - 1)
+
+    def _change_workers(self, extra: int) -> None:
+        if (serving := self.fleet.serving) is not None:
+            least = 1 - serving.settings.num_processes
+            self.wanted = dataclasses.replace(self.wanted, extra=max(extra, least))
+            log.info("workers wanted %s", fields(workers=self.wanted.workers(serving)))
+
+    def _child(self, signum: signal.Signals) -> None:
+        """Do nothing: the signal has ended the wait, and exits are collected after each wait."""
+
+    # Messages --------------------------------------------------------------------------------------------------------
+
+    def _on_said(self, entry: Said) -> None:
+        if entry.message is None:
+            if (departure := self.fleet.stillborn(entry.source, time.monotonic())) is not None:
+                self._log_departure(departure, None, None)
+            return
+        self.fleet.apply(entry.source, entry.message, time.monotonic())
+        react = self._on_messages.get(type(entry.message))
+        if react is not None and entry.source.generation in self.fleet.generations:
+            react(entry.source, entry.message)
+
+    def _on_configured(self, source: Source, message: Configured) -> None:
+        generation = self.fleet.generations[source.generation]
+        settings = generation.settings
+        if self._bound is None:
+            try:
+                self._open(settings)
+            except ConfigError as error:
+                generation.failure = LoadFailed("config", str(error))
+        elif (settings.host, settings.port) != (self._bound.host, self._bound.port):
+            address = fields(generation=source.generation, host=settings.host, port=settings.port)
+            log.warning("another address needs a restart %s", address)
+
+    def _open(self, settings: Settings) -> None:
+        """Take hold of everything that lies outside: files to watch, log, address, pidfile."""
+        sources = {
+            name: f"factory {settings.factory}, setting {name}"
+            if getattr(settings, name) != getattr(self.settings, name)
+            else self.sources.get(name, f"setting {name}")
+            for name in ("watch", "access_log_file", "host", "port", "pidfile")
+        }
+        check_exist(settings.watch, sources["watch"])
+        _check_writable(settings.access_log_file, sources["access_log_file"])
+        self.listeners += bind(settings, sources)
+        self._bound = settings
+        if settings.pidfile is not None:
+            pidfile = Pidfile(settings.pidfile, sources["pidfile"])
+            pidfile.write()
+            self.pidfile = pidfile
+
+    def _on_loaded(self, source: Source, message: Loaded) -> None:
+        if message.threads:
+            names = ", ".join(message.threads)
+            log.warning(
+                "the application has started threads during its import, which no worker will have (--no-preload) %s",
+                fields(generation=source.generation, threads=names),
+            )
+        self._follow_files()
+
+    def _on_load_failed(self, source: Source, message: LoadFailed) -> None:
+        self._failed_files = frozenset(message.files)
+        if self.fleet.generations[source.generation].state is GenerationState.SERVING:
+            self.executor.show(message.details, again=False)  # a replacement with --no-preload
+            log.error("worker failed to load %s", fields(worker=source, reason=message.message))
+        self._follow_files()
+
+    def _on_born(self, source: Source, message: Born) -> None:
+        worker = self.fleet.worker(source)
+        if worker is not None and worker.state is WorkerState.KILLED:  # before it could tell its pid
+            process.kill(message.pid)
+
+    def _on_ready(self, source: Source, message: Ready) -> None:
+        if message.files:
+            self._follow_files()
+
+    # Exits and files -------------------------------------------------------------------------------------------------
+
+    def _on_exit(self, entry: process.Exit) -> None:
+        departure = self.fleet.exited(entry.pid, entry.status, time.monotonic())
+        if departure is None:
+            return
+        self._log_departure(departure, entry.pid, entry.status)
+        if departure.worker is not None:
+            self.links.drop(departure.worker.source)
+        elif departure.generation.state in UNDER_WAY:
+            self._follow_files()
+
+    def _log_departure(self, departure: Departure, pid: int | None, status: int | None) -> None:
+        generation, worker, state = departure
+        if worker is None:
+            level = logging.DEBUG if generation.ended else logging.WARNING
+            log.log(level, "fork server died %s %s", fields(generation=generation.number, pid=pid), how(status))
+            return
+        who = fields(worker=worker.source, pid=pid)
+        if state is WorkerState.KILLED:
+            log.debug("worker gone %s %s", who, how(status))
+        elif state in (WorkerState.RETIRING, WorkerState.FROZEN) and status == 0:
+            log.info("worker retired %s", who)
+        else:
+            log.warning("worker died %s %s", who, how(status))
+
+    def _on_changed(self, entry: Changed) -> None:
+        if self.wanted.service is Service.RUN:
+            shown = ", ".join(os.path.relpath(file) for file in entry.files[:5])
+            log.info("files changed %s", fields(count=len(entry.files), files=shown))
+            self._reload("change")
+
+    def _follow_files(self) -> None:
+        """Have the files watched that matter: of what serves, of what is to serve, and of what was refused."""
+        if self.settings.reload is None:
+            return
+        newest = self.fleet.generations[self.fleet.newest]
+        files = self._failed_files.union(
+            *(each.files for each in self.fleet if each.state is not GenerationState.RETIRING)
+        )
+        named = [*newest.settings.watch, *([] if files else [os.getcwd()])]
+        self.watcher.follow(files, named, time.time() - (time.monotonic() - newest.started_at))
+
+    def _close_listeners(self) -> None:
+        for listener in self.listeners:
+            listener.close()
+        self.listeners.clear()
+
+
+def _check_writable(path: str, origin: str) -> None:
+    """See that a log can be written, without creating it for longer than that takes.
+
+    :raises ConfigError: it cannot.
+    """
+    if path == "-":
+        return
+    existed = os.path.lexists(path)
+    try:
+        with open(path, "ab"):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{origin}: cannot write {path}: {error.strerror}") from None
+    if not existed:
+        os.unlink(path)

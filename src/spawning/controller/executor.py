@@ -1,0 +1,214 @@
+"""Carry out the plan's actions: the one place where processes are started, told something and killed.
+
+Rules: an action is done and noted in the records, or raises. Nothing is decided here.
+"""
+
+import logging
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from spawning.controller import process
+from spawning.controller.fleet import (
+    GRACE,
+    REPAIR,
+    Fleet,
+    GenerationRecord,
+    Source,
+    WorkerRecord,
+    WorkerState,
+    WorkerStep,
+)
+from spawning.controller.links import Links
+from spawning.controller.plan import (
+    Abandon,
+    Action,
+    BeginCutover,
+    EndForkServer,
+    Finish,
+    FinishCutover,
+    Forget,
+    Fork,
+    KillWorker,
+    Refuse,
+    RetireWorker,
+    StartGeneration,
+    StartWorker,
+    StopWorker,
+)
+from spawning.errors import AppLoadError, ConfigError
+from spawning.ipc.channel import Channel
+from spawning.ipc.messages import Boot, ForkWorker, LoadFailed, Message, Retire, Start, Stop
+from spawning.logs.setup import fields
+from spawning.net.listeners import url
+from spawning.settings import Settings, as_dict
+
+log = logging.getLogger("spawning.controller")
+
+
+class Executor:
+    """Hands of the controller. For its loop alone.
+
+    :param settings: those of the command line, which each generation starts from.
+    :param listeners: the listening sockets; filled by the controller before the first worker is forked.
+
+    ``outcome`` is why the first start has failed, ``finished`` that nothing is left to be done.
+    """
+
+    def __init__(self, settings: Settings, fleet: Fleet, links: Links, listeners: list[socket.socket]) -> None:
+        self.outcome: AppLoadError | ConfigError | None = None
+        self.finished = False
+        self._settings = settings
+        self._fleet = fleet
+        self._links = links
+        self._listeners = listeners
+        self._shown = ""  # the traceback that was logged last
+        self._execute: dict[type[Any], Callable[[Any], None]] = {
+            StartGeneration: self._start_generation,
+            Refuse: self._refuse,
+            Abandon: self._abandon,
+            Fork: self._fork,
+            BeginCutover: self._begin_cutover,
+            FinishCutover: self._finish_cutover,
+            StartWorker: self._start_worker,
+            RetireWorker: self._retire_worker,
+            StopWorker: self._stop_worker,
+            KillWorker: self._kill_worker,
+            EndForkServer: self._end_fork_server,
+            Forget: self._forget,
+            Finish: self._finish,
+        }
+
+    def execute(self, action: Action) -> None:
+        self._execute[type(action)](action)
+
+    # Generations -----------------------------------------------------------------------------------------------------
+
+    def _start_generation(self, action: StartGeneration) -> None:
+        if self._fleet.has_served:
+            log.info("reload started %s", fields(generation=action.number, trigger=action.trigger))
+        near, far = Channel.pair()
+        try:
+            pid = process.start_fork_server(far)
+        except OSError:
+            near.close()
+            raise
+        finally:
+            far.close()
+        self._fleet.generation_started(action.number, self._settings, action.trigger, pid, time.monotonic())
+        self._links.add(Source(action.number), near)
+        self._links.send(Source(action.number), Boot(action.number, as_dict(self._settings)))
+
+    def _refuse(self, action: Refuse) -> None:
+        generation = self._fleet.generations[action.number]
+        failure = generation.failure or LoadFailed("app", action.reason)
+        self._fleet.refused(action.number, time.monotonic())
+        self._kill_all(generation)
+        waits_for_change = self._settings.reload is not None and failure.kind == "app"
+        if self._fleet.has_served or waits_for_change:
+            self.show(failure.details, again=generation.trigger != REPAIR)
+            sentence = "reload refused" if self._fleet.has_served else "start refused, waiting for a change"
+            log.error("%s %s", sentence, fields(generation=action.number, reason=action.reason))
+        elif failure.kind == "config":
+            self.outcome = ConfigError(failure.message)
+        else:
+            self.outcome = AppLoadError(failure.message, failure.details)
+
+    def show(self, details: str, *, again: bool) -> None:
+        """Log an application's traceback; one that was logged last only if it is wanted `again`."""
+        if details and (again or details != self._shown):
+            log.error("the application failed\n%s", details.rstrip("\n"))
+            self._shown = details
+
+    def _abandon(self, action: Abandon) -> None:
+        self._fleet.refused(action.number, time.monotonic())
+        self._kill_all(self._fleet.generations[action.number])
+        log.info("reload abandoned %s", fields(generation=action.number))
+
+    def _begin_cutover(self, action: BeginCutover) -> None:
+        self._fleet.cutover_began(action.number, action.until)
+
+    def _finish_cutover(self, action: FinishCutover) -> None:
+        first = not self._fleet.has_served
+        self._fleet.cutover_finished(action.number)
+        generation = self._fleet.generations[action.number]
+        for worker in generation.active:
+            if worker.state is WorkerState.READY:
+                self._start(worker)
+        settings = generation.settings
+        if first:
+            address = url(settings.host, self._listeners)
+            workers, threads = len(generation.active), settings.threadpool_workers
+            log.info("ready %s", fields(url=address, generation=action.number, workers=workers, threads=threads))
+        else:
+            seconds = time.monotonic() - generation.started_at
+            log.info("reload finished %s", fields(generation=action.number, seconds=seconds))
+
+    def _end_fork_server(self, action: EndForkServer) -> None:
+        self._end(self._fleet.generations[action.number])
+
+    def _forget(self, action: Forget) -> None:
+        self._links.drop(Source(action.number))
+        self._fleet.forgotten(action.number)
+
+    def _finish(self, action: Finish) -> None:
+        self.finished = True
+
+    # Workers ---------------------------------------------------------------------------------------------------------
+
+    def _fork(self, action: Fork) -> None:
+        source = self._fleet.next_source(action.number)
+        near, far = Channel.pair()
+        descriptors = [far.fileno(), *(listener.fileno() for listener in self._listeners)]
+        self._links.send(Source(action.number), ForkWorker(source.worker), descriptors)
+        far.close()
+        self._links.add(source, near)
+        self._fleet.worker_forked(source, time.monotonic())
+
+    def _start_worker(self, action: StartWorker) -> None:
+        self._start(self._worker(action.source))
+
+    def _start(self, worker: WorkerRecord) -> None:
+        worker.step(WorkerStep.STARTED)
+        self._links.send(worker.source, Start())
+        log.info("worker started %s", fields(worker=worker.source, pid=worker.pid))
+
+    def _retire_worker(self, action: RetireWorker) -> None:
+        self._tell_to_leave(action.source, Retire(action.seconds), action.seconds)
+
+    def _stop_worker(self, action: StopWorker) -> None:
+        self._tell_to_leave(action.source, Stop(action.seconds), action.seconds)
+
+    def _tell_to_leave(self, source: Source, message: Message, seconds: float) -> None:
+        self._fleet.told_to_leave(source, time.monotonic() + seconds + GRACE)
+        self._links.send(source, message)
+
+    def _kill_worker(self, action: KillWorker) -> None:
+        worker = self._worker(action.source)
+        log.warning("worker killed %s", fields(worker=worker.source, pid=worker.pid, reason=action.reason))
+        self._kill(worker)
+
+    def _worker(self, source: Source) -> WorkerRecord:
+        return self._fleet.generations[source.generation].workers[source.worker]
+
+    # Ends ------------------------------------------------------------------------------------------------------------
+
+    def _kill_all(self, generation: GenerationRecord) -> None:
+        self._end(generation)
+        for worker in generation.workers.values():
+            if worker.state is not WorkerState.KILLED:
+                self._kill(worker)
+
+    def _kill(self, worker: WorkerRecord) -> None:
+        """Kill a worker; one that has not told its pid yet is killed when it does."""
+        self._fleet.killed(worker.source)
+        if worker.pid is not None:
+            process.kill(worker.pid)
+
+    def _end(self, generation: GenerationRecord) -> None:
+        """End a fork server. It has nothing to finish: what it forks is either born already or not wanted any more."""
+        generation.ended = True
+        self._links.drop(Source(generation.number))
+        if generation.pid is not None:
+            process.kill(generation.pid)

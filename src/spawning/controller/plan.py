@@ -1,0 +1,331 @@
+"""What is to be done next: pure, from what is wanted, the records and the time.
+
+Rules: no system call, no state, no memory. The controller executes the actions in order, which changes the records, and
+asks again until nothing is left to do; so each action must make the condition go away that called for it. What is asked
+for twice, half done or interrupted is no special case: the plan looks at what there is, not at how it came about.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from spawning.controller.fleet import (
+    GRACE,
+    REPAIR,
+    UNDER_WAY,
+    Fleet,
+    GenerationRecord,
+    GenerationState,
+    Source,
+    WorkerState,
+)
+
+FREEZE_SECONDS = 1.0  # how long a cutover waits for the workers before to say that they have stopped accepting
+MOST_STARTING = 32  # workers of a generation that start at the same time; as many orders fit into any socket's buffer
+
+
+class Service(Enum):
+    RUN = "run"
+    DRAIN = "drain"  # stop gracefully
+    END = "end"  # stop at once
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the outside wants.
+
+    :param generation: the number of the newest generation asked for; a reload asks for one more.
+    :param trigger: what asked for it.
+    :param extra: workers more (or fewer) than the generation's settings say.
+    :param drain_until: when a graceful stop turns into one at once.
+    """
+
+    generation: int = 1
+    trigger: str = "start"
+    extra: int = 0
+    service: Service = Service.RUN
+    drain_until: float = math.inf
+
+    def workers(self, generation: GenerationRecord) -> int:
+        return max(1, generation.settings.num_processes + self.extra)
+
+
+# Actions -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartGeneration:
+    """Start the fork server of a new generation."""
+
+    number: int
+    trigger: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Kill all of a generation that cannot serve, and say why."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Kill all of a generation that is no longer asked for."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Have the fork server of a generation fork one more worker."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeginCutover:
+    """Everything of a generation is ready: note it, the retiring of the workers before it comes next."""
+
+    number: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class FinishCutover:
+    """Nobody else accepts any more: a generation serves."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartWorker:
+    """Let a worker accept."""
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class RetireWorker:
+    """Tell a worker to stop accepting, finish within `seconds` and exit."""
+
+    source: Source
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopWorker:
+    """Tell a worker to accept what waits in the backlog, finish within `seconds` and exit."""
+
+    source: Source
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class KillWorker:
+    """End a worker at once."""
+
+    source: Source
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndForkServer:
+    """End a fork server that will not be asked again."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Drop the record of a generation of which no process is left."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Nothing is left: the controller may exit."""
+
+
+Action = (
+    StartGeneration
+    | Refuse
+    | Abandon
+    | Fork
+    | BeginCutover
+    | FinishCutover
+    | StartWorker
+    | RetireWorker
+    | StopWorker
+    | KillWorker
+    | EndForkServer
+    | Forget
+    | Finish
+)
+
+
+class Plan(NamedTuple):
+    """The actions, and when to ask again even if nothing happens until then (infinity: never)."""
+
+    actions: list[Action]
+    until: float
+
+
+@dataclass(slots=True)
+class _Planner:
+    """One question. `times` collects the future moments at which the answer would be another."""
+
+    wanted: Wanted
+    fleet: Fleet
+    now: float
+    times: list[float] = field(default_factory=list)
+
+    def due(self, time: float) -> bool:
+        """Whether a moment has come; if not, have the controller ask again then."""
+        if time > self.now:
+            self.times.append(time)
+        return time <= self.now
+
+    # Running ---------------------------------------------------------------------------------------------------------
+
+    def run(self) -> Iterator[Action]:
+        yield from self.begin()
+        for generation in self.fleet:
+            if generation.state in UNDER_WAY:
+                yield from self.prepare(generation)
+        yield from self.cutover()
+        if (serving := self.fleet.serving) is not None:
+            yield from self.serve(serving)
+        yield from self.clean_up()
+
+    def begin(self) -> Iterator[Action]:
+        serving = self.fleet.serving
+        if self.fleet.newest < self.wanted.generation:
+            yield StartGeneration(self.wanted.generation, self.wanted.trigger)
+        elif (
+            serving is not None
+            and serving.pid is None
+            and self.fleet.under_way is None
+            and self.due(self.fleet.repairs.not_before)
+        ):
+            yield StartGeneration(self.fleet.newest + 1, REPAIR)
+
+    def prepare(self, generation: GenerationRecord) -> Iterator[Action]:
+        number, workers = generation.number, generation.active
+        if number < self.fleet.newest:
+            yield Abandon(number)
+        elif generation.failure is not None:
+            yield Refuse(number, generation.failure.message)
+        elif self.due(generation.boot_until):
+            yield Refuse(number, f"not ready within {generation.settings.boot_timeout:g} s (--boot-timeout)")
+        elif generation.state is GenerationState.FORKING:
+            missing = self.wanted.workers(generation) - len(workers)
+            if missing > 0:
+                yield from self.fork(generation, missing)
+            elif all(worker.state is WorkerState.READY for worker in workers):
+                yield BeginCutover(number, self.now + FREEZE_SECONDS)
+
+    def fork(self, generation: GenerationRecord, missing: int) -> Iterator[Action]:
+        if missing > 0 and generation.pid is not None and self.due(generation.forks.not_before):
+            starting = sum(worker.state is WorkerState.STARTING for worker in generation.active)
+            for _ in range(min(missing, MOST_STARTING - starting)):
+                yield Fork(generation.number)
+
+    def cutover(self) -> Iterator[Action]:
+        generation = next((each for each in self.fleet if each.state is GenerationState.CUTOVER), None)
+        if generation is None:
+            return
+        before = [worker for each in self.fleet if each.number < generation.number for worker in each.workers.values()]
+        active = [worker for worker in before if worker.is_active]
+        if active:
+            for worker in active:
+                yield from self.retire(worker.source, worker.state, generation.settings.deadman_timeout)
+        elif all(worker.state is not WorkerState.RETIRING for worker in before) or self.due(generation.cutover_until):
+            yield FinishCutover(generation.number)
+
+    def retire(self, source: Source, state: WorkerState, seconds: float) -> Iterator[Action]:
+        if state is WorkerState.STARTING:
+            yield KillWorker(source, "not needed any more")
+        else:
+            yield RetireWorker(source, seconds)
+
+    def serve(self, generation: GenerationRecord) -> Iterator[Action]:
+        if self.in_cutover():
+            return
+        wanted, workers = self.wanted.workers(generation), generation.active
+        for worker in workers:
+            if worker.state is WorkerState.READY:
+                yield StartWorker(worker.source)
+        yield from self.fork(generation, wanted - len(workers))
+        for worker in workers[wanted:]:
+            yield from self.retire(worker.source, worker.state, generation.settings.deadman_timeout)
+
+    def in_cutover(self) -> bool:
+        return any(each.state is GenerationState.CUTOVER for each in self.fleet)
+
+    def clean_up(self) -> Iterator[Action]:
+        yield from self.overdue()
+        for generation in self.fleet:
+            if generation.state is GenerationState.RETIRING and generation.pid is not None and not generation.ended:
+                yield EndForkServer(generation.number)
+            if generation.state in (GenerationState.RETIRING, GenerationState.REFUSED) and generation.is_empty:
+                yield Forget(generation.number)
+
+    def overdue(self) -> Iterator[Action]:
+        for generation in self.fleet:
+            for worker in generation.workers.values():
+                if worker.is_leaving and self.due(worker.kill_at):
+                    yield KillWorker(worker.source, "not finished within --deadman_timeout")
+
+    # Stopping --------------------------------------------------------------------------------------------------------
+
+    def drain(self) -> Iterator[Action]:
+        under_way = [generation for generation in self.fleet if generation.state in UNDER_WAY]
+        if under_way:
+            yield from (Abandon(generation.number) for generation in under_way)
+        elif self.in_cutover():  # at most a second; without it nobody would accept what waits in the backlog
+            yield from self.cutover()
+        else:
+            yield from self.overdue()
+            for generation in self.fleet:
+                for worker in generation.active:
+                    yield from self.stop(worker.source, worker.state)
+            yield from self.end_fork_servers()
+
+    def end(self) -> Iterator[Action]:
+        for generation in self.fleet:
+            for worker in generation.workers.values():
+                if worker.state is not WorkerState.KILLED:
+                    yield KillWorker(worker.source, "the service ends")
+        yield from self.end_fork_servers()
+
+    def end_fork_servers(self) -> Iterator[Action]:
+        for generation in self.fleet:
+            if generation.pid is not None and not generation.ended:
+                yield EndForkServer(generation.number)
+        if all(generation.is_empty for generation in self.fleet):
+            yield Finish()
+
+    def stop(self, source: Source, state: WorkerState) -> Iterator[Action]:
+        if state is WorkerState.STARTING:
+            yield KillWorker(source, "not needed any more")
+        else:
+            yield StopWorker(source, max(0.0, self.wanted.drain_until - GRACE - self.now))
+
+
+def plan(wanted: Wanted, fleet: Fleet, now: float) -> Plan:
+    """Say what is to be done now.
+
+    :param now: seconds of the same monotonic clock as in the records.
+    """
+    planner = _Planner(wanted, fleet, now)
+    if wanted.service is Service.RUN:
+        actions = list(planner.run())
+    elif wanted.service is Service.END or planner.due(wanted.drain_until):
+        actions = list(planner.end())
+    else:
+        actions = list(planner.drain())
+    return Plan(actions, min(planner.times, default=math.inf))

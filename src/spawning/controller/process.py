@@ -1,0 +1,67 @@
+"""Spawning, signalling and reaping: every such system call of the controller is here.
+
+The controller is the parent of all: fork servers are its children, workers become so because their parent by fork exits
+at once and the controller adopts orphans (``PR_SET_CHILD_SUBREAPER``). Nobody else waits for them, so a pid that has
+not been reaped yet cannot mean another process.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from dataclasses import dataclass
+
+from spawning.ipc.channel import Channel
+from spawning.ipc.prctl import become_subreaper
+
+__all__ = ["Exit", "become_subreaper", "kill", "reap", "start_fork_server", "wait_for_all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A child has exited with `status`: as ``subprocess`` says it, negative is the number of the signal."""
+
+    pid: int
+    status: int
+
+
+def start_fork_server(far: Channel) -> int:
+    """Start a fork server in a fresh interpreter with one end of its channel; give its pid.
+
+    ``-P`` keeps the directory of the application off the path until the interpreter and Spawning itself are imported,
+    so that a ``json.py`` of the application is not ours.
+
+    :raises OSError: no process can be started.
+    """
+    fd = far.fileno()
+    os.set_inheritable(fd, True)  # the controller starts processes from one thread only
+    try:
+        command = [sys.executable, "-P", "-m", "spawning.forkserver", str(fd)]
+        return os.posix_spawn(sys.executable, command, os.environ, setsigmask=[])
+    finally:
+        os.set_inheritable(fd, False)
+
+
+def reap() -> list[Exit]:
+    """Collect the children that have exited, without waiting."""
+    exits = []
+    with contextlib.suppress(ChildProcessError):  # there is no child at all
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            exits.append(Exit(pid, os.waitstatus_to_exitcode(status)))
+    return exits
+
+
+def kill(pid: int) -> None:
+    """End a child at once (SIGKILL)."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def wait_for_all(pids: set[int]) -> None:
+    """Wait for children that have been killed; bounded, because nothing outlives SIGKILL."""
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)

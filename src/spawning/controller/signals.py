@@ -1,0 +1,60 @@
+"""Signals and wake-ups: they only enqueue and wake, decisions are made in the controller's loop.
+
+The interpreter writes the number of each signal that arrives to a socket (``signal.set_wakeup_fd``) that the loop
+polls; another thread wakes the loop by writing a zero. A full socket loses nothing that matters: the loop is awake
+then, and each wake-up makes it look at everything.
+"""
+
+import contextlib
+import signal
+import socket
+from collections.abc import Iterable
+from types import FrameType
+from typing import Self
+
+
+class Wakeup:
+    """The socket that ends the loop's wait. Made, drained and closed by the main thread; any thread may wake."""
+
+    def __init__(self) -> None:
+        self._near, self._far = socket.socketpair()
+        self._near.setblocking(False)
+        self._far.setblocking(False)
+        self._previous: dict[int, signal._HANDLER] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(-1)
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+        self._near.close()
+        self._far.close()
+
+    def listen(self, signums: Iterable[int]) -> None:
+        """Turn these signals into entries of :meth:`drain`. Only from the main thread."""
+        signal.set_wakeup_fd(self._far.fileno(), warn_on_full_buffer=False)
+        for signum in signums:
+            self._previous[signum] = signal.signal(signum, _noted)
+
+    def fileno(self) -> int:
+        """Give what to poll for reading."""
+        return self._near.fileno()
+
+    def wake(self) -> None:
+        """Wake the loop, from any thread."""
+        with contextlib.suppress(BlockingIOError):  # full: it is awake
+            self._far.send(b"\0")
+
+    def drain(self) -> list[int]:
+        """Give the numbers of the signals that have arrived, in order."""
+        arrived = bytearray()
+        with contextlib.suppress(BlockingIOError):
+            while data := self._near.recv(4096):
+                arrived += data
+        return [number for number in arrived if number]
+
+
+def _noted(signum: int, frame: FrameType | None) -> None:
+    """Do nothing: the number is in the socket already. (A signal without any handler would not be written there.)"""

@@ -1,0 +1,284 @@
+"""The fork server of one generation: ``python -m spawning.forkserver FD``, in a fresh interpreter.
+
+It loads the application once, through the factory, and then forks a worker whenever the controller asks, from what it
+has in memory: whatever lies on the disk by then does not matter. FD is its end of the channel.
+
+Rules: it dies with the controller, also in the middle of an import (``PR_SET_PDEATHSIG``) or at the end of file. A
+worker is forked twice, the process in between exits at once, so that the controller adopts the worker and sees its
+exit. The worker leaves :meth:`ForkServer.serve` with its order and unwinds to :func:`main`, so that it ends as a
+program of its own would: ``atexit`` functions run, and nothing of the fork server is below it on the stack.
+"""
+
+import contextlib
+import gc
+import importlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from setproctitle import setproctitle
+
+from spawning.errors import EXIT_APP, AppLoadError, ConfigError
+from spawning.ipc.channel import Channel
+from spawning.ipc.messages import Boot, Born, Configured, ForkWorker, Loaded, LoadFailed, Message
+from spawning.ipc.prctl import die_with_parent
+from spawning.logs.setup import configure, fields
+from spawning.settings import Settings, as_dict, checked
+from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_path, resolve
+
+EXIT_SECONDS = 10  # what the application's atexit functions and threads may take after a worker's last request
+
+# What a terminal sends to the whole group, or people send to all: meant for the controller, which tells us.
+_FOR_THE_CONTROLLER = (
+    signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN,
+    signal.SIGTTOU,
+)  # fmt: skip
+
+log = logging.getLogger("spawning.forkserver")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a newly forked process has to become: worker `worker`, on a channel and listening sockets of its own."""
+
+    worker: int
+    channel: Channel
+    listeners: Sequence[socket.socket]
+
+
+class ForkServer:
+    """One generation's application, and the forking of its workers."""
+
+    def __init__(self, channel: Channel, boot: Boot) -> None:
+        self.channel = channel
+        self.generation = boot.generation
+        self.settings = checked(boot.settings)
+        self._values = boot.settings
+        self._config: dict[str, Any] = {}
+        self._application: WSGIApplication | None = None
+
+    # Loading ---------------------------------------------------------------------------------------------------------
+
+    def configure(self) -> Configured:
+        """Run the factory's ``config_factory``.
+
+        :raises AppLoadError: the factory does not exist or fails.
+        :raises ConfigError: it says so, or a setting that it gives back cannot be used.
+        """
+        prepare_path()
+        name = self.settings.factory
+        factory = _callable(name, "factory")
+        with application_errors(f"factory {name} failed"):
+            self._config = factory(dict(self._values))
+        if not isinstance(self._config, dict) or not isinstance(self._config.get("app_factory"), str):
+            raise ConfigError(f"factory {name} gave no dictionary with the dotted path of an app_factory")
+        self.settings = checked(self._config, {key: f"factory {name}, setting {key}" for key in self._config})
+        return Configured(as_dict(self.settings))
+
+    def load(self) -> Loaded:
+        """Load the application, unless each worker does, and make its memory fit for sharing.
+
+        :raises AppLoadError: it cannot be loaded.
+        :raises ConfigError: the factory says that the configuration is wrong.
+        """
+        importlib.import_module("spawning.worker.main")  # now, so that workers share it
+        if not self.settings.no_preload:
+            self.application()
+        configure(self.settings.verbose)
+        threads = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
+        gc.collect()
+        gc.freeze()  # the collector would write to each object it looks at, and so copy its page into every worker
+        return Loaded(loaded_files(), threads)
+
+    def application(self) -> WSGIApplication:
+        """Give the application; loads it when first asked."""
+        if self._application is None:
+            name = self._config["app_factory"]
+            factory = _callable(name, "app_factory")
+            with application_errors(f"app_factory {name} failed"):
+                application = factory(self._config)
+            if not callable(application):
+                raise AppLoadError(f"app_factory {name} gave {type(application).__name__}, not a WSGI application")
+            self._application = application
+        return self._application
+
+    def failure(self, error: ConfigError | AppLoadError) -> LoadFailed:
+        """Say why it does not load, and which files to watch for it to be mended."""
+        named = _files_named([*self.settings.args, self.settings.factory])
+        files = sorted({*loaded_files(), *_files_of(error), *named})
+        if isinstance(error, AppLoadError):
+            return LoadFailed("app", str(error), error.details, files)
+        return LoadFailed("config", str(error), "", files)
+
+    # Serving ---------------------------------------------------------------------------------------------------------
+
+    def serve(self) -> Order | None:
+        """Fork workers as asked. Returns None in the fork server, when the controller has gone, and in each worker its
+        order.
+        """
+        while True:
+            message, fds = self.channel.receive()
+            if message is None:
+                return None
+            if not isinstance(message, ForkWorker):
+                raise TypeError(f"not for a fork server: {message!r}")
+            if self._fork_twice():
+                self.channel.close()
+                listeners = [socket.socket(fileno=fd) for fd in fds[1:]]
+                return Order(message.worker, Channel(socket.socket(fileno=fds[0])), listeners)
+            for fd in fds:
+                os.close(fd)
+
+    def _fork_twice(self) -> bool:
+        """Fork; true in the new worker. The controller learns of a failure by the end of that worker's channel."""
+        _flush()
+        with warnings.catch_warnings():  # of threads at a fork; Loaded has named them already, and once is enough
+            warnings.simplefilter("ignore", DeprecationWarning)
+            try:
+                between = os.fork()
+            except OSError as error:
+                log.warning("cannot fork %s", fields(generation=self.generation, reason=error.strerror))
+                return False
+            if between == 0:
+                return _forked_again()
+        with contextlib.suppress(ChildProcessError):  # the application may have had all its children reaped
+            os.waitpid(between, 0)
+        return False
+
+    # In the worker ---------------------------------------------------------------------------------------------------
+
+    def work(self, order: Order) -> int:
+        """Be a worker from birth to exit status."""
+        name = f"{self.generation}.{order.worker}"
+        order.channel.send(Born(os.getpid()))
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        set_title("worker", name, self.settings)
+        try:
+            application = self.application()
+        except (ConfigError, AppLoadError) as error:
+            order.channel.send(self.failure(error))
+            return EXIT_APP
+        if self.settings.no_preload:
+            configure(self.settings.verbose)
+        from spawning.worker.main import run
+
+        return run(
+            name=name,
+            application=application,
+            settings=self.settings,
+            channel=order.channel,
+            listeners=order.listeners,
+            files=loaded_files() if self.settings.no_preload else [],
+        )
+
+
+def main() -> int:
+    """Be a fork server; give the exit status (in a worker: the worker's)."""
+    die_with_parent()
+    for signum in _FOR_THE_CONTROLLER:
+        signal.signal(signum, _leave_to_the_controller)
+    fd = int(sys.argv[1])
+    os.set_inheritable(fd, False)
+    channel = Channel(socket.socket(fileno=fd))
+    boot, _ = channel.receive()
+    if not isinstance(boot, Boot):
+        return 0
+    server = ForkServer(channel, boot)
+    configure(server.settings.verbose)
+    set_title("fork server", str(boot.generation), server.settings)
+    order = server.serve() if _load(server) else None
+    if order is None:
+        _flush()
+        os._exit(0)  # the application's atexit functions are for the workers, which have served
+    status = server.work(order)
+    # The rest of a worker's life is the application's: atexit functions, threads that are no daemons.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(EXIT_SECONDS)
+    return status
+
+
+def _load(server: ForkServer) -> bool:
+    """Load the application and say how it went."""
+    steps: tuple[Callable[[], Message], ...] = (server.configure, server.load)
+    for step in steps:
+        try:
+            server.channel.send(step())
+        except (ConfigError, AppLoadError) as error:
+            server.channel.send(server.failure(error))
+            return False
+    return True
+
+
+def set_title(kind: str, name: str, settings: Settings) -> None:
+    """Show in the process table what this process is: ``spawning: worker 7.2 (settings)``."""
+    setproctitle(f"spawning: {kind} {name} ({settings.args[0]})")
+
+
+def loaded_files() -> list[str]:
+    """List the files behind ``sys.modules``."""
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    return sorted({file for file in files if isinstance(file, str) and os.path.isabs(file)})
+
+
+def _forked_again() -> bool:
+    """Fork once more, in the process in between, and leave nothing of that."""
+    try:
+        if os.fork():
+            os._exit(0)
+    except OSError:
+        os._exit(1)
+    return True
+
+
+def _callable(name: str, setting: str) -> Callable[[dict[str, Any]], Any]:
+    found = resolve(name)
+    if not callable(found):
+        raise AppLoadError(f"{setting} {name} is not callable: it is an object of type {type(found).__name__}")
+    factory: Callable[[dict[str, Any]], Any] = found
+    return factory
+
+
+def _files_of(error: BaseException) -> Iterator[str]:
+    """Give the files in the tracebacks of an error and its causes; a module that failed is not in ``sys.modules``."""
+    chain: list[BaseException] = [error]
+    for each in chain:
+        if isinstance(each, SyntaxError) and each.filename:
+            yield os.path.abspath(each.filename)
+        if isinstance(each, ModuleNotFoundError) and each.name:
+            yield from _files_named([each.name])
+        frames = traceback.extract_tb(each.__traceback__)
+        yield from (frame.filename for frame in frames if os.path.isabs(frame.filename))
+        chain += [cause for cause in (each.__cause__, each.__context__) if cause is not None and cause not in chain]
+
+
+def _files_named(names: Sequence[str]) -> Iterator[str]:
+    """Give the files in which the modules of these names would be, seen from the current directory."""
+    for name in names:
+        parts = name.partition(":")[0].split(".")
+        for count in range(1, len(parts) + 1):
+            path = os.path.join(os.getcwd(), *parts[:count])
+            yield f"{path}.py"
+            yield os.path.join(path, "__init__.py")
+
+
+def _flush() -> None:
+    """Write what is buffered, or it would be written once more by each process that is forked."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+
+
+def _leave_to_the_controller(*_: object) -> None:
+    """Do nothing. A function, not SIG_IGN: programs that the application starts would inherit that."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
