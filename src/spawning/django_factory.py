@@ -44,9 +44,9 @@ def app_factory(config: dict[str, Any]) -> WSGIApplication:
         import django
 
         django.setup()
+    _load_urls(module)  # before the checks, which load it too but cannot say what they are doing
     _check(module)
     application = _handler(module)
-    _load_urls(module)
     try:
         return wrap(_with_static_files(application, module), f"the WSGI application of {module}", config["args"][1:])
     finally:

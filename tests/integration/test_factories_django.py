@@ -195,7 +195,7 @@ def test_system_check_of_level_error_refuses_the_site(site: Site) -> None:
 def test_urlconf_that_does_not_load(site: Site, source: str, fault: str) -> None:
     site.write("urls.py", source)
     message, details = site.refused()
-    assert fault in message
+    assert message.startswith(f"the URLconf urls of settings does not load: {fault}")
     assert fault.partition(":")[0] in details
 
 
@@ -226,5 +226,4 @@ def test_refused_by_the_real_command(site: Site) -> None:
     site.write("urls.py", "import nowhere_to_be_found\n")
     finished = run("-f", "django", "settings", cwd=site.directory)
     assert finished.status == 3
-    assert finished.err.count("import nowhere_to_be_found") == 1
-    assert finished.err.splitlines()[-1].startswith("spawn: ")
+    assert finished.err.splitlines()[-1].startswith("spawn: the URLconf urls of settings does not load: ModuleNotFound")

@@ -39,7 +39,10 @@ def test_usage_error_of_a_factory_is_one_line_and_status_2() -> None:
 def test_factory_that_does_not_exist() -> None:
     finished = run("-f", "own_factory.konfig_factory", "staging")
     assert finished.status == 3
-    assert "has no 'konfig_factory'; did you mean config_factory" in finished.err.splitlines()[-1]
+    assert (
+        "(wanted for own_factory.konfig_factory); did you mean config_factory or app_factory?"
+        in finished.err.splitlines()[-1]
+    )
 
 
 def test_application_that_does_not_exist_says_where_it_was_looked_for(tmp_path: Path) -> None:
