@@ -1,0 +1,31 @@
+"""What integration tests share: one server for the tests of a module that do not harm it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.client import Client
+from integration.gate import Gate
+from integration.server import Server
+
+
+@pytest.fixture(scope="module")
+def basics() -> Iterator[Server]:
+    """A server of ``apps/basics.py``: one worker, four threads, no access log."""
+    with Server("basics.application", "-s", "1", "-t", "4", "-l", "/dev/null") as server:
+        yield server
+
+
+@pytest.fixture
+def client(basics: Server) -> Iterator[Client]:
+    """A connection to the server of the module."""
+    with Client(basics.port) as client:
+        yield client
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """A gate that requests to ``gate.target`` wait at."""
+    with Gate(tmp_path) as gate:
+        yield gate

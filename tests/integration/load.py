@@ -1,0 +1,95 @@
+"""Load from a few threads that notice everything: each response with its times, each failure with its reason."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from integration.client import Client, Closed, request
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Answer:
+    """One answered request: when it started and ended (monotonic seconds), and the version that answered."""
+
+    started: float
+    ended: float
+    version: int
+
+
+@dataclass
+class Story:
+    """What one client saw."""
+
+    answers: list[Answer] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+class Load:
+    """Clients that ask for ``/`` without pause between entry and exit; the application answers with its version.
+
+    :param fresh: how many clients open a connection for each request.
+    :param kept: how many keep theirs until a response says ``Connection: close``; none ever retries.
+    """
+
+    def __init__(self, port: int, fresh: int, kept: int) -> None:
+        self.fresh = [Story() for _ in range(fresh)]
+        self.kept = [Story() for _ in range(kept)]
+        self._port = port
+        self._over = threading.Event()
+        self._threads = [
+            *(threading.Thread(target=self._drive, args=(story, False)) for story in self.fresh),
+            *(threading.Thread(target=self._drive, args=(story, True)) for story in self.kept),
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def failures(self) -> list[str]:
+        """List every failed request, with the reason."""
+        return [failure for story in (*self.fresh, *self.kept) for failure in story.failures]
+
+    def _drive(self, story: Story, keep: bool) -> None:
+        while not self._over.is_set():
+            try:
+                with Client(self._port) as client:
+                    while self._ask(client, story, keep) and not self._over.is_set():
+                        pass
+            except (OSError, Closed) as error:
+                story.failures.append(f"{'kept' if keep else 'fresh'}: {error!r}")
+
+    def _ask(self, client: Client, story: Story, keep: bool) -> bool:
+        """Send one request; say whether the connection may be used for another."""
+        started = time.monotonic()
+        client.send(request("/", *([] if keep else ["Connection: close"])))
+        response = client.read()
+        if response.status == 200:
+            story.answers.append(Answer(started, time.monotonic(), int(response.body)))
+        else:
+            story.failures.append(f"status {response.status}")
+        return keep and not response.closes
+
+
+def steps_back(answers: list[Answer]) -> list[Answer]:
+    """List the answers from older code than had answered before their request started."""
+    found, newest = [], 0
+    by_end = iter(sorted(answers, key=lambda answer: answer.ended))
+    ended = next(by_end, None)
+    for answer in sorted(answers):
+        while ended and ended.ended < answer.started:
+            newest = max(newest, ended.version)
+            ended = next(by_end, None)
+        if answer.version < newest:
+            found.append(answer)
+    return found
