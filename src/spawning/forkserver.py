@@ -213,6 +213,7 @@ def _load(server: ForkServer) -> bool:
             server.channel.send(step())
         except (ConfigError, AppLoadError) as error:
             server.channel.send(server.failure(error))
+            server.channel.receive()  # the end of the file: leaving before it would look like one more failure
             return False
     return True
 

@@ -303,7 +303,7 @@ class Fleet:
     def _fork_server_exited(self, generation: GenerationRecord, status: int, now: float) -> Departure:
         generation.pid = None
         if generation.state in UNDER_WAY:
-            _fail(generation, f"its fork server died before the generation was ready ({how(status)})")
+            _fail(generation, f"the fork server died before the application was ready ({how(status)})")
         elif generation.state in (_G.CUTOVER, _G.SERVING) and not generation.ended:
             self.repairs.failed(now, generation.started_at)
         return Departure(generation, None, None)
@@ -317,7 +317,7 @@ class Fleet:
         if before in _ACTIVE:
             generation.forks.failed(now, worker.forked_at)
         if before is _W.STARTING and generation.state in UNDER_WAY:
-            _fail(generation, f"worker {worker.source} died before it was ready ({how(status)})")
+            _fail(generation, f"worker {worker.source} died before the application was ready ({how(status)})")
         return Departure(generation, worker, before)
 
 

@@ -220,7 +220,9 @@ class _Planner:
         elif generation.failure is not None:
             yield Refuse(number, generation.failure.message)
         elif self.due(generation.boot_until):
-            yield Refuse(number, f"not ready within {generation.settings.boot_timeout:g} s (--boot-timeout)")
+            yield Refuse(
+                number, f"the application was not ready within {generation.settings.boot_timeout:g} s (--boot-timeout)"
+            )
         elif generation.state is GenerationState.FORKING:
             missing = self.wanted.workers(generation) - len(workers)
             if missing > 0:

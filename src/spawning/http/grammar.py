@@ -1,6 +1,7 @@
 """The grammar of HTTP/1.1: each pattern below the production that it implements.
 
-Patterns work on heads decoded as latin-1, one character an octet. Whitespace within ``field-value`` is SP and HTAB only.
+Patterns work on heads decoded as latin-1, one character an octet. Whitespace within ``field-value`` is SP and HTAB
+only.
 """
 
 import re

@@ -1,8 +1,8 @@
 """Reading requests: bytes in, requests out; no sockets, no WSGI.
 
 :class:`RequestReader` is fed what a connection received. Each call has one of three outcomes: a request is complete
-(``True``), more is needed (``False``), or :class:`~spawning.errors.ProtocolError`, after which the reader must not be used
-again, since the framing of what follows is unknown.
+(``True``), more is needed (``False``), or :class:`~spawning.errors.ProtocolError`, after which the reader must not be
+used again, since the framing of what follows is unknown.
 
 What made it fast: a client that keeps its connection repeats its header block byte for byte, and all clients together
 ask for the same few targets. So the last block of the connection, the recent blocks of all connections, and the recent
@@ -82,13 +82,16 @@ class _Phase(Enum):
     FAILED = "the client broke the protocol"
 
 
+_HEAD, _BODY, _COMPLETE, _FAILED = _Phase  # looked up once: a member of an Enum costs 0.2 µs
+
+
 class RequestReader:
     """Reads the requests of one connection, one after the other.
 
     When :meth:`receive` gives ``True``, ``line``, ``fields`` and ``body`` describe the request, until the next call.
 
-    ``wants_continue`` tells that the client waits for "100 Continue" before it sends the body (RFC 9110 section 10.1.1);
-    whoever sends that sets it back.
+    ``wants_continue`` tells that the client waits for "100 Continue" before it sends the body (RFC 9110 section
+    10.1.1); whoever sends that sets it back.
 
     :param make_sink: called for a request with a body; what it returns collects the bytes and becomes ``body``.
     :param max_head: bytes of the largest head.
@@ -111,7 +114,7 @@ class RequestReader:
         self._max_body = max_body
         self._block = b"\0"  # the header block of ``fields``; NUL is in no head, so nothing matches at first
         self._block_length = 1
-        self._phase = _Phase.HEAD
+        self._phase = _HEAD
         self._reader: BodyReader | None = None
         self._searched = 0
         self.unread = bytearray()  # received, not yet interpreted
@@ -121,11 +124,11 @@ class RequestReader:
     @property
     def idle(self) -> bool:
         """Nothing of a further request has arrived."""
-        return not self.unread and self._phase is not _Phase.BODY
+        return not self.unread and self._phase is not _BODY
 
     @property
     def reading_body(self) -> bool:
-        return self._phase is _Phase.BODY
+        return self._phase is _BODY
 
     def receive(self, data: bytes) -> bool:
         """Take what has arrived; empty when only bytes received earlier are to be looked at.
@@ -133,7 +136,7 @@ class RequestReader:
         :returns: True when a request is complete; call with nothing for the next one, which may be there already.
         :raises ProtocolError: what arrived is no HTTP, breaks a rule or a limit.
         """
-        if data.endswith(self._block) and not self.unread and self._phase is not _Phase.BODY:
+        if data.endswith(self._block) and not self.unread and self._phase is not _BODY:
             # The usual case whole: the request line is known, and the block is the last one. Nothing else fits in
             # between, since a request line that is remembered has neither space nor line end where this one ends.
             line = _lines.get(data[: -self._block_length])
@@ -144,9 +147,9 @@ class RequestReader:
         return self._receive(data)
 
     def _receive(self, data: bytes) -> bool:
-        if self._phase is _Phase.BODY:
+        if self._phase is _BODY:
             return self._read_body(data)
-        self._phase = _Phase.HEAD
+        self._phase = _HEAD
         unread = self.unread
         unread += data
         if unread.startswith(b"\r\n") and self._searched == 0:
@@ -164,7 +167,7 @@ class RequestReader:
         if self.fields.chunked or self.fields.content_length:
             return self._start_body()
         self.body = None
-        self._phase = _Phase.COMPLETE
+        self._phase = _COMPLETE
         return True
 
     def _check_partial(self, end: int) -> None:
@@ -197,7 +200,7 @@ class RequestReader:
                 self._block = b"\0" if has_body else block
                 self._block_length = len(self._block)
         except ProtocolError:
-            self._phase = _Phase.FAILED
+            self._phase = _FAILED
             raise
 
     def _start_body(self) -> bool:
@@ -208,7 +211,7 @@ class RequestReader:
         self._reader = (
             ChunkedReader(sink, self._max_body) if fields.chunked else FixedReader(sink, fields.content_length)
         )
-        self._phase = _Phase.BODY
+        self._phase = _BODY
         data = bytes(self.unread)
         self.unread.clear()
         # A client that sends the body without waiting is told nothing (and no HTTP/1.0 client is).
@@ -220,17 +223,17 @@ class RequestReader:
         try:
             rest = self._reader.feed(data)
         except ProtocolError:
-            self._phase = _Phase.FAILED
+            self._phase = _FAILED
             raise
         if rest is None:
             return False
         self._reader = None
         self.unread += rest
-        self._phase = _Phase.COMPLETE
+        self._phase = _COMPLETE
         return True
 
     def _failed(self, status: int, reason: str) -> ProtocolError:
-        self._phase = _Phase.FAILED
+        self._phase = _FAILED
         return ProtocolError(status, reason)
 
 

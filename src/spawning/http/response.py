@@ -11,7 +11,8 @@ from typing import Final
 
 _MAX_NAMES: Final = 512  # field names remembered
 
-# Fields that are the connection's business and not the application's (RFC 9110 section 7.6.1, PEP 3333 "Other HTTP Features").
+# Fields that are the connection's business and not the application's (RFC 9110 section 7.6.1, PEP 3333 "Other HTTP
+# Features").
 _HOP_BY_HOP: Final = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
@@ -30,10 +31,12 @@ class ResponseHead:
     :ivar code: the status code.
     :ivar content_length: what the application announced, -1 if nothing.
     :ivar bodiless: the status forbids content (RFC 9110 section 6.4.1).
+    :ivar plain: nothing is special about it: between ``start`` and the content goes ``Clock.end``, if no framing is
+        missing.
     :ivar dated: the application set ``Date`` itself.
     """
 
-    __slots__ = ("bodiless", "code", "content_length", "dated", "served", "start")
+    __slots__ = ("bodiless", "code", "content_length", "dated", "plain", "served", "start")
 
     def __init__(self, status: str, headers: Pairs) -> None:
         self.code = _check_status(status)
@@ -60,6 +63,7 @@ class ResponseHead:
             self.start = text.encode("latin-1")
         except UnicodeEncodeError:
             raise ValueError(f"a character outside latin-1 in the response headers: {text[:200]!r}") from None
+        self.plain = not (self.bodiless or self.dated or self.served)
 
     def _note(self, kind: str, value: str) -> None:
         if kind == "content-length":
@@ -75,7 +79,6 @@ class ResponseHead:
 
 
 _names: dict[str, str] = {}  # valid field name as written: what is special about it, or nothing
-_last: tuple[str, Pairs, ResponseHead] = ("", [], ResponseHead("200 OK", []))
 
 
 def encode_head(status: str, headers: Pairs) -> ResponseHead:
@@ -86,7 +89,8 @@ def encode_head(status: str, headers: Pairs) -> ResponseHead:
     :raises ValueError: status or a field is malformed, hop-by-hop, or would break the framing.
     :raises TypeError: status, a name or a value is not ``str``, or ``headers`` is not a list of pairs.
     """
-    global _last  # noqa: PLW0603 - one tuple, replaced whole: threads may race, and then one of them writes its head anew
+    # One tuple, replaced whole: threads may race, and then one of them writes its head anew.
+    global _last  # noqa: PLW0603
     last_status, last_headers, last_head = _last
     if status == last_status and headers == last_headers:
         return last_head
@@ -124,13 +128,17 @@ def _not_text(name: str, value: object) -> str:
     raise TypeError(f"value of header {name!r} must be str, not {type(value).__name__}")
 
 
+_last: tuple[str, Pairs, ResponseHead] = ("200 OK", [], ResponseHead("200 OK", []))
+
+
 class Clock:
     """The fields that every response carries, written once a second: ``Server`` and ``Date`` (RFC 9110 section 6.6.1).
 
-    Called by the leader with the time of its last poll; request threads read ``fields`` whole.
+    ``end`` is ``fields`` with the empty line behind it. Called by the leader with the time of its last poll; request
+    threads read ``fields`` whole.
     """
 
-    __slots__ = ("_second", "_server", "date_field", "fields", "server_field")
+    __slots__ = ("_second", "date_field", "end", "fields", "server_field")
 
     def __init__(self, server: str = "spawning") -> None:
         self._second = -1
@@ -144,6 +152,7 @@ class Clock:
             self._second = second
             self.date_field = f"Date: {http_date(second)}\r\n".encode("ascii")
             self.fields = self.server_field + self.date_field
+            self.end = self.fields + b"\r\n"
 
     def missing_from(self, head: ResponseHead) -> bytes:
         """Give the fields that the application did not set itself."""

@@ -1,7 +1,8 @@
 """The access log: Apache's combined format, the request's duration in seconds appended.
 
-The thread that finished a response appends a record to a list and does nothing else. The worker's main thread formats and
-writes what has gathered, one ``write`` a batch, to a file opened for appending: lines of several workers do not mix.
+The thread that finished a response appends a record to a list and does nothing else. The worker's main thread formats
+and writes what has gathered, one ``write`` a batch, to a file opened for appending: lines of several workers do not
+mix.
 """
 
 import os

@@ -1,13 +1,13 @@
 """One client's connection: reading requests, running them, writing responses, closing.
 
-Ownership. In every state but ``EXECUTING`` the connection belongs to the leader. While ``EXECUTING`` it belongs to the thread
-that runs the request; the leader then only notes that an event came (``missed``) and flushes what is kept in ``output``,
-which has a lock of its own. The owner gives it back by leaving ``EXECUTING`` and looking at ``missed`` afterwards; the leader
-sets ``missed`` first and looks at the state afterwards. So one of the two sees the other, and if both do, the leader
-reads twice, which is harmless.
+Ownership. In every state but ``EXECUTING`` the connection belongs to the leader. While ``EXECUTING`` it belongs to the
+thread that runs the request; the leader then only notes that an event came (``missed``) and flushes what is kept in
+``output``, which has a lock of its own. The owner gives it back by leaving ``EXECUTING`` and looking at ``missed``
+afterwards; the leader sets ``missed`` first and looks at the state afterwards. So one of the two sees the other, and if
+both do, the leader reads twice, which is harmless.
 
-The event mask is never consulted: an event means "look". So an event that was meant for a closed connection with the same
-descriptor is harmless too.
+The event mask is never consulted: an event means "look". So an event that was meant for a closed connection with the
+same descriptor is harmless too.
 """
 
 import contextlib
@@ -250,7 +250,7 @@ class Connection:
             return False
         if not self.registered:
             self.register()
-        self.deadline = self.loop.now + self.loop.settings.keepalive_timeout
+        self.deadline = self.loop.idle_deadline
         self.fresh = True
         self.state = READING
         return True
@@ -386,7 +386,7 @@ class Connection:
         if not self.exchange.keep_alive:
             self._close_behind_response()
             return
-        self.deadline = self.loop.now + self.loop.settings.keepalive_timeout
+        self.deadline = self.loop.idle_deadline
         self.fresh = True
         self.state = READING
         self.go_on()

@@ -1,17 +1,18 @@
 """The event loop of a worker, and who runs it.
 
-One thread at a time is the **leader**: it polls, accepts, reads, parses, and decides where each request is executed. The others
-are request threads (``threads``), and the main thread is the watchdog (``watchdog``).
+One thread at a time is the **leader**: it polls, accepts, reads, parses, and decides where each request is executed.
+The others are request threads (``threads``), and the main thread is the watchdog (``watchdog``).
 
-The concurrency argument. There is one *token* for the lead. While the leader polls and reads it has the token in its hands, so
-to speak: nobody can take it. Before it calls the application inline it puts the token into the ``box``, a list; afterwards it pops
-it again. Taking the lead from a leader that is held up means popping the token too. A list's ``append`` and ``pop`` are atomic, so
-exactly one of the two succeeds: either the leader goes on leading, or it finds the box empty, finishes its response as an ordinary
-request thread would, and touches nothing of the loop any more. Each term has a box of its own, so a token cannot be mistaken for that of
-a later leader. Events that the old leader had polled and not yet handled are in ``_events``, an iterator, from which the new leader goes on.
+The concurrency argument. There is one *token* for the lead. While the leader polls and reads it has the token in its
+hands, so to speak: nobody can take it. Before it calls the application inline it puts the token into the ``box``, a
+list; afterwards it pops it again. Taking the lead from a leader that is held up means popping the token too. A list's
+``append`` and ``pop`` are atomic, so exactly one of the two succeeds: either the leader goes on leading, or it finds
+the box empty, finishes its response as an ordinary request thread would, and touches nothing of the loop any more. Each
+term has a box of its own, so a token cannot be mistaken for that of a later leader. Events that the old leader had
+polled and not yet handled are in ``_events``, an iterator, from which the new leader goes on.
 
-Everything in :class:`Loop` is for the leader only, but ``post`` and ``wake`` (any thread), ``register`` and ``forget`` (the owner
-of the connection; single dictionary and system calls), ``execute_in_thread`` and what the watchdog reads.
+Everything in :class:`Loop` is for the leader only, but ``post`` and ``wake`` (any thread), ``register`` and ``forget``
+(the owner of the connection; single dictionary and system calls), ``execute_in_thread`` and what the watchdog reads.
 """
 
 import contextlib
@@ -77,6 +78,7 @@ class Loop:
         self.on_end = on_end
         self.clock = Clock()
         self.now = monotonic()
+        self.idle_deadline = self.now + settings.keepalive_timeout
         self.keep_alive = not settings.no_keepalive
         self.threads = Threads(self, settings.threadpool_workers)
         self.sensor = Sensor(enabled=settings.threadpool_workers > 1)
@@ -110,6 +112,7 @@ class Loop:
     def lead(self, me: RequestThread) -> bool:
         """Run the loop until the lead is lost (True) or the worker has ended (False)."""
         box = self.box
+        keepalive_timeout = self.settings.keepalive_timeout
         self.leader = me
         while True:
             for fd, _ in self._events:
@@ -124,7 +127,8 @@ class Loop:
                 return self.box is not box
             timeout = 0.005 if self.threads.holding else SWEEP_EVERY
             events = self._epoll.poll(timeout)
-            self.now = monotonic()
+            self.now = now = monotonic()
+            self.idle_deadline = now + keepalive_timeout
             self.clock.set(time())
             self._events = iter(events)
 
@@ -199,8 +203,7 @@ class Loop:
         if self.watchdog_asleep:
             self.wake_watchdog()
         exchange = connection.exchange
-        if self.access_log is not None:
-            exchange.started = monotonic()
+        exchange.started = self.now if self.access_log is None else monotonic()
         box = self.box
         box.append(None)
         exchange.run(self.application)
@@ -229,8 +232,7 @@ class Loop:
     def execute_in_thread(self, connection: Connection) -> None:
         """Execute a request that was handed over. The request thread that owns it."""
         exchange = connection.exchange
-        if self.access_log is not None:
-            exchange.started = monotonic()
+        exchange.started = monotonic()
         exchange.run(self.application)
         head = exchange.head
         if head is not None and head.code >= 500:
@@ -264,7 +266,8 @@ class Loop:
         self.threads.hand_over_lead(connection, leader)
         return True
 
-    # -- trials (see ``sensor``) ----------------------------------------------------------------------------------------
+    # -- trials (see ``sensor``)
+    # ----------------------------------------------------------------------------------------
 
     def _continue_trial(self, box: list[None]) -> bool:
         threads = self.threads
@@ -302,7 +305,8 @@ class Loop:
         box = self.box
         for _ in range(most):
             try:
-                fd, address = listener._accept()  # type: ignore[attr-defined]  # accept() would make a socket object with 2 µs of Python
+                # accept() would make a socket object with 2 µs of Python.
+                fd, address = listener._accept()  # type: ignore[attr-defined]
             except BlockingIOError:
                 return
             except OSError as error:
@@ -352,7 +356,8 @@ class Loop:
             self._close_idle(self.box)
 
     def retire(self) -> None:
-        """Stop accepting; connections are closed behind their next response, or when they have been idle for too long."""
+        """Stop accepting; connections are closed behind their next response, or when they have been idle for too
+        long."""
         self._pause_accepting()
         self._may_accept = False
         self.keep_alive = False

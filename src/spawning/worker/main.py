@@ -1,9 +1,10 @@
 """A worker's main thread: the channel to the controller, the watchdog, the access log, the end.
 
-It never touches a connection: what concerns the loop is posted to the leader. A closed channel means that the controller is dead:
-the worker stops accepting, finishes what is under way, and exits.
+It never touches a connection: what concerns the loop is posted to the leader. A closed channel means that the
+controller is dead: the worker stops accepting, finishes what is under way, and exits.
 """
 
+import contextlib
 import logging
 import os
 import select
@@ -207,10 +208,9 @@ class Worker:
             queued=threads.queued,
             connections=len(loop.connections),
         )
-        try:
+        # A controller that is busy misses a report; the next one has the totals.
+        with contextlib.suppress(BlockingIOError):
             self._channel.send(report)
-        except BlockingIOError:
-            pass  # a controller that is busy misses a report; the next one has the totals
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 An :class:`Output` exists only while a client reads more slowly than its response is made. The thread that makes the
 response appends, the leader flushes when the socket is writable again; ``lock`` guards both. The thread waits only
-when more than ``HIGH_WATER`` bytes are kept, so a slow reader costs a streaming response its thread at the earliest then.
+when more than ``HIGH_WATER`` bytes are kept, so a slow reader costs a streaming response its thread at the earliest
+then.
 """
 
 import contextlib
@@ -25,7 +26,8 @@ class Segment(Protocol):
     size: int
 
     def send(self, sock: socket.SocketType) -> None:
-        """Send what the socket takes and shrink by it. Raises BlockingIOError when it takes nothing, OSError if it is broken."""
+        """Send what the socket takes and shrink by it. Raises BlockingIOError when it takes nothing, OSError if it is
+        broken."""
 
     def close(self) -> None: ...
 

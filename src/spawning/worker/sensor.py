@@ -1,14 +1,15 @@
 """Judging whether the application waits or computes: hand its calls over, or run them inline.
 
-An inline call that waits holds up the leader until the watchdog takes the lead from it, some 4 ms; a call that is handed over
-costs two thread switches, and threads that compute fight for the interpreter lock. So calls are worth handing over when
-the application spends a good part of its time waiting *within the first* ``HORIZON`` of a call: what lies behind is
-covered by taking over.
+An inline call that waits holds up the leader until the watchdog takes the lead from it, some 4 ms; a call that is
+handed over costs two thread switches, and threads that compute fight for the interpreter lock. So calls are worth
+handing over when the application spends a good part of its time waiting *within the first* ``HORIZON`` of a call: what
+lies behind is covered by taking over.
 
-Inline, a call is measured every few milliseconds: its voluntary context switches (a preempted thread makes none), its time
-and its processor time. Calls during which the watchdog took the interpreter lock are not counted, since that looks like
-waiting. Handed over, such a measurement means nothing, because other threads' calls look like waiting too. So from time to
-time a *trial* runs one call inline while nothing else is under way; failed trials double the pause before the next.
+Inline, a call is measured every few milliseconds: its voluntary context switches (a preempted thread makes none), its
+time and its processor time. Calls during which the watchdog took the interpreter lock are not counted, since that looks
+like waiting. Handed over, such a measurement means nothing, because other threads' calls look like waiting too. So from
+time to time a *trial* runs one call inline while nothing else is under way; failed trials double the pause before the
+next.
 """
 
 from resource import RUSAGE_THREAD, getrusage
@@ -41,9 +42,9 @@ class Sensor:
         "_good",
         "_pause",
         "_samples",
+        "_start",
         "_wait",
         "_wall",
-        "_start",
         "disturbed",
         "due",
         "inline",

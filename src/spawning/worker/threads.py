@@ -1,11 +1,13 @@
 """Request threads: created on demand, used last idle first, so that few are warm.
 
-Every thread of a worker but the main one is a request thread; one of them leads (``loop.Loop.lead``), the others run requests
-that were handed over, or wait for one. At most ``limit`` execute requests; the leader is one more while it polls.
+Every thread of a worker but the main one is a request thread; one of them leads (``loop.Loop.lead``), the others run
+requests that were handed over, or wait for one. At most ``limit`` execute requests; the leader is one more while it
+polls.
 
-``lock`` guards ``_idle``, ``_pending`` and ``executing``. It is taken for requests that are handed over, never for inline ones.
-``executing`` counts handed-over and taken-over requests; only whoever leads (or takes the lead) raises it, so a leader
-may read it without the lock: at worst it sees a thread as busy that has just finished, and looks again under the lock.
+``lock`` guards ``_idle``, ``_pending`` and ``executing``. It is taken for requests that are handed over, never for
+inline ones. ``executing`` counts handed-over and taken-over requests; only whoever leads (or takes the lead) raises it,
+so a leader may read it without the lock: at worst it sees a thread as busy that has just finished, and looks again
+under the lock.
 """
 
 import threading

@@ -1,9 +1,9 @@
 """The watchdog: takes the lead from a leader that is held up by an inline call.
 
-It is driven by the worker's main thread, which sleeps a tick and then lets it look. A tick after which the main thread got the
-interpreter lock at once (``prompt``) while a call is under way means that the application does not hold the lock: it
-waits. Two such ticks in the same call, and the lead is given to another thread. A call that computes makes ticks late;
-it loses the lead after ``LONG``, so that it does not hold up its neighbours.
+It is driven by the worker's main thread, which sleeps a tick and then lets it look. A tick after which the main thread
+got the interpreter lock at once (``prompt``) while a call is under way means that the application does not hold the
+lock: it waits. Two such ticks in the same call, and the lead is given to another thread. A call that computes makes
+ticks late; it loses the lead after ``LONG``, so that it does not hold up its neighbours.
 
 While nothing runs the main thread sleeps without a tick; the leader wakes it with the next inline call.
 """

@@ -1,8 +1,8 @@
 """One request's way through the application (PEP 3333): call it, write what it answers, close what it returned.
 
-An :class:`Exchange` belongs to one thread while it runs, whichever that is. It knows a transport to write to and nothing of
-threads, sockets or the event loop. What the application does wrong ends here: a traceback once in the log, 500 if nothing
-was sent, otherwise a cut connection, so that the client can tell.
+An :class:`Exchange` belongs to one thread while it runs, whichever that is. It knows a transport to write to and
+nothing of threads, sockets or the event loop. What the application does wrong ends here: a traceback once in the log,
+500 if nothing was sent, otherwise a cut connection, so that the client can tell.
 """
 
 import logging
@@ -54,9 +54,13 @@ class Exchange:
     :ivar sent: bytes of content sent.
     """
 
-    __slots__ = (
-        "chunked", "clock", "cut", "environ", "head", "head_only", "head_sent", "keep_alive", "minor", "sent", "started", "transport",
-    )  # fmt: skip
+    # Defaults on the class instead of slots: an exchange sets few of them, and each store would cost every request.
+    head: ResponseHead | None = None
+    head_sent = False
+    chunked = False
+    cut = False
+    sent = 0
+    started = 0.0
 
     def __init__(
         self, transport: Transport, environ: Environ, minor: int, head_only: bool, keep_alive: bool, clock: Clock
@@ -67,12 +71,6 @@ class Exchange:
         self.head_only = head_only
         self.keep_alive = keep_alive
         self.clock = clock
-        self.head: ResponseHead | None = None
-        self.head_sent = False
-        self.chunked = False
-        self.cut = False
-        self.sent = 0
-        self.started = 0.0
 
     def start_response(self, status: str, headers: Pairs, exc_info: ExcInfo | None = None) -> Callable[[bytes], None]:
         """Take status and fields (PEP 3333, "The start_response() Callable")."""
@@ -159,6 +157,11 @@ class Exchange:
             raise _not_bytes(body)
         length = len(body)
         announced = head.content_length
+        if announced == length < _JOIN_BELOW and head.plain and self.keep_alive and self.minor and not self.head_only:
+            self.head_sent = True
+            self.sent = length
+            self.transport.send(head.start + self.clock.end + body)
+            return
         if announced >= 0 and length > announced:
             body = self._cut_to(body, announced)
             length = announced

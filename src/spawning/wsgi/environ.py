@@ -1,7 +1,7 @@
 """The WSGI environ (PEP 3333), built in three layers, each copied from the one before.
 
-What is the same for every request of the worker (:class:`EnvironBase`); what the header fields of a request say, kept with
-the fields (``Fields.memo``), since a client repeats them; and what each request has of its own.
+What is the same for every request of the worker (:class:`EnvironBase`); what the header fields of a request say, kept
+with the fields (``Fields.memo``), since a client repeats them; and what each request has of its own.
 """
 
 import sys
@@ -70,7 +70,7 @@ def request_environ(template: Environ, reader: RequestReader) -> Environ:
     environ["REQUEST_METHOD"] = line.method
     environ["PATH_INFO"] = line.path
     environ["QUERY_STRING"] = line.query
-    environ["RAW_URI"] = environ["REQUEST_URI"] = line.target
+    environ["RAW_URI"] = line.target
     body = reader.body
     if body is None:
         environ["wsgi.input"] = BytesIO()
@@ -91,8 +91,9 @@ def _from_fields(fields: Fields) -> Environ:
             key = _remember(name)
         if key:
             if key in environ:
-                value = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ', '}{value}"
-            environ[key] = value
+                environ[key] += ("; " if key == "HTTP_COOKIE" else ", ") + value
+            else:
+                environ[key] = value
         elif name.lower() == "content-type":
             environ["CONTENT_TYPE"] = value
         elif name.lower() == "content-length":

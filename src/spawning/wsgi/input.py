@@ -1,7 +1,7 @@
 """``wsgi.input``: a request's body, complete and seekable before the application starts.
 
-A small body is kept in memory, a larger one in an unnamed temporary file, so that a slow or large upload costs neither a
-thread nor memory. Both are plain file objects: read, readline, readlines, iteration and seek are Python's own.
+A small body is kept in memory, a larger one in an unnamed temporary file, so that a slow or large upload costs neither
+a thread nor memory. Both are plain file objects: read, readline, readlines, iteration and seek are Python's own.
 """
 
 import io
@@ -45,7 +45,7 @@ class BodyBuffer:
         memory = self._file
         assert type(memory) is io.BytesIO
         try:
-            self._file = tempfile.TemporaryFile(buffering=0)
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as the request
             self._file.write(memory.getvalue())
         except OSError as error:
             raise self._full(error) from error
