@@ -47,10 +47,13 @@ log = logging.getLogger("spawning.forkserver")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a newly forked process has to become: worker `worker`, on a channel and listening sockets of its own."""
+    """What a newly forked process has to become: worker `worker`, on a channel of its own, with the sockets that all
+    workers share.
+    """
 
     worker: int
     channel: Channel
+    handoff: tuple[Channel, Channel]
     listeners: Sequence[socket.socket]
 
 
@@ -132,8 +135,9 @@ class ForkServer:
                 raise TypeError(f"not for a fork server: {message!r}")
             if self._fork_twice():
                 self.channel.close()
-                listeners = [socket.socket(fileno=fd) for fd in fds[1:]]
-                return Order(message.worker, Channel(socket.socket(fileno=fds[0])), listeners)
+                channel, sending, receiving = (Channel(socket.socket(fileno=fd)) for fd in fds[:3])
+                listeners = [socket.socket(fileno=fd) for fd in fds[3:]]
+                return Order(message.worker, channel, (sending, receiving), listeners)
             for fd in fds:
                 os.close(fd)
 
@@ -175,6 +179,7 @@ class ForkServer:
             application=application,
             settings=self.settings,
             channel=order.channel,
+            handoff=order.handoff,
             listeners=order.listeners,
             files=loaded_files() if self.settings.no_preload else [],
         )

@@ -63,6 +63,7 @@ class Executor:
         self._fleet = fleet
         self._links = links
         self._listeners = listeners
+        self._handoff = Channel.pair()  # idle connections go from retiring workers to serving ones
         self._shown = ""  # the traceback that was logged last
         self._execute: dict[type[Any], Callable[[Any], None]] = {
             StartGeneration: self._start_generation,
@@ -160,7 +161,8 @@ class Executor:
     def _fork(self, action: Fork) -> None:
         source = self._fleet.next_source(action.number)
         near, far = Channel.pair()
-        descriptors = [far.fileno(), *(listener.fileno() for listener in self._listeners)]
+        handoff = (each.fileno() for each in self._handoff)
+        descriptors = [far.fileno(), *handoff, *(listener.fileno() for listener in self._listeners)]
         self._links.send(Source(action.number), ForkWorker(source.worker), descriptors)
         far.close()
         self._links.add(source, near)

@@ -76,7 +76,12 @@ class Channel:
             with open(fds.pop(), "rb") as reader:
                 reader.seek(0)  # the offset is shared with the writer
                 data = reader.read()
-        return decode(data), fds
+        try:
+            return decode(data), fds
+        except ValueError:
+            for fd in fds:
+                os.close(fd)
+            raise
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

@@ -22,7 +22,8 @@ class Boot:
 
 @dataclass(frozen=True, slots=True)
 class ForkWorker:
-    """Fork worker `worker`. Beside it: the worker's end of its channel, then the listening sockets in order."""
+    """Fork worker `worker`. Beside it: the worker's end of its channel, the sending and the receiving end of
+    the handoff socket, then the listening sockets in order."""
 
     worker: int
 
@@ -122,6 +123,23 @@ class Report:
     connections: int
 
 
+# Worker to worker, over the handoff socket ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """An idle connection for whichever worker takes it. Beside it: the connected socket.
+
+    `address` and `port` are the peer's; `deadline` (seconds of the machine's monotonic clock) is when it has been idle
+    for too long; `family` is that of the socket.
+    """
+
+    address: str
+    port: str
+    family: int
+    deadline: float
+
+
 Message = (
     Boot
     | ForkWorker
@@ -136,12 +154,14 @@ Message = (
     | Ready
     | Frozen
     | Report
+    | Handoff
 )
 
 _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Boot, ForkWorker, Configured, Loaded, LoadFailed, Start, Retire, Stop, ReopenLog, Born, Ready, Frozen, Report,
+        Handoff,
     )
 }  # fmt: skip
 

@@ -44,16 +44,18 @@ class State(Enum):
     READING = "idle, or a request is arriving"
     EXECUTING = "a thread runs a request"
     FLUSHING = "the leader sends the rest of a response"
+    LEAVING = "frozen, on its way to a worker of the next generation"
     LINGERING = "answered and half closed; what the client still sends is thrown away"
     CLOSED = "closed"
 
 
-READING, EXECUTING, FLUSHING, LINGERING, CLOSED = State
+READING, EXECUTING, FLUSHING, LEAVING, LINGERING, CLOSED = State
 
 TRANSITIONS: Final = {
-    READING: {EXECUTING, FLUSHING, LINGERING, CLOSED},
-    EXECUTING: {READING, FLUSHING, LINGERING, CLOSED},
-    FLUSHING: {READING, LINGERING, CLOSED},
+    READING: {EXECUTING, FLUSHING, LEAVING, LINGERING, CLOSED},
+    EXECUTING: {READING, FLUSHING, LEAVING, LINGERING, CLOSED},
+    FLUSHING: {READING, LEAVING, LINGERING, CLOSED},
+    LEAVING: {CLOSED},
     LINGERING: {CLOSED},
     CLOSED: frozenset(),
 }
@@ -248,12 +250,34 @@ class Connection:
         if not exchange.keep_alive:
             self._close_behind_response()
             return False
-        if not self.registered:
-            self.register()
         self.deadline = self.loop.idle_deadline
         self.fresh = True
+        if self.loop.closing and self._leave():
+            return False
+        if not self.registered:
+            self.register()
         self.state = READING
         return True
+
+    def _leave(self) -> bool:
+        """In a retiring worker: freeze a connection that has become idle; False if it has to be served here."""
+        if self.loop.stopping or self.reader.unread:
+            return False
+        self.become(LEAVING)
+        self.loop.post(self.depart)
+        return True
+
+    def freeze(self) -> None:
+        """Stop reading an idle connection, because the worker retires; leader only."""
+        if self.state is READING and self.reader.idle:
+            self.become(LEAVING)
+
+    def depart(self) -> None:
+        """Be sent to another worker; leader only."""
+        if self.state is LEAVING:
+            # The registration is the kernel's with the open socket, which goes on to live elsewhere.
+            self.unregister()
+            self.loop.hand_off(self)
 
     def finish_in_thread(self) -> None:
         """As :meth:`finish`, in a thread that does not lead: what is left to do is given to the leader."""
@@ -388,6 +412,8 @@ class Connection:
             return
         self.deadline = self.loop.idle_deadline
         self.fresh = True
+        if self.loop.closing and self._leave():
+            return
         self.state = READING
         self.go_on()
 
@@ -417,8 +443,13 @@ class Connection:
         """Close, unless a request is arriving or under way; leader only, when the worker stops."""
         if self.state is READING:
             self.read()
-            if self.state is READING and self.reader.idle:
-                self.close()
+        if self.state is LEAVING or (self.state is READING and self.reader.idle):
+            self.close()
+
+    def unregister(self) -> None:
+        if self.registered:
+            self.registered = False
+            self.loop.unregister(self)
 
     def _broken(self, error: OSError) -> None:
         if not isinstance(error, _GONE):

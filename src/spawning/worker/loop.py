@@ -28,9 +28,11 @@ from time import monotonic, time
 from typing import Final
 
 from spawning.http.response import Clock
+from spawning.ipc.channel import Channel
 from spawning.logs.access import AccessLog
 from spawning.settings import Settings
 from spawning.worker.connection import Connection
+from spawning.worker.handoff import HandoffSocket
 from spawning.worker.sensor import Sensor
 from spawning.worker.threads import RequestThread, Threads
 from spawning.wsgi.bridge import Exchange, WSGIApplication
@@ -53,6 +55,7 @@ class Loop:
     :param listeners: listening sockets, non-blocking.
     :param base: what every environ has.
     :param access_log: None switches it off.
+    :param handoff: sending and receiving end of the handoff socket.
     :param on_end: called once, by the leader, when the last connection of a retired worker is gone.
 
     :ivar box: holds the token while the leader is inside the application.
@@ -69,6 +72,7 @@ class Loop:
         listeners: Sequence[socket.socket],
         base: EnvironBase,
         access_log: AccessLog | None,
+        handoff: tuple[Channel, Channel],
         on_end: Callable[[], None],
     ) -> None:
         self.application = application
@@ -95,6 +99,7 @@ class Loop:
         self.watchdog_asleep = False
         self.wake_watchdog: Callable[[], None] = _nothing
         self._epoll = select.epoll()
+        self._handoff = HandoffSocket(self, self._epoll, *handoff)
         self._events: Iterator[tuple[int, int]] = iter(())
         self._mail: deque[Callable[[], object]] = deque()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -159,7 +164,13 @@ class Loop:
                 if self.box is not box:
                     self.wake()  # the rest is for the new leader
                     return
-        elif fd in self._listeners and self._accepting:
+        elif fd == self._handoff.sending_fd:
+            self._handoff.send()
+        elif not self._accepting:
+            pass  # a listener's event that was polled before it was unregistered
+        elif fd == self._handoff.receiving_fd:
+            self._handoff.receive()
+        elif fd in self._listeners:
             self._accept(self._listeners[fd], ACCEPTS)
 
     def post(self, action: Callable[[], object]) -> None:
@@ -292,13 +303,13 @@ class Loop:
     def _resume_accepting(self) -> None:
         if not self._accepting:
             self._accepting = True
-            for fd in self._listeners:
+            for fd in (*self._listeners, self._handoff.receiving_fd):
                 self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
     def _pause_accepting(self) -> None:
         if self._accepting:
             self._accepting = False
-            for fd in self._listeners:
+            for fd in (*self._listeners, self._handoff.receiving_fd):
                 self._epoll.unregister(fd)
 
     def _accept(self, listener: socket.SocketType, most: int) -> None:
@@ -337,6 +348,14 @@ class Loop:
         """Report events of a connection, edge-triggered, once and for all. The owner of the connection."""
         self._epoll.register(connection.fd, _EVENTS)
 
+    def unregister(self, connection: Connection) -> None:
+        self._epoll.unregister(connection.fd)
+
+    def hand_off(self, connection: Connection) -> None:
+        """Send a frozen connection to a worker that serves."""
+        self._handoff.put(connection)
+        self._handoff.send()
+
     def forget(self, connection: Connection) -> None:
         """Drop a connection whose socket is about to be closed. The owner of the connection."""
         self.connections.pop(connection.fd, None)
@@ -356,19 +375,30 @@ class Loop:
             self._close_idle(self.box)
 
     def retire(self) -> None:
-        """Stop accepting; connections are closed behind their next response, or when they have been idle for too
-        long."""
+        """Stop accepting and freeze what is idle. What is busy is frozen when it has become idle; a request that has
+        arrived in part is served here, and its connection closed behind it.
+        """
+        self._cease()
+        for connection in self.connections.values():
+            connection.freeze()
+
+    def _cease(self) -> None:
         self._pause_accepting()
         self._may_accept = False
         self.keep_alive = False
         self.closing = True
 
+    def leave(self) -> None:
+        """Send the frozen connections away; after the controller has been told that they are frozen."""
+        for connection in list(self.connections.values()):
+            connection.depart()
+
     def stop(self) -> None:
         """Accept what the kernel has queued, then stop accepting, and close what is idle."""
         box = self.box
         may_accept = self._may_accept
-        self.retire()
         self.stopping = True
+        self._cease()
         for listener in self._listeners.values():
             if may_accept:
                 self._accept(listener, self.settings.backlog)

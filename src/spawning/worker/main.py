@@ -40,6 +40,7 @@ def run(
     application: WSGIApplication,
     settings: Settings,
     channel: Channel,
+    handoff: tuple[Channel, Channel],
     listeners: Sequence[socket.socket],
     files: Sequence[str],
 ) -> int:
@@ -49,11 +50,12 @@ def run(
     :param application: the WSGI application.
     :param settings: of the generation.
     :param channel: the worker's end.
+    :param handoff: sending and receiving end of the handoff socket.
     :param listeners: the controller's listening sockets, non-blocking.
     :param files: reported with ``Ready``.
     :returns: the exit status: 0, or 1 when requests had to be given up.
     """
-    return Worker(name, application, settings, channel, listeners).run(files)
+    return Worker(name, application, settings, channel, handoff, listeners).run(files)
 
 
 def _open_log(path: str) -> AccessLog | None:
@@ -69,6 +71,7 @@ class Worker:
         application: WSGIApplication,
         settings: Settings,
         channel: Channel,
+        handoff: tuple[Channel, Channel],
         listeners: Sequence[socket.socket],
     ) -> None:
         self.name = name
@@ -82,7 +85,7 @@ class Worker:
             multithread=settings.threadpool_workers > 1,
             multiprocess=settings.num_processes > 1,
         )
-        self._loop = Loop(application, settings, listeners, base, self._access_log, self._on_end)
+        self._loop = Loop(application, settings, listeners, base, self._access_log, handoff, self._on_end)
         self._loop.wake_watchdog = self._wake
         self._watchdog = Watchdog(self._loop)
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -163,9 +166,13 @@ class Worker:
 
     def _on_retire(self, message: Message) -> None:
         assert isinstance(message, Retire)
-        self._give_up_at = monotonic() + message.seconds
+        self._retire(message.seconds)
+
+    def _retire(self, seconds: float) -> None:
+        self._give_up_at = monotonic() + seconds
         self._loop.post(self._loop.retire)
         self._loop.post(self._acknowledge)
+        self._loop.post(self._loop.leave)
 
     def _on_stop(self, message: Message) -> None:
         assert isinstance(message, Stop)
@@ -181,7 +188,7 @@ class Worker:
             try:
                 self._access_log.reopen()
             except OSError as error:
-                log.error(
+                log.error(  # noqa: TRY400 - the reason says it all
                     "access log cannot be reopened file=%s error=%s", self._settings.access_log_file, error.strerror
                 )
 
@@ -193,8 +200,7 @@ class Worker:
 
     def _on_term(self, _signal: int, _frame: FrameType | None) -> None:
         # A person or a supervisor ends this worker alone; the controller will replace it.
-        self._give_up_at = monotonic() + self._settings.deadman_timeout
-        self._loop.post(self._loop.retire)
+        self._retire(self._settings.deadman_timeout)
 
     _HANDLERS: Final = {Start: _on_start, Retire: _on_retire, Stop: _on_stop, ReopenLog: _on_reopen}
 
