@@ -342,8 +342,11 @@ class Controller:
     def _log_departure(self, departure: Departure, pid: int | None, status: int | None) -> None:
         generation, worker, state = departure
         if worker is None:
-            level = logging.DEBUG if generation.ended else logging.WARNING
-            log.log(level, "fork server died %s %s", fields(generation=generation.number, pid=pid), how(status))
+            who = fields(generation=generation.number, pid=pid)
+            if generation.ended:
+                log.debug("fork server ended %s", who)
+            else:
+                log.warning("fork server died %s %s", who, how(status))
             return
         who = fields(worker=worker.source, pid=pid)
         if state is WorkerState.KILLED:

@@ -1,0 +1,40 @@
+"""Small applications that a test writes, breaks and mends while the server runs."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from integration.client import Client, request
+from integration.gate import Gate
+
+_VERSION = """\
+VERSION = {version!r}
+
+
+def application(environ, start_response):
+    body = VERSION.encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
+def write(directory: Path, version: str, before: str = "") -> Path:
+    """Write ``site_app.py``, whose application answers with `version`; `before` is code that runs at its import."""
+    path = directory / "site_app.py"
+    path.write_text(f"{before}\n{_VERSION.format(version=version)}")
+    return path
+
+
+def version(port: int) -> str:
+    """Ask the server which version answers, on a connection of its own."""
+    with Client(port) as client:
+        return client.get("/", "Connection: close").text
+
+
+@contextlib.contextmanager
+def held(gate: Gate, port: int) -> Iterator[Client]:
+    """Have a request executing in ``basics.application`` until the gate opens; give its connection."""
+    with Client(port) as client:
+        client.send(request(gate.target))
+        gate.wait_entered()
+        yield client

@@ -1,0 +1,96 @@
+"""What cannot start says so in one line, with the right status, and leaves nothing behind."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from integration.server import Server, run
+from integration.sites import version, write
+
+APP = "site_app:application"
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    write(tmp_path, "1")
+    pidfile = tmp_path / "pid"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        finished = run(APP, "--port", str(port), "--pidfile", str(pidfile), cwd=tmp_path)
+    assert finished.status == 2
+    assert finished.err == f"spawn: option --port: port {port} of 127.0.0.1 is taken by another program"
+    assert not pidfile.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--host", "192.0.2.1"], "option --host: '192.0.2.1' is not an address of this machine"),
+        (["--host", "no such host"], "option --host: cannot find the address of 'no such host'"),
+        (["--pidfile", "absent/pid"], "option --pidfile: cannot write "),
+        (["-l", "absent/log"], "option --access-log-file: cannot write absent/log: No such file or directory"),
+        (["--reload", "dev", "-w", "absent"], "option --watch: absent does not exist, so it cannot be watched"),
+    ],
+    ids=["foreign-host", "unknown-host", "pidfile", "access-log", "watch"],
+)
+def test_what_the_person_has_to_change(tmp_path: Path, arguments: list[str], message: str) -> None:
+    write(tmp_path, "1")
+    finished = run(APP, *arguments, cwd=tmp_path)
+    assert finished.status == 2
+    assert finished.err.startswith(f"spawn: {message}")
+    assert "\n" not in finished.err
+
+
+def test_a_pidfile_of_a_living_process_is_respected_and_a_stale_one_replaced(tmp_path: Path) -> None:
+    write(tmp_path, "1")
+    pidfile = tmp_path / "pid"
+    pidfile.write_text(f"{os.getpid()}\n")
+    finished = run(APP, "--pidfile", str(pidfile), cwd=tmp_path)
+    assert finished.status == 2
+    assert f"belongs to process {os.getpid()}" in finished.err
+    assert pidfile.read_text() == f"{os.getpid()}\n"
+    pidfile.write_text("4194305\n")  # above the largest pid there can be (PID_MAX_LIMIT)
+    with Server(APP, "-s", "1", "--pidfile", str(pidfile), cwd=tmp_path) as server:
+        assert pidfile.read_text() == f"{server.pid}\n"
+    assert not pidfile.exists()
+
+
+@pytest.mark.parametrize("preload", [[], ["--no-preload"]], ids=["preload", "no-preload"])
+def test_an_application_that_does_not_import(tmp_path: Path, preload: list[str]) -> None:
+    write(tmp_path, "1", before="raise RuntimeError('it will not be')")
+    finished = run(APP, "-s", "2", *preload, cwd=tmp_path)
+    assert finished.status == 3
+    *traceback, line = finished.err.splitlines()
+    assert traceback[0] == "Traceback (most recent call last):"
+    assert f'  File "{tmp_path / "site_app.py"}", line 1, in <module>' in traceback
+    assert traceback[-1] == "RuntimeError: it will not be"
+    assert line.startswith("spawn: cannot import site_app")
+
+
+def test_with_reload_a_first_start_that_fails_waits_for_the_change(tmp_path: Path) -> None:
+    with Server(APP, "-s", "1", "--reload", "dev", cwd=tmp_path, ready=False) as server:
+        server.wait_for_log(r" start refused, waiting for a change generation=1 reason=\"there is no module site_app")
+        write(tmp_path, "1", before="raise RuntimeError('not yet')")
+        server.wait_for_log(r" start refused, waiting for a change generation=2 reason=\".*not yet")
+        write(tmp_path, "2")
+        server.wait_ready()
+        assert version(server.port) == "2"
+        assert server.stop(signal.SIGTERM) == 0
+
+
+def test_a_first_start_that_takes_too_long(tmp_path: Path) -> None:
+    write(tmp_path, "1", before="import threading\nthreading.Event().wait()")
+    finished = run(APP, "--boot-timeout", "0.3", cwd=tmp_path)
+    assert finished.status == 3
+    assert finished.err.endswith("spawn: the application was not ready within 0.3 s (--boot-timeout)")
+
+
+def test_a_setting_of_the_factory_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "def config_factory(args):\n    return {**args, 'app_factory': 'own.app', 'threadpool_workers': 'many'}\n"
+    )
+    finished = run(APP, "-f", "own.config_factory", cwd=tmp_path)
+    assert finished.status == 2
+    assert finished.err.startswith("spawn: factory own.config_factory, setting threadpool_workers: 'many' is not")
