@@ -73,8 +73,9 @@ def test_a_privileged_port_is_one_line() -> None:
 
 
 def test_a_missing_extra_is_one_line_that_names_it(tmp_path: Path) -> None:
-    (tmp_path / "paste").mkdir()
-    (tmp_path / "paste" / "__init__.py").touch()  # hides the installed one, if there is one
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['paste.deploy'] = None\n"
+    )  # as if not installed
     (tmp_path / "development.ini").write_text("[app:main]\nuse = egg:nothing\n")
     line = one_line(run("-f", "paste", "development.ini", cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}))
     assert "spawning[paste]" in line
@@ -193,7 +194,7 @@ def test_a_refused_request_is_one_debug_line() -> None:
 def test_an_application_that_fails_before_a_byte_is_answered_500(basics: Server, path: str, name: str) -> None:
     mark = basics.mark()
     assert fetch(basics.port, path).status == 500
-    basics.wait_for_log(rf" ERROR .*method=GET path={path}", after=mark)
+    basics.wait_for_log(rf" ERROR .*method=GET path='?{path}", after=mark)
     basics.wait_for_log(name, after=mark)
     assert fetch(basics.port, "/hello").status == 200
     assert sum("Traceback" in line for line in basics.err.since(mark)) == 1
@@ -204,16 +205,16 @@ def test_a_response_that_cannot_be_finished_is_cut(basics: Server, path: str) ->
     mark = basics.mark()
     with Client(basics.port) as client, pytest.raises(Closed):
         client.get(path)
-    basics.wait_for_log(rf"path={path}", after=mark)
+    basics.wait_for_log(rf"path='?{path}", after=mark)
     assert fetch(basics.port, "/hello").status == 200
 
 
 def test_a_response_longer_than_promised_is_no_second_response(basics: Server) -> None:
     mark = basics.mark()
     with Client(basics.port) as client:
-        client.send(request("/too-long"))
+        client.send(request("/too-long", "Connection: close"))
         assert b"67890" not in client.read_eof()
-    basics.wait_for_log(r"path=/too-long", after=mark)
+    basics.wait_for_log(r" ERROR .*path='?/too-long", after=mark)
 
 
 def test_a_field_cannot_be_smuggled_into_a_response(basics: Server) -> None:
