@@ -9,6 +9,7 @@ stands last beside a one-byte datagram.
 import contextlib
 import os
 import socket
+from array import array
 from collections.abc import Sequence
 
 from spawning.ipc.messages import Message, decode, encode
@@ -16,6 +17,7 @@ from spawning.ipc.messages import Message, decode, encode
 MAX_DATAGRAM = 100_000  # about half of the default send buffer (net.core.wmem_default, 212 992 bytes)
 MAX_FDS = 64
 _IN_MEMORY_FILE = b"@"  # no message: each of those begins with a brace
+_ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_FDS * array("i").itemsize)
 
 
 class Channel:
@@ -67,9 +69,11 @@ class Channel:
         :raises ValueError: the datagram is no message.
         """
         try:
-            data, fds, _, _ = socket.recv_fds(self.sock, MAX_DATAGRAM + 1, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+            # not socket.recv_fds: it ignores its flags, and the descriptors would survive an exec (Python 3.11)
+            data, ancillary, _, _ = self.sock.recvmsg(MAX_DATAGRAM + 1, _ANCILLARY_SIZE, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:  # the peer died with unread messages
             return None, []
+        fds = _descriptors(ancillary)
         if not data:
             return None, []
         if data == _IN_MEMORY_FILE:
@@ -86,3 +90,11 @@ class Channel:
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self.sock.close()
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    fds = array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return list(fds)

@@ -1,0 +1,86 @@
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from spawning.ipc.channel import MAX_DATAGRAM, Channel
+from spawning.ipc.messages import Born, ForkWorker, Frozen, Loaded, LoadFailed
+
+Pair = tuple[Channel, Channel]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    near, far = Channel.pair()
+    yield near, far
+    near.close()
+    far.close()
+
+
+def test_messages_arrive_whole_and_in_order(pair: Pair) -> None:
+    near, far = pair
+    assert near.send(Born(1))
+    assert near.send(Frozen())
+    assert far.receive() == (Born(1), [])
+    assert far.receive() == (Frozen(), [])
+
+
+def test_a_message_larger_than_a_datagram_arrives_like_any_other(pair: Pair) -> None:
+    near, far = pair
+    message = Loaded([f"/site/package/module_{number}.py" for number in range(20_000)])
+    near.send(message)
+    near.send(Frozen())
+    assert far.receive() == (message, [])
+    assert far.receive() == (Frozen(), [])
+
+
+@pytest.mark.parametrize("size", [0, MAX_DATAGRAM])
+def test_descriptors_travel_beside_messages_of_any_size(pair: Pair, size: int) -> None:
+    near, far = pair
+    message = LoadFailed("app", "x" * size)
+    with open(os.devnull, "rb") as first, open(os.devnull, "rb") as second:
+        near.send(message, [first.fileno(), second.fileno()])
+        received, fds = far.receive()
+        assert received == message
+        assert [os.fstat(fd).st_rdev for fd in fds] == [os.fstat(first.fileno()).st_rdev] * 2
+        assert not any(os.get_inheritable(fd) for fd in fds)
+        for fd in fds:
+            os.close(fd)
+
+
+def test_nothing_is_left_open_by_a_large_message(pair: Pair) -> None:
+    near, far = pair
+    before = sorted(os.listdir("/proc/self/fd"))
+    near.send(LoadFailed("app", "x" * MAX_DATAGRAM))
+    far.receive()
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_death_of_the_peer_is_the_end_of_the_file(pair: Pair) -> None:
+    near, far = pair
+    near.send(Born(1))
+    near.close()
+    assert far.receive() == (Born(1), [])
+    assert far.receive() == (None, [])
+    assert far.receive() == (None, [])
+
+
+def test_a_peer_that_dies_with_unread_messages_has_died(pair: Pair) -> None:
+    near, far = pair
+    far.send(Frozen())
+    near.close()
+    assert far.receive() == (None, [])
+
+
+def test_sending_to_a_dead_peer_is_no_error(pair: Pair) -> None:
+    near, far = pair
+    near.close()
+    assert far.send(ForkWorker(1)) is False
+    assert far.send(LoadFailed("app", "x" * MAX_DATAGRAM)) is False
+
+
+def test_a_channel_that_does_not_block_says_so(pair: Pair) -> None:
+    near, _ = pair
+    near.sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        near.receive()

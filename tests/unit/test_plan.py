@@ -1,0 +1,451 @@
+"""The planner, asked about fleets that literal messages have built. No process, no clock."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from spawning.controller.fleet import Fleet, Source, WorkerStep
+from spawning.controller.plan import (
+    FREEZE_SECONDS,
+    MOST_STARTING,
+    Abandon,
+    Action,
+    BeginCutover,
+    EndForkServer,
+    Finish,
+    FinishCutover,
+    Forget,
+    Fork,
+    KillWorker,
+    Refuse,
+    RetireWorker,
+    Service,
+    StartGeneration,
+    StartWorker,
+    StopWorker,
+    Wanted,
+    plan,
+)
+from spawning.ipc.messages import Born, Frozen, Loaded, LoadFailed, Ready
+from spawning.settings import Settings
+
+SETTINGS = Settings(args=("site:app",), num_processes=2, boot_timeout=60.0, deadman_timeout=120.0)
+
+
+class Scene:
+    """A fleet, what is wanted of it, and a clock that the test moves. :meth:`settle` does what the controller does."""
+
+    def __init__(self, settings: Settings = SETTINGS) -> None:
+        self.settings = settings
+        self.fleet = Fleet()
+        self.wanted = Wanted()
+        self.now = 100.0
+        self.done: list[Action] = []
+        self._execute: dict[type[Any], Callable[[Any], None]] = {
+            StartGeneration: lambda action: self.fleet.generation_started(
+                action.number, self.settings, action.trigger, action.number * 1000, self.now
+            ),
+            Refuse: self._refuse,
+            Abandon: self._refuse,
+            Fork: self._fork,
+            BeginCutover: lambda action: self.fleet.cutover_began(action.number, action.until),
+            FinishCutover: self._finish_cutover,
+            StartWorker: lambda action: self._worker(action.source).step(WorkerStep.STARTED),
+            RetireWorker: self._leave,
+            StopWorker: self._leave,
+            KillWorker: lambda action: self.fleet.killed(action.source),
+            EndForkServer: self._end_fork_server,
+            Forget: lambda action: self.fleet.forgotten(action.number),
+            Finish: lambda action: None,
+        }
+
+    def want(self, **changes: Any) -> None:
+        self.wanted = dataclasses.replace(self.wanted, **changes)
+
+    def next(self) -> list[Action]:
+        return plan(self.wanted, self.fleet, self.now).actions
+
+    @property
+    def until(self) -> float:
+        return plan(self.wanted, self.fleet, self.now).until
+
+    def settle(self) -> list[Action]:
+        """Execute the plan until nothing is left to do, and give what was done."""
+        done: list[Action] = []
+        for _ in range(20):
+            actions = self.next()
+            if not actions or actions == [Finish()]:
+                return done + actions
+            for action in actions:
+                self._execute[type(action)](action)
+            done += actions
+        raise AssertionError(f"the plan does not come to an end: {done}")
+
+    def say(self, source: Source, message: Any) -> None:
+        self.fleet.apply(source, message, self.now)
+
+    def exit(self, source: Source, status: int = 0) -> None:
+        self.fleet.exited(_pid(source), status, self.now)
+
+    def born(self, *sources: Source) -> None:
+        for source in sources:
+            self.say(source, Born(_pid(source)))
+
+    def ready(self, *sources: Source) -> None:
+        self.born(*sources)
+        for source in sources:
+            self.say(source, Ready())
+
+    def load(self, number: int) -> list[Action]:
+        """Have a generation load and fork."""
+        self.settle()
+        self.say(Source(number), Loaded())
+        return self.settle()
+
+    def serve(self, number: int = 1) -> None:
+        """Get a generation with two workers to serve; those before it freeze and exit."""
+        self.load(number)
+        self.ready(Source(number, 1), Source(number, 2))
+        before = [worker.source for each in self.fleet if each.number < number for worker in each.active]
+        self.settle()
+        for source in before:
+            self.say(source, Frozen())
+        self.settle()
+        for source in before:
+            self.exit(source)
+        if before:
+            self.exit(Source(number - 1), -9)
+        self.settle()
+
+    def _worker(self, source: Source) -> Any:
+        return self.fleet.generations[source.generation].workers[source.worker]
+
+    def _fork(self, action: Fork) -> None:
+        self.fleet.worker_forked(self.fleet.next_source(action.number), self.now)
+
+    def _leave(self, action: Any) -> None:
+        self.fleet.told_to_leave(action.source, self.now + action.seconds + 1.0)
+
+    def _end_fork_server(self, action: Any) -> None:
+        self.fleet.generations[action.number].ended = True
+
+    def _refuse(self, action: Any) -> None:
+        self.fleet.refused(action.number, self.now)
+        self._end_fork_server(action)
+        for worker in self.fleet.generations[action.number].workers.values():
+            self.fleet.killed(worker.source)
+
+    def _finish_cutover(self, action: FinishCutover) -> None:
+        self.fleet.cutover_finished(action.number)
+        for worker in self.fleet.generations[action.number].active:
+            if worker.state.name == "READY":
+                worker.step(WorkerStep.STARTED)
+
+
+def _pid(source: Source) -> int:
+    return source.generation * 1000 + source.worker
+
+
+@pytest.fixture
+def serving() -> Scene:
+    scene = Scene()
+    scene.serve()
+    scene.now += 20.0
+    return scene
+
+
+ONE, TWO, THREE = Source(1, 1), Source(1, 2), Source(1, 3)
+
+
+# Starting ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_generation_step_by_step() -> None:
+    scene = Scene()
+    assert scene.next() == [StartGeneration(1, "start")]
+    assert scene.settle() == [StartGeneration(1, "start")]
+    assert scene.until == 160.0  # the boot timeout
+    scene.say(Source(1), Loaded())
+    assert scene.settle() == [Fork(1), Fork(1)]
+    scene.ready(ONE)
+    assert scene.settle() == []
+    scene.ready(TWO)
+    assert scene.settle() == [BeginCutover(1, 100.0 + FREEZE_SECONDS), FinishCutover(1)]
+    assert scene.until == math.inf
+
+
+def test_forks_are_bounded_at_a_time() -> None:
+    scene = Scene(dataclasses.replace(SETTINGS, num_processes=MOST_STARTING + 3))
+    assert len(scene.load(1)) == MOST_STARTING
+    scene.ready(ONE)
+    assert scene.settle() == [Fork(1)]
+
+
+def test_a_generation_that_is_not_ready_in_time_is_refused() -> None:
+    scene = Scene()
+    scene.load(1)
+    scene.ready(ONE)
+    scene.now = 160.0
+    (refusal,) = scene.settle()
+    assert isinstance(refusal, Refuse)
+    assert refusal.reason == "the application was not ready within 60 s (--boot-timeout)"
+
+
+def test_a_refused_generation_is_forgotten_when_its_processes_have_gone() -> None:
+    scene = Scene()
+    scene.load(1)
+    scene.born(ONE, TWO)
+    scene.say(ONE, LoadFailed("app", "no"))
+    assert scene.settle() == [Refuse(1, "no")]
+    scene.exit(ONE, 3)
+    scene.exit(Source(1), -9)
+    assert scene.settle() == []
+    scene.exit(TWO, -9)
+    assert scene.settle() == [Forget(1)]
+
+
+# Supervision ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_dead_worker_is_replaced_at_once_and_started_when_ready(serving: Scene) -> None:
+    serving.exit(ONE, -9)
+    assert serving.settle() == [Fork(1)]
+    serving.ready(THREE)
+    assert serving.settle() == [StartWorker(THREE)]
+
+
+def test_a_worker_that_freezes_by_itself_is_replaced_before_it_has_gone(serving: Scene) -> None:
+    serving.say(ONE, Frozen())
+    assert serving.settle() == [Fork(1)]
+
+
+def test_a_crash_loop_waits_and_does_not_give_up(serving: Scene) -> None:
+    serving.exit(ONE, -9)
+    serving.settle()
+    serving.ready(THREE)
+    serving.settle()
+    serving.exit(THREE, -9)
+    assert serving.settle() == []
+    assert serving.until == pytest.approx(serving.now + 0.1)
+    serving.now = serving.until
+    assert serving.settle() == [Fork(1)]
+
+
+def test_a_dead_fork_server_is_repaired_by_a_new_generation(serving: Scene) -> None:
+    serving.exit(Source(1), -9)
+    assert serving.settle() == [StartGeneration(2, "repair")]
+    serving.exit(ONE, -9)
+    assert serving.settle() == []  # nobody to fork from, for now
+
+
+def test_a_repair_that_fails_is_tried_again_after_a_pause(serving: Scene) -> None:
+    serving.exit(Source(1), -9)
+    serving.settle()
+    serving.say(Source(2), LoadFailed("app", "no"))
+    assert serving.settle() == [Refuse(2, "no")]
+    assert serving.until > serving.now
+    serving.now = serving.until
+    assert serving.settle() == [StartGeneration(3, "repair")]
+
+
+def test_more_and_fewer_workers(serving: Scene) -> None:
+    serving.want(extra=1)
+    assert serving.settle() == [Fork(1)]
+    serving.ready(THREE)
+    serving.settle()
+    serving.want(extra=-1)
+    assert serving.settle() == [RetireWorker(TWO, 120.0), RetireWorker(THREE, 120.0)]
+    serving.want(extra=-5)
+    assert serving.settle() == []  # one is the least
+
+
+# Reload --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_cutover_is_ordered(serving: Scene) -> None:
+    serving.want(generation=2, trigger="SIGHUP")
+    assert serving.settle() == [StartGeneration(2, "SIGHUP")]
+    assert serving.load(2) == [Fork(2), Fork(2)]
+    serving.ready(Source(2, 1), Source(2, 2))
+    assert serving.settle() == [
+        BeginCutover(2, serving.now + FREEZE_SECONDS),
+        RetireWorker(ONE, 120.0),
+        RetireWorker(TWO, 120.0),
+    ]
+    serving.say(ONE, Frozen())
+    assert serving.settle() == []
+    serving.say(TWO, Frozen())
+    assert serving.settle() == [FinishCutover(2), EndForkServer(1)]
+    serving.exit(ONE)
+    serving.exit(TWO)
+    serving.exit(Source(1), -9)
+    assert serving.settle() == [Forget(1)]
+
+
+def test_a_worker_that_does_not_freeze_in_time_is_not_waited_for(serving: Scene) -> None:
+    serving.want(generation=2)
+    serving.load(2)
+    serving.ready(Source(2, 1), Source(2, 2))
+    serving.settle()
+    assert serving.until == serving.now + FREEZE_SECONDS
+    serving.now = serving.until
+    assert serving.settle() == [FinishCutover(2), EndForkServer(1)]
+
+
+def test_a_worker_that_dies_instead_of_freezing_is_not_waited_for_nor_replaced(serving: Scene) -> None:
+    serving.want(generation=2)
+    serving.load(2)
+    serving.ready(Source(2, 1), Source(2, 2))
+    serving.settle()
+    serving.say(ONE, Frozen())
+    serving.exit(TWO, -9)
+    assert serving.settle() == [FinishCutover(2), EndForkServer(1)]
+
+
+def test_a_replacement_that_is_still_starting_is_killed_by_the_cutover(serving: Scene) -> None:
+    serving.want(generation=2)
+    serving.load(2)
+    serving.exit(ONE, -9)
+    assert serving.settle() == [Fork(1)]
+    serving.ready(Source(2, 1), Source(2, 2))
+    _, *told = serving.settle()
+    assert told == [RetireWorker(TWO, 120.0), KillWorker(THREE, "not needed any more")]
+
+
+def test_what_does_not_finish_is_killed(serving: Scene) -> None:
+    serving.want(generation=2)
+    serving.load(2)
+    serving.ready(Source(2, 1), Source(2, 2))
+    serving.settle()
+    serving.say(ONE, Frozen())
+    serving.say(TWO, Frozen())
+    serving.settle()
+    serving.exit(ONE)
+    assert serving.until == serving.now + 121.0
+    serving.now = serving.until
+    assert serving.settle() == [KillWorker(TWO, "not finished within --deadman_timeout")]
+
+
+def test_a_second_trigger_starts_again_with_the_newest_code(serving: Scene) -> None:
+    serving.want(generation=2)
+    serving.load(2)
+    serving.want(generation=3)
+    assert serving.settle() == [StartGeneration(3, "start"), Abandon(2)]
+    assert serving.fleet.serving is serving.fleet.generations[1]
+
+
+def test_a_trigger_during_the_cutover_lets_it_finish(serving: Scene) -> None:
+    serving.want(generation=2)
+    serving.load(2)
+    serving.ready(Source(2, 1), Source(2, 2))
+    serving.settle()
+    serving.want(generation=3)
+    assert serving.settle() == [StartGeneration(3, "start")]
+    serving.say(ONE, Frozen())
+    serving.say(TWO, Frozen())
+    assert serving.settle() == [FinishCutover(2), EndForkServer(1)]
+
+
+def test_a_refused_generation_leaves_the_serving_one_alone(serving: Scene) -> None:
+    serving.want(generation=2)
+    serving.settle()
+    serving.say(Source(2), LoadFailed("app", "SyntaxError"))
+    assert serving.settle() == [Refuse(2, "SyntaxError")]
+    serving.exit(Source(2), -9)
+    assert serving.settle() == [Forget(2)]
+    serving.exit(ONE, -9)
+    assert serving.settle() == [Fork(1)]
+
+
+def test_workers_of_two_generations_before_may_still_be_finishing(serving: Scene) -> None:
+    serving.want(generation=2)
+    serving.load(2)
+    serving.ready(Source(2, 1), Source(2, 2))
+    serving.settle()
+    serving.say(ONE, Frozen())
+    serving.say(TWO, Frozen())
+    serving.settle()
+    serving.want(generation=3)
+    serving.load(3)
+    serving.ready(Source(3, 1), Source(3, 2))
+    _, *told = serving.settle()
+    assert told == [RetireWorker(Source(2, 1), 120.0), RetireWorker(Source(2, 2), 120.0)]
+    serving.say(Source(2, 1), Frozen())
+    serving.say(Source(2, 2), Frozen())
+    assert serving.settle() == [FinishCutover(3), EndForkServer(2)]
+
+
+# Stopping ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_graceful_stop_waits_for_the_workers(serving: Scene) -> None:
+    serving.want(service=Service.DRAIN, drain_until=serving.now + 121.0)
+    assert serving.settle() == [StopWorker(ONE, 120.0), StopWorker(TWO, 120.0), EndForkServer(1)]
+    serving.exit(ONE)
+    serving.exit(Source(1), -9)
+    assert serving.settle() == []
+    serving.exit(TWO)
+    assert serving.settle() == [Finish()]
+
+
+def test_a_graceful_stop_that_takes_too_long_ends_at_once(serving: Scene) -> None:
+    serving.want(service=Service.DRAIN, drain_until=serving.now + 121.0)
+    serving.settle()
+    assert serving.until == serving.now + 121.0
+    serving.now = serving.until
+    serving.exit(ONE)
+    assert serving.settle() == [KillWorker(TWO, "the service ends")]
+
+
+def test_a_stop_at_once_kills_everything(serving: Scene) -> None:
+    serving.want(service=Service.END)
+    reason = "the service ends"
+    assert serving.settle() == [KillWorker(ONE, reason), KillWorker(TWO, reason), EndForkServer(1)]
+
+
+def test_a_stop_abandons_what_is_loading(serving: Scene) -> None:
+    serving.want(generation=2)
+    serving.settle()
+    serving.want(service=Service.DRAIN, drain_until=serving.now + 121.0)
+    assert serving.settle() == [Abandon(2), StopWorker(ONE, 120.0), StopWorker(TWO, 120.0), EndForkServer(1)]
+
+
+def test_a_stop_lets_a_cutover_finish_so_that_somebody_accepts(serving: Scene) -> None:
+    serving.want(generation=2)
+    serving.load(2)
+    serving.ready(Source(2, 1), Source(2, 2))
+    serving.settle()
+    serving.want(service=Service.DRAIN, drain_until=serving.now + 121.0)
+    assert serving.settle() == []
+    serving.say(ONE, Frozen())
+    serving.say(TWO, Frozen())
+    assert serving.settle() == [
+        FinishCutover(2),
+        StopWorker(Source(2, 1), 120.0),
+        StopWorker(Source(2, 2), 120.0),
+        EndForkServer(1),
+        EndForkServer(2),
+    ]
+
+
+def test_a_stop_during_the_first_start() -> None:
+    scene = Scene()
+    scene.load(1)
+    scene.born(ONE, TWO)
+    scene.want(service=Service.DRAIN, drain_until=scene.now + 121.0)
+    assert scene.settle() == [Abandon(1)]
+    for source in (Source(1), ONE, TWO):
+        scene.exit(source, -9)
+    assert scene.settle() == [Finish()]
+
+
+def test_nothing_is_started_any_more_while_stopping(serving: Scene) -> None:
+    serving.want(service=Service.DRAIN, drain_until=serving.now + 121.0)
+    serving.settle()
+    serving.want(generation=2)
+    serving.exit(ONE, -9)
+    serving.exit(Source(1), -9)
+    assert serving.settle() == []
