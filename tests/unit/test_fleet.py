@@ -49,7 +49,6 @@ def serving() -> Fleet:
 def test_a_generation_gets_to_serving_by_what_its_processes_say() -> None:
     fleet = loading()
     assert fleet.generations[1].state is GenerationState.LOADING
-    assert not fleet.generations[1].configured
     fleet = forking()
     assert fleet.generations[1].state is GenerationState.FORKING
     assert fleet.generations[1].files == {"/a.py"}

@@ -41,6 +41,7 @@ from spawning.controller.signals import Wakeup
 from spawning.controller.watch import Watcher, check_exist
 from spawning.errors import ConfigError
 from spawning.ipc.messages import Born, Configured, Loaded, LoadFailed, Message, Ready, ReopenLog
+from spawning.ipc.prctl import become_subreaper
 from spawning.logs.setup import configure, fields
 from spawning.net.listeners import bind
 from spawning.settings import Settings
@@ -82,7 +83,7 @@ def run(settings: Settings, sources: dict[str, str]) -> int:
     """
     configure(settings.verbose)
     setproctitle(f"spawning: controller ({settings.args[0]})")
-    process.become_subreaper()
+    become_subreaper()
     with Wakeup() as wakeup:
         controller = Controller(settings, sources, wakeup)
         try:

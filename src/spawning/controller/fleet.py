@@ -155,10 +155,8 @@ class GenerationRecord:
     started_at: float
     pid: int | None  # of the fork server; None once it has exited
     state: GenerationState = GenerationState.LOADING
-    configured: bool = False
     ended: bool = False  # the fork server was told to end, its exit is no news
     files: frozenset[str] = frozenset()
-    threads: tuple[str, ...] = ()
     failure: LoadFailed | None = None
     cutover_until: float = math.inf
     workers: dict[int, WorkerRecord] = field(default_factory=dict)
@@ -341,13 +339,11 @@ def _fail(generation: GenerationRecord, message: str) -> None:
 
 def _configured(generation: GenerationRecord, message: Any) -> None:
     generation.settings = checked(message.settings)
-    generation.configured = True
 
 
 def _loaded(generation: GenerationRecord, message: Any) -> None:
     generation.step(GenerationStep.LOADED)
     generation.files = frozenset(message.files)
-    generation.threads = tuple(message.threads)
 
 
 def _load_failed(generation: GenerationRecord, message: Any) -> None:

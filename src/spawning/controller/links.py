@@ -1,12 +1,16 @@
 """The controller's ends of all channels, and waiting for one of them to say something."""
 
 import contextlib
+import logging
 import select
 from collections.abc import Sequence
 
 from spawning.controller.fleet import Source
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Message
+from spawning.logs.setup import fields
+
+log = logging.getLogger("spawning.controller")
 
 
 class Links:
@@ -64,7 +68,11 @@ class Links:
         channel = self._channels.get(source)
         with contextlib.suppress(BlockingIOError):
             while channel is not None:
-                message, _ = channel.receive()
+                try:
+                    message, _ = channel.receive()
+                except ValueError as error:  # from code that is not ours and has got hold of the descriptor
+                    log.warning("message not understood %s", fields(source=source, reason=error))
+                    continue
                 said.append(message)
                 if message is None:
                     self.drop(source)

@@ -12,9 +12,6 @@ import sys
 from dataclasses import dataclass
 
 from spawning.ipc.channel import Channel
-from spawning.ipc.prctl import become_subreaper
-
-__all__ = ["Exit", "become_subreaper", "kill", "reap", "start_fork_server", "wait_for_all"]
 
 
 @dataclass(frozen=True, slots=True)
