@@ -96,8 +96,10 @@ class ChunkedReader:
     def _head(self, data: bytes, position: int) -> int | None:
         match = grammar.CHUNK_HEAD.match(data, position)
         if match is None:
-            if len(data) - position > MAX_CHUNK_HEAD or not _may_become_chunk_head(data[position:]):
+            if not _may_become_chunk_head(data[position : position + MAX_CHUNK_HEAD]):
                 raise ProtocolError(400, "malformed chunk size")
+            if len(data) - position > MAX_CHUNK_HEAD:
+                raise ProtocolError(400, "chunk extensions too long")
             return None
         if match.end() - position > MAX_CHUNK_HEAD:
             raise ProtocolError(400, "chunk extensions too long")
@@ -130,12 +132,14 @@ class ChunkedReader:
 
     def _trailer(self, data: bytes, position: int) -> int | None:
         end = data.find(b"\r\n", position)
-        line = data[position:] if end < 0 else data[position:end]
-        if self._trailers + len(line) > MAX_TRAILERS:
+        # The last byte of an unfinished line may be the CR of its end.
+        length = (len(data) - 1 if end < 0 else end) - position
+        if self._trailers + length > MAX_TRAILERS:
             raise ProtocolError(431, "trailer fields too large")
         if end < 0:
             return None
-        self._trailers += len(line) + 2
+        line = data[position:end]
+        self._trailers += length + 2
         if not line:
             return -(end + 2)
         if not grammar.FIELD.fullmatch(line.decode("latin-1") + "\r\n"):
@@ -149,5 +153,5 @@ def _may_become_chunk_head(data: bytes) -> bool:
     """Tell whether some continuation of `data` is a chunk's head, so that garbage is refused as soon as it is seen."""
     if not data:
         return True
-    rest = data[:-1] if data.endswith(b"\r") else data
-    return grammar.CHUNK_HEAD.fullmatch(rest + b"\r\n") is not None
+    end = b"\n" if data.endswith(b"\r") else b";\r\n"  # whitespace is allowed before an extension only
+    return grammar.CHUNK_HEAD.fullmatch(data + end) is not None

@@ -35,4 +35,4 @@ ABSOLUTE = re.compile(r"https?://([^/?#]+)([^#]*)", re.IGNORECASE)
 CONTENT_LENGTH = re.compile(r"[0-9]{1,18}")
 
 # chunk-size = 1*HEXDIG; chunk-ext = *( BWS ";" … ), bounded by the caller (RFC 9112 section 7.1)
-CHUNK_HEAD = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?)\r\n")
+CHUNK_HEAD = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")

@@ -23,6 +23,10 @@ _MAX_REMEMBERED_LINE: Final = 256  # … of at most so many bytes each
 _MAX_BLOCKS: Final = 128  # header blocks remembered …
 _MAX_REMEMBERED_BLOCK: Final = 4096  # … of at most so many bytes each
 
+# Stands for "no last block"; NUL is in no head. Its length counts as 0, which makes receive() look up an empty request
+# line, and none is remembered: with 1, what a client sends as "GET /" and NUL would pass for a request.
+_NO_BLOCK: Final = b"\0"
+
 # Fields that a request may have once only; a second one would let two parsers disagree (RFC 9110 section 5.3).
 _SINGLE: Final = frozenset(
     {
@@ -100,8 +104,8 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_block", "_block_length", "_make_sink", "_max_body", "_max_fields", "_max_head", "_phase", "_reader",
-        "_searched", "body", "fields", "line", "unread", "wants_continue",
+        "_block", "_block_length", "_make_sink", "_max_body", "_max_fields", "_max_head", "_max_line", "_phase",
+        "_reader", "_searched", "_skipped", "body", "fields", "line", "unread", "wants_continue",
     )  # fmt: skip
 
     line: RequestLine
@@ -110,13 +114,15 @@ class RequestReader:
     def __init__(self, make_sink: SinkFactory, max_head: int, max_fields: int, max_body: int) -> None:
         self._make_sink = make_sink
         self._max_head = max_head
+        self._max_line = min(MAX_REQUEST_LINE, max_head)
         self._max_fields = max_fields
         self._max_body = max_body
-        self._block = b"\0"  # the header block of ``fields``; NUL is in no head, so nothing matches at first
-        self._block_length = 1
+        self._block = _NO_BLOCK  # the header block of ``fields``
+        self._block_length = 0
         self._phase = _HEAD
         self._reader: BodyReader | None = None
         self._searched = 0
+        self._skipped = False  # an empty line before this request
         self.unread = bytearray()  # received, not yet interpreted
         self.body: Sink | None = None
         self.wants_continue = False
@@ -152,17 +158,17 @@ class RequestReader:
         self._phase = _HEAD
         unread = self.unread
         unread += data
-        if unread.startswith(b"\r\n") and self._searched == 0:
-            del unread[:2]  # one empty line before a request (RFC 9112 section 2.2)
-            if unread.startswith(b"\r\n"):
-                raise self._failed(400, "empty lines before the request line")
+        if unread.startswith(b"\r\n"):
+            self._skip_empty_line()
         end = unread.find(b"\r\n\r\n", max(0, self._searched - 3))
-        if end < 0 or end > self._max_head:
-            self._check_partial(end)
-            return False
+        if end < 0 or end > self._max_line:
+            self._check_limits(end)
+            if end < 0:
+                return False
         head = bytes(unread[: end + 4])
         del unread[: end + 4]
         self._searched = 0
+        self._skipped = False
         self._read_head(head)
         if self.fields.chunked or self.fields.content_length:
             return self._start_body()
@@ -170,24 +176,31 @@ class RequestReader:
         self._phase = _COMPLETE
         return True
 
-    def _check_partial(self, end: int) -> None:
-        # An error that can be seen in an unfinished head is told at once: the client may be waiting for an answer.
+    def _skip_empty_line(self) -> None:
+        """Skip one empty line before a request (RFC 9112 section 2.2), but not two."""
+        del self.unread[:2]
+        if self._skipped or self.unread.startswith(b"\r\n"):
+            raise self._failed(400, "empty lines before the request line")
+        self._skipped = True
+        self._searched = 0
+        self._forget_block()  # so that the request comes through _receive(), which sets `_skipped` back
+
+    def _check_limits(self, end: int) -> None:
+        """Refuse what is too long, at the same byte however the bytes are split; `end` of the head, -1 if unknown."""
         unread = self.unread
-        self._searched = len(unread)
-        line_end = unread.find(b"\r\n")
-        if (len(unread) if line_end < 0 else line_end) > MAX_REQUEST_LINE:
-            raise self._failed(414, "request line too long")
-        if end > self._max_head or len(unread) > self._max_head:
-            raise self._failed(431, "request head too large")
-        if unread[:1] and not (33 <= unread[0] <= 126 or unread == b"\r"):
+        self._searched = length = len(unread)
+        # An error that can be seen in an unfinished head is told at once: the client may be waiting for an answer.
+        if unread and not (33 <= unread[0] <= 126 or unread == b"\r"):
             raise self._failed(400, "malformed request line")
+        line_end = unread.find(b"\r\n")
+        if (length - 1 if line_end < 0 else line_end) > self._max_line:
+            raise self._failed(414, "request line too long")
+        if (length - 3 if end < 0 else end) > self._max_head:
+            raise self._failed(431, "request head too large")
 
     def _read_head(self, head: bytes) -> None:
         split = head.find(b" ", head.find(b" ") + 1)
-        line_end = head.find(b"\r\n")
-        if line_end > MAX_REQUEST_LINE:
-            raise self._failed(414, "request line too long")
-        if not 0 < split < line_end:
+        if not 0 < split < head.find(b"\r\n"):
             raise self._failed(400, "malformed request line")
         try:
             self.line = _lines.get(head[:split]) or _read_line(head[:split])
@@ -195,13 +208,19 @@ class RequestReader:
             if block != self._block:
                 fields = _blocks.get(block) or _read_block(block, self._max_fields)
                 self.fields = fields
-                has_body = fields.chunked or fields.content_length
-                # A block that announces a body must not take the short way through receive().
-                self._block = b"\0" if has_body else block
-                self._block_length = len(self._block)
+                self._block = block
+                self._block_length = len(block)
+                # A block that announces a body must not take the short way through receive(), nor one that a longer
+                # request line would make too long.
+                if fields.chunked or fields.content_length or len(block) + _MAX_REMEMBERED_LINE > self._max_head:
+                    self._forget_block()
         except ProtocolError:
             self._phase = _FAILED
             raise
+
+    def _forget_block(self) -> None:
+        self._block = _NO_BLOCK
+        self._block_length = 0
 
     def _start_body(self) -> bool:
         fields = self.fields
@@ -244,7 +263,7 @@ def _read_line(data: bytes) -> RequestLine:
     method, target = match.groups()
     host = ""
     path = target
-    if not target.startswith("/"):
+    if method == "CONNECT" or not target.startswith("/"):
         path, host = _other_form(method, target)
     path, _, query = path.partition("?")
     if "#" in target:

@@ -1,0 +1,79 @@
+"""What tests of the protocol layer share: a reader without memories, and its story as plain values.
+
+The readers of one process share what they remember of request lines and header blocks, so a test that wants to know
+what a reader makes of bytes *alone* has to begin by forgetting.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from spawning.errors import ProtocolError
+from spawning.http import request
+from spawning.http.request import RequestReader
+
+LIMITS = {"max_head": 65536, "max_fields": 100, "max_body": 1 << 30}
+
+
+def forget() -> None:
+    """Drop the request lines and header blocks that earlier readers left."""
+    request._lines.clear()
+    request._blocks.clear()
+
+
+def reader(**limits: int) -> RequestReader:
+    """Make a reader that collects bodies in memory; `limits` replace those of ``LIMITS``."""
+    return RequestReader(lambda length: BytesIO(), **{**LIMITS, **limits})
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What a reader made of bytes: complete requests, and how it ended if it was with an error."""
+
+    requests: list[dict[str, Any]]
+    status: int = 0
+    reason: str = ""
+
+
+def told(source: RequestReader) -> dict[str, Any]:
+    """Describe the request that the reader has just completed, in the words of the corpus."""
+    line, fields, body = source.line, source.fields, source.body
+    assert body is None or isinstance(body, BytesIO)
+    return {
+        "method": line.method,
+        "target": line.target,
+        "path": line.path,
+        "query": line.query,
+        "host": line.host,
+        "minor": fields.minor,
+        "keep_alive": fields.keep_alive,
+        "expects_continue": fields.expects_continue,
+        "fields": [list(pair) for pair in fields.pairs],
+        "body": body.getvalue().decode("latin-1") if body is not None else "",
+    }
+
+
+def story(pieces: Iterable[bytes], source: RequestReader) -> Story:
+    """Feed `pieces` one after the other, as a connection would."""
+    requests: list[dict[str, Any]] = []
+    try:
+        for piece in pieces:
+            complete = source.receive(piece)
+            while complete:
+                requests.append(told(source))
+                complete = bool(source.unread) and source.receive(b"")
+    except ProtocolError as error:
+        return Story(requests, error.status, error.reason)
+    return Story(requests)
+
+
+def cold(pieces: Iterable[bytes], **limits: int) -> Story:
+    """Give the story of a new reader that nobody has left memories for."""
+    forget()
+    return story(pieces, reader(**limits))
+
+
+def byte_by_byte(data: bytes) -> Iterator[bytes]:
+    """Split `data` wherever it can be split."""
+    return (data[position : position + 1] for position in range(len(data)))

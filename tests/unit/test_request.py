@@ -1,0 +1,211 @@
+"""What the corpus cannot say about reading requests: limits to the byte, memories that must not mix, mutations."""
+
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spawning.http.request import MAX_REQUEST_LINE
+from unit.requests import Story, byte_by_byte, cold, forget, reader, story, told
+from unit.test_corpus import INVALID, VALID
+
+# Without a database, and derandomized: the same examples on every machine, nothing left behind.
+repeatable = settings(derandomize=True, database=None, deadline=None, max_examples=300)
+
+HOST = b"Host: a.example\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\n" + HOST
+
+
+# Limits --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("length", "status"), [(MAX_REQUEST_LINE, 0), (MAX_REQUEST_LINE + 1, 414)])
+def test_a_request_line_has_a_longest_length(length: int, status: int) -> None:
+    data = b"GET /".ljust(length - 9, b"x") + b" HTTP/1.1\r\n" + HOST
+    near = range(MAX_REQUEST_LINE - 4, MAX_REQUEST_LINE + 6)
+    for pieces in ([data], byte_by_byte(data), *([data[:offset], data[offset:]] for offset in near)):
+        assert cold(pieces).status == status
+
+
+@pytest.mark.parametrize(("excess", "status"), [(0, 0), (1, 431)])
+def test_a_head_has_a_largest_size(excess: int, status: int) -> None:
+    data = b"GET / HTTP/1.1\r\nX-A: " + b"b" * (1000 + excess) + b"\r\n" + HOST
+    limit = len(data) - excess - 4
+    for pieces in ([data], byte_by_byte(data), *([data[:offset], data[offset:]] for offset in range(1, len(data)))):
+        assert cold(pieces, max_head=limit).status == status
+
+
+def test_the_limit_holds_for_a_block_that_is_remembered() -> None:
+    block = b" HTTP/1.1\r\nX-A: " + b"b" * 200 + b"\r\n" + HOST
+    limit = len(block) + 10
+    forget()
+    story([b"GET /" + b"x" * 100 + GET[5:]], reader())  # the long line is remembered now
+    warm = reader(max_head=limit)
+    assert len(story([b"GET /" + block], warm).requests) == 1
+    assert story([b"GET /" + b"x" * 100 + block], warm).status == 431
+
+
+# What a reader tells while it reads ----------------------------------------------------------------------------------
+
+
+def test_a_new_reader_is_idle_and_so_is_one_between_requests() -> None:
+    source = reader()
+    assert source.idle
+    assert not source.receive(GET[:5])
+    assert not source.idle
+    assert source.receive(GET[5:])
+    assert source.idle
+
+
+def test_an_empty_line_alone_leaves_the_reader_idle() -> None:
+    source = reader()
+    assert not source.receive(b"\r\n")
+    assert source.idle
+    assert source.receive(GET)
+
+
+def test_a_reader_knows_when_it_is_in_a_body() -> None:
+    source = reader()
+    assert not source.receive(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n" + HOST)
+    assert source.reading_body
+    assert not source.idle
+    assert source.receive(b"hi" + GET[:3])
+    assert not source.reading_body
+    assert bytes(source.unread) == GET[:3]
+
+
+EXPECTING = b"POST / HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n" + HOST
+
+
+def test_continue_is_wanted_while_the_client_waits() -> None:
+    source = reader()
+    assert not source.receive(EXPECTING)
+    assert source.wants_continue
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        EXPECTING + b"h",
+        EXPECTING.replace(b"/1.1", b"/1.0"),  # RFC 9110 section 10.1.1: ignored in HTTP/1.0
+        GET.replace(b"\r\nHost", b"\r\nExpect: 100-continue\r\nHost"),  # no body, nothing to wait for
+    ],
+)
+def test_continue_is_not_wanted(data: bytes) -> None:
+    source = reader()
+    source.receive(data)
+    assert not source.wants_continue
+
+
+def test_an_error_is_told_before_the_head_is_complete() -> None:
+    assert cold([b"\x16\x03\x01"]).status == 400
+
+
+# Memories ------------------------------------------------------------------------------------------------------------
+
+
+def test_nul_is_no_stand_in_for_a_header_block() -> None:
+    story([GET], reader())  # the request line is remembered
+    fresh, behind_a_body = reader(), reader()
+    assert story([b"GET /\0"], fresh) == Story([])
+    assert story([b"POST / HTTP/1.1\r\nContent-Length: 1\r\n" + HOST + b"x"], behind_a_body).requests
+    assert story([b"GET /\0"], behind_a_body) == Story([])
+
+
+def test_equal_blocks_of_two_connections_are_one_object() -> None:
+    first, second = reader(), reader()
+    assert first.receive(GET)
+    assert second.receive(GET)
+    assert first.fields is second.fields
+    assert first.line is second.line
+
+
+def test_a_body_is_not_kept_for_the_next_request() -> None:
+    source = reader()
+    assert source.receive(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n" + HOST + b"hi")
+    assert source.body is not None
+    assert source.receive(GET)
+    assert source.body is None
+    assert source.receive(GET)
+    assert source.body is None
+
+
+def test_memories_are_bounded() -> None:
+    source = reader()
+    for number in range(3000):
+        data = b"GET /%d HTTP/1.1\r\nX-A: %d\r\n" % (number, number) + HOST
+        assert source.receive(data)
+        assert told(source)["target"] == f"/{number}"
+        assert told(source)["fields"][0] == ["X-A", str(number)]
+
+
+# A few words, so that equal ones often meet: what a warm reader remembers is nearly right, which is what could hurt.
+TARGETS = st.sampled_from(["/", "/a", "/a?b", "/" + "long" * 80])
+EXTRA = st.sampled_from(["", "X-A: 1\r\n", "X-A: 2\r\n", "Connection: keep-alive\r\n"])
+BODIES = st.sampled_from([None, b"", b"hi", b"ho", GET, b"GET /\0", b"\r\n\r\n"])
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> tuple[bytes, dict[str, object]]:
+    """Make a request: its bytes, and what is to be read from them."""
+    method, target = draw(st.sampled_from(["GET", "POST"])), draw(TARGETS)
+    minor, extra, body = draw(st.sampled_from([0, 1])), draw(EXTRA), draw(BODIES)
+    chunked = body is not None and minor == 1 and draw(st.booleans())
+    fields, content = extra + "Host: a.example\r\n", body or b""
+    if chunked:
+        fields += "Transfer-Encoding: chunked\r\n"
+        content = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (content[:1], content[1:]) if part)
+        content += b"0\r\n\r\n"
+    elif body is not None:
+        fields += f"Content-Length: {len(body)}\r\n"
+    expected = {
+        "method": method,
+        "target": target,
+        "minor": minor,
+        "fields": [line.split(": ", 1) for line in fields.splitlines()],
+        "body": (body or b"").decode("latin-1"),
+    }
+    return f"{method} {target} HTTP/1.{minor}\r\n{fields}\r\n".encode() + content, expected
+
+
+@repeatable
+@given(sent=st.lists(requests(), min_size=1, max_size=8), cuts=st.randoms(use_true_random=False), whole=st.booleans())
+def test_a_warm_reader_reads_what_was_sent(
+    sent: list[tuple[bytes, dict[str, object]]], cuts: random.Random, whole: bool
+) -> None:
+    pieces = [data for data, _ in sent] if whole else split(b"".join(data for data, _ in sent), cuts)
+    seen = story(pieces, reader())  # what earlier examples have left is remembered
+    assert not seen.status
+    assert [{name: one[name] for name in expected} for one, (_, expected) in zip(seen.requests, sent, strict=True)] == [
+        expected for _, expected in sent
+    ]
+
+
+MUTATED = [case.data for case in VALID + INVALID]
+NASTY = st.sampled_from([b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\0", b" ", b"\t", b":", b";", b"0", b"/", b"\xff", b"a"])
+
+
+@repeatable
+@given(
+    data=st.lists(st.sampled_from(MUTATED), min_size=1, max_size=3).map(b"".join),
+    edits=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 2), NASTY), max_size=4),
+    cuts=st.randoms(use_true_random=False),
+)
+def test_mutated_bytes_read_the_same_however_they_are_split(
+    data: bytes, edits: list[tuple[int, int, bytes]], cuts: random.Random
+) -> None:
+    for position, removed, inserted in edits:
+        data = data[:position] + inserted + data[position + removed :]
+    limits = {"max_head": 128, "max_fields": 4, "max_body": 64}
+    whole = cold([data], **limits)
+    assert cold(byte_by_byte(data), **limits) == whole
+    assert cold(split(data, cuts), **limits) == whole
+    assert whole.status in (0, 400, 413, 414, 417, 431, 501, 505)
+
+
+def split(data: bytes, cuts: random.Random) -> list[bytes]:
+    """Cut `data` at a few random places."""
+    places = sorted({0, len(data), *(cuts.randrange(len(data) + 1) for _ in range(cuts.randrange(8)))})
+    return [data[start:end] for start, end in pairwise(places)]
