@@ -24,6 +24,7 @@ class Story:
 
     answers: list[Answer] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    goodbyes: int = 0  # responses that said `Connection: close` to a request that did not
 
 
 class Load:
@@ -56,6 +57,11 @@ class Load:
             thread.join()
 
     @property
+    def answers(self) -> list[Answer]:
+        """List all answers, of one client after the other."""
+        return [answer for story in (*self.fresh, *self.kept) for answer in story.answers]
+
+    @property
     def failures(self) -> list[str]:
         """List every failed request, with the reason."""
         return [failure for story in (*self.fresh, *self.kept) for failure in story.failures]
@@ -78,6 +84,8 @@ class Load:
             story.answers.append(Answer(started, time.monotonic(), int(response.body)))
         else:
             story.failures.append(f"status {response.status}")
+        if keep and response.closes:
+            story.goodbyes += 1
         return keep and not response.closes
 
 
