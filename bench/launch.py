@@ -1,0 +1,143 @@
+"""A running server: start its command, wait until it answers and has come to rest, end it with all its processes."""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import tree
+from bench.workloads import Workload
+
+START_SECONDS = 30.0
+STOP_SECONDS = 3.0
+REST_SECONDS = 0.15
+
+
+class ServerError(Exception):
+    """The server did not do what is asked of every server; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that answers.
+
+    :param pid: the first process, leader of its own session.
+    :param start_seconds: from the start of the command to the first right answer.
+    """
+
+    pid: int
+    port: int
+    start_seconds: float
+
+
+def free_port() -> int:
+    """Let the kernel choose a port that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextlib.contextmanager
+def running(
+    command: list[str], workload: Workload, port: int, directory: Path, environment: dict[str, str], log: Path
+) -> Iterator[Running]:
+    """Run `command` for the time of the block.
+
+    :param directory: its working directory.
+    :param environment: what is added to the environment.
+    :param log: where its output goes.
+    :raises ServerError: it ends, or gives no right answer within ``START_SECONDS``.
+    """
+    with log.open("wb") as output:
+        begin = time.monotonic()
+        process = subprocess.Popen(
+            command,
+            cwd=directory,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        try:
+            _wait_for_answer(process, workload, port, begin + START_SECONDS, log)
+            server = Running(process.pid, port, time.monotonic() - begin)
+            _wait_for_rest(process.pid)
+            yield server
+        finally:
+            _stop(process)
+
+
+def last_line(output: str) -> str:
+    """Give the last line of a server's output that is not blank."""
+    return next((line.strip() for line in reversed(output.splitlines()) if len(line.strip()) > 1), "(no output)")
+
+
+def _wait_for_answer(
+    process: subprocess.Popen[bytes], workload: Workload, port: int, deadline: float, log: Path
+) -> None:
+    while True:
+        try:
+            return _check_answer(workload, port)
+        except (OSError, http.client.HTTPException) as error:
+            if process.poll() is not None:
+                raise ServerError(
+                    f"ended with status {process.returncode} at start: {last_line(log.read_text())}"
+                ) from None
+            if time.monotonic() > deadline:
+                raise ServerError(f"no answer within {START_SECONDS:g} s: {error}") from None
+            time.sleep(0.01)
+
+
+def _check_answer(workload: Workload, port: int) -> None:
+    """Make one request and see that the answer is the application's."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    with contextlib.closing(connection):
+        method, body = ("POST", bytes(workload.upload)) if workload.upload else ("GET", None)
+        connection.request(method, workload.path, body, {"Connection": "close"})
+        response = connection.getresponse()
+        size = len(response.read())
+    if response.status != 200:
+        raise ServerError(f"answered {response.status}")
+    if workload.size not in (None, size):
+        raise ServerError(f"sent a body of {size} bytes, not {workload.size}")
+
+
+def _wait_for_rest(pid: int) -> None:
+    """Wait until all workers have finished starting: the tree uses less than a tenth of a processor."""
+    deadline, before = time.monotonic() + START_SECONDS, tree.cpu_seconds(pid)
+    while time.monotonic() < deadline:
+        time.sleep(REST_SECONDS)
+        now = tree.cpu_seconds(pid)
+        if now - before < REST_SECONDS / 10:
+            return
+        before = now
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the tree: ask the first process, then end whatever is left."""
+    known = [stat.pid for stat in tree.members(process.pid)]
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    left = {stat.pid for stat in tree.members(process.pid)} | {pid for pid in known if _in_session(pid, process.pid)}
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def _in_session(pid: int, session: int) -> bool:
+    """Whether `pid` still is the process that it was, and not another one with its number."""
+    try:
+        return os.getsid(pid) == session
+    except ProcessLookupError:
+        return False

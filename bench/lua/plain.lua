@@ -1,0 +1,2 @@
+-- GET, with the few headers that a benchmark tool sends.
+require("report")

@@ -1,0 +1,105 @@
+"""The table of servers: to add one, add a line.
+
+Placeholders of a command: ``{bin}`` (the directory with the servers' commands), ``{python}``, ``{app}``, ``{port}``,
+``{processes}``, ``{threads}`` and, in ``log``, ``{file}``. Every server runs with its access log off, a keep-alive of
+75 seconds or more, and a backlog and connection limits that the workloads do not reach.
+"""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import apache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One row of the table.
+
+    :param name: what ``--servers`` calls it.
+    :param command: how it is started; see the placeholders above.
+    :param package: the distribution whose version is shown; it must be installed.
+    :param log: what is appended to the command when an access log is wanted; empty when the server writes none.
+    :param note: what a reader of the results should know.
+    """
+
+    name: str
+    command: str
+    package: str
+    log: str = ""
+    note: str = ""
+
+
+LIMIT = "limit"
+"""The pseudo-server: the application called in a loop in one process."""
+
+_GUNICORN = (
+    "{bin}/gunicorn -w {processes} --threads {threads} -b 127.0.0.1:{port} --keep-alive 75"
+    " --worker-connections 20000 --http-parser fast --log-level warning"
+)
+_UWSGI = (
+    "{bin}/uwsgi --master --enable-threads --processes {processes} --threads {threads} --listen 2048"
+    " --disable-logging --die-on-term --need-app --wsgi {app}"
+)
+_PREFORK_NOTE = "no command of its own: started by bench/prefork.py"
+
+_ROWS = (
+    Server(name="spawning", package="spawning", log="-l {file}",
+           command="{bin}/spawn -f wsgi {app} --port {port} -s {processes} -t {threads} -l /dev/null"),
+    Server(name="gunicorn", package="gunicorn", log="--access-logfile {file}", note="gthread, fast parser",
+           command=_GUNICORN + " -k gthread {app}"),
+    Server(name="gunicorn-preload", package="gunicorn", log="--access-logfile {file}",
+           note="gthread, fast parser, --preload", command=_GUNICORN + " -k gthread --preload {app}"),
+    Server(name="gunicorn-gevent", package="gunicorn", log="--access-logfile {file}", note="gevent, fast parser",
+           command=_GUNICORN + " -k gevent {app}"),
+    Server(name="granian", package="granian", note="one runtime thread a worker", log="--access-log",
+           command="{bin}/granian --interface wsgi --host 127.0.0.1 --port {port} --workers {processes}"
+                   " --blocking-threads {threads} --backlog 4096 --no-ws --log-level warning {app}"),
+    Server(name="uwsgi", package="uwsgi", note="--http-socket", command=_UWSGI + " --http-socket 127.0.0.1:{port}"),
+    Server(name="uwsgi-http", package="uwsgi", note="--http (its router process) with --http-keepalive",
+           command=_UWSGI + " --http 127.0.0.1:{port} --http-keepalive=75"),
+    Server(name="mod_wsgi", package="apache2", note="daemon mode, event MPM, Debian's Python; conf by bench/apache.py",
+           command="{python} -m bench.apache {app} {port} {processes} {threads}", log="--log {file}"),
+    Server(name="waitress", package="waitress", note=_PREFORK_NOTE,
+           command="{python} -m bench.prefork waitress {app} {port} {processes} {threads}"),
+    Server(name="cheroot", package="cheroot", note=_PREFORK_NOTE,
+           command="{python} -m bench.prefork cheroot {app} {port} {processes} {threads}"),
+    Server(name="bjoern", package="bjoern", note=_PREFORK_NOTE + "; no threads",
+           command="{python} -m bench.prefork bjoern {app} {port} {processes} {threads}"),
+    Server(name="fastpysgi", package="fastpysgi", note=_PREFORK_NOTE + "; no threads",
+           command="{python} -m bench.prefork fastpysgi {app} {port} {processes} {threads}"),
+    Server(name="freastal", package="freastal", note=_PREFORK_NOTE + "; no threads",
+           command="{python} -m bench.prefork freastal {app} {port} {processes} {threads}"),
+)  # fmt: skip
+
+SERVERS = {row.name: row for row in _ROWS}
+C_SERVERS = ("bjoern", "fastpysgi", "freastal")
+
+
+def versions(python: Path) -> dict[str, str]:
+    """Give the version of each server's package in the environment of `python`, and of Django; absent if not there."""
+    packages = [*sorted({server.package for server in SERVERS.values()} - set(_OUTSIDE)), "django"]
+    found = {package: found for package in packages if (found := _distribution(python, package))}
+    found |= {package: version for package, find in _OUTSIDE.items() if (version := find())}
+    return found
+
+
+def _distribution(python: Path, package: str) -> str:
+    code = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
+    return subprocess.run([python, "-c", code, package], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _apache() -> str:
+    """Give the version of an Apache that can load mod_wsgi."""
+    binary = shutil.which(apache.BINARY)
+    if not binary or not apache.module_path(binary, "wsgi").exists():
+        return ""
+    output = subprocess.run([binary, "-v"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"Apache/(\S+)", output)
+    return found[1] if found else ""
+
+
+_OUTSIDE: dict[str, Callable[[], str]] = {"apache2": _apache}
