@@ -37,6 +37,7 @@ from spawning.controller.plan import (
     StartWorker,
     StopWorker,
 )
+from spawning.controller.refusal import Refusal
 from spawning.errors import AppLoadError, ConfigError
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Boot, ForkWorker, LoadFailed, Message, Retire, Start, Stop
@@ -105,6 +106,9 @@ class Executor:
         generation = self._fleet.generations[action.number]
         failure = generation.failure or LoadFailed("app", action.reason)
         self._fleet.refused(action.number, time.monotonic())
+        self._fleet.last_refusal = Refusal(
+            action.number, generation.trigger, time.time(), action.reason, failure.details
+        )
         self._kill_all(generation)
         waits_for_change = self._settings.reload is not None and failure.kind == "app"
         if self._fleet.has_served or waits_for_change:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
+from spawning.controller.refusal import Refusal
 from spawning.ipc.messages import Born, Configured, Frozen, Loaded, LoadFailed, Message, Ready, Report
 from spawning.settings import Settings, checked
 
@@ -197,6 +198,7 @@ class Fleet:
         self.newest = 0
         self.has_served = False
         self.repairs = Backoff()
+        self.last_refusal: Refusal | None = None
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
