@@ -4,9 +4,11 @@ import json
 import pytest
 
 from spawning.ipc.messages import (
+    AskDetails,
     Boot,
     Born,
     Configured,
+    Details,
     ForkWorker,
     Frozen,
     Loaded,
@@ -32,10 +34,12 @@ EACH: list[Message] = [
     Retire(120.0),
     Stop(0.5),
     ReopenLog(),
+    AskDetails(1, True),
     Born(4711),
     Ready(),
     Frozen(),
     Report(requests=10, errors=1, executing=2, queued=3, connections=4),
+    Details(1, [{"thread": "request thread 1", "seconds": 0.25}], {"request thread 1": "File …\n"}),
 ]
 
 

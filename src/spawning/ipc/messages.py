@@ -90,6 +90,14 @@ class ReopenLog:
     """Open the access log file anew (it was rotated)."""
 
 
+@dataclass(frozen=True, slots=True)
+class AskDetails:
+    """Answer with :class:`Details`; `question` is its number, `stacks` asks for the stacks of all threads too."""
+
+    question: int
+    stacks: bool
+
+
 # Worker to controller ------------------------------------------------------------------------------------------------
 
 
@@ -123,6 +131,19 @@ class Report:
     connections: int
 
 
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What the threads are doing now, the answer to :class:`AskDetails`.
+
+    `requests` has a dictionary for each request being executed: ``thread``, ``method``, ``path``, ``address`` of the
+    client, ``seconds`` since it began; `stacks` is the name of each thread of the process to its stack, a text.
+    """
+
+    question: int
+    requests: list[dict[str, Any]]
+    stacks: dict[str, str] = field(default_factory=dict)
+
+
 # Worker to worker, over the handoff socket ---------------------------------------------------------------------------
 
 
@@ -150,18 +171,20 @@ Message = (
     | Retire
     | Stop
     | ReopenLog
+    | AskDetails
     | Born
     | Ready
     | Frozen
     | Report
+    | Details
     | Handoff
 )
 
 _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Boot, ForkWorker, Configured, Loaded, LoadFailed, Start, Retire, Stop, ReopenLog, Born, Ready, Frozen, Report,
-        Handoff,
+        Boot, ForkWorker, Configured, Loaded, LoadFailed, Start, Retire, Stop, ReopenLog, AskDetails, Born, Ready,
+        Frozen, Report, Details, Handoff,
     )
 }  # fmt: skip
 

@@ -10,18 +10,16 @@ import os
 import select
 import signal
 import socket
-import sys
-import traceback
 from collections.abc import Sequence
 from time import monotonic
 from types import FrameType
 from typing import Final
 
 from spawning.ipc.channel import Channel
-from spawning.ipc.messages import Frozen, Message, Ready, ReopenLog, Report, Retire, Start, Stop
+from spawning.ipc.messages import AskDetails, Frozen, Message, Ready, ReopenLog, Report, Retire, Start, Stop
 from spawning.logs.access import AccessLog
 from spawning.settings import Settings
-from spawning.worker.connection import EXECUTING
+from spawning.worker.details import details, executions, method_of, path_of, queued
 from spawning.worker.loop import Loop
 from spawning.worker.watchdog import TICK, Watchdog
 from spawning.wsgi.bridge import WSGIApplication
@@ -192,6 +190,12 @@ class Worker:
                     "access log cannot be reopened file=%s error=%s", self._settings.access_log_file, error.strerror
                 )
 
+    def _on_ask_details(self, message: Message) -> None:
+        assert isinstance(message, AskDetails)
+        # A controller that does not read gets no answer, and says so to whoever has asked.
+        with contextlib.suppress(BlockingIOError):
+            self._channel.send(details(self._loop, message.question, message.stacks, monotonic()))
+
     def _on_orphaned(self) -> None:
         log.error("controller died worker=%s pid=%d", self.name, os.getpid())
         self._poll.unregister(self._channel.fileno())
@@ -202,7 +206,13 @@ class Worker:
         # A person or a supervisor ends this worker alone; the controller will replace it.
         self._retire(self._settings.deadman_timeout)
 
-    _HANDLERS: Final = {Start: _on_start, Retire: _on_retire, Stop: _on_stop, ReopenLog: _on_reopen}
+    _HANDLERS: Final = {
+        Start: _on_start,
+        Retire: _on_retire,
+        Stop: _on_stop,
+        ReopenLog: _on_reopen,
+        AskDetails: _on_ask_details,
+    }
 
     def _report(self) -> None:
         loop = self._loop
@@ -222,17 +232,13 @@ class Worker:
 
     def _name_stuck_requests(self) -> None:
         """Log what could not be finished: request, age, and where its thread is."""
-        frames = sys._current_frames()
-        holders = {thread.connection: thread.ident for thread in self._loop.threads.all if thread.connection}
-        for connection in list(self._loop.connections.values()):
-            if connection.state is not EXECUTING:
-                continue
-            environ = connection.exchange.environ
-            ident = holders.get(connection)
-            frame = frames.get(ident) if ident is not None else None
-            stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
+        for each in executions(self._loop, monotonic()):
             log.error(
                 "request given up worker=%s method=%s path=%r seconds=%.1f\n%s",
-                self.name, environ.get("REQUEST_METHOD"), environ.get("PATH_INFO"),
-                monotonic() - connection.exchange.started, stack,
+                self.name, each.method, each.path, each.seconds, each.stack,
+            )  # fmt: skip
+        for exchange in queued(self._loop):
+            log.error(
+                "request given up before a thread was free worker=%s method=%s path=%r",
+                self.name, method_of(exchange), path_of(exchange),
             )  # fmt: skip
