@@ -32,6 +32,7 @@ from typing import Any
 from setproctitle import setproctitle
 
 from spawning.controller import process
+from spawning.controller.condition import condition
 from spawning.controller.executor import Executor
 from spawning.controller.fleet import GRACE, UNDER_WAY, Departure, Fleet, GenerationState, Source, WorkerState, how
 from spawning.controller.links import Links
@@ -45,6 +46,7 @@ from spawning.ipc.prctl import become_subreaper
 from spawning.logs.setup import configure, fields
 from spawning.net.listeners import bind
 from spawning.settings import Settings
+from spawning.systemd import Notifier, inherited_listeners, with_address_of
 
 _ROUNDS = 1000  # of planning without a pause; more is a bug, and must not eat the machine
 _AFTER_A_BUG = 1.0  # seconds
@@ -84,8 +86,11 @@ def run(settings: Settings, sources: dict[str, str]) -> int:
     configure(settings.verbose)
     setproctitle(f"spawning: controller ({settings.args[0]})")
     become_subreaper()
+    inherited = inherited_listeners(os.environ)
+    if inherited:
+        settings, sources = with_address_of(inherited, settings, sources)
     with Wakeup() as wakeup:
-        controller = Controller(settings, sources, wakeup)
+        controller = Controller(settings, sources, wakeup, Notifier(os.environ), inherited)
         try:
             controller.loop()
         finally:
@@ -99,7 +104,14 @@ def run(settings: Settings, sources: dict[str, str]) -> int:
 class Controller:
     """The loop, and what each entry of its queue means. One per process, in its main thread."""
 
-    def __init__(self, settings: Settings, sources: dict[str, str], wakeup: Wakeup) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sources: dict[str, str],
+        wakeup: Wakeup,
+        notifier: Notifier,
+        inherited: list[socket.socket],
+    ) -> None:
         self.settings = settings
         self.sources = sources
         self.wanted = Wanted()
@@ -110,6 +122,8 @@ class Controller:
         self.executor = Executor(settings, self.fleet, self.links, self.listeners)
         self.pidfile: Pidfile | None = None
         self.watcher = Watcher(self.report_changes)
+        self.notifier = notifier
+        self._inherited = inherited  # listening sockets that need not be bound
         self._bound: Settings | None = None  # what host and port were when they were bound
         self._failed_files: frozenset[str] = frozenset()  # of the generation refused last
         self._queue: deque[Signal | Said | Changed | process.Exit] = deque()
@@ -146,6 +160,7 @@ class Controller:
             until = self._settle()
             if self.executor.finished:
                 return
+            until = min(until, self.notifier.report(condition(self.wanted, self.fleet), time.monotonic()))
             self._collect(None if until == math.inf else max(0.0, until - time.monotonic()))
 
     def close(self) -> None:
@@ -296,7 +311,7 @@ class Controller:
         }
         check_exist(settings.watch, sources["watch"])
         _check_writable(settings.access_log_file, sources["access_log_file"])
-        self.listeners += bind(settings, sources)
+        self.listeners += self._inherited or bind(settings, sources)
         self._bound = settings
         if settings.pidfile is not None:
             pidfile = Pidfile(settings.pidfile, sources["pidfile"])

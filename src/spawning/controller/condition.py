@@ -1,0 +1,27 @@
+"""In which phase the service is, for a manager of services: pure, from what is wanted and the records."""
+
+from spawning.controller.fleet import Fleet, WorkerState
+from spawning.controller.plan import Service, Wanted
+from spawning.systemd import Condition, Phase
+
+
+def condition(wanted: Wanted, fleet: Fleet) -> Condition:
+    """Say how the service is. While something newer is asked for or under way, it reloads."""
+    if wanted.service is not Service.RUN:
+        return Condition(Phase.STOPPING, 0, "finishing what is under way")
+    under_way = fleet.under_way
+    if not fleet.has_served:
+        return Condition(Phase.STARTING, 0, f"generation {fleet.newest} is loading")
+    if under_way is not None or fleet.newest < wanted.generation:
+        target = max(fleet.newest, wanted.generation)
+        return Condition(Phase.RELOADING, target, f"{_serving(fleet)}; generation {target} is loading")
+    return Condition(Phase.SERVING, 0, _serving(fleet))
+
+
+def _serving(fleet: Fleet) -> str:
+    """Say what serves, in words for people."""
+    generation = fleet.serving
+    if generation is None:
+        return "cutting over"
+    workers = sum(worker.state is WorkerState.SERVING for worker in generation.workers.values())
+    return f"generation {generation.number} serves with {workers} worker{'' if workers == 1 else 's'}"
