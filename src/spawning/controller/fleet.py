@@ -190,15 +190,18 @@ class Departure(NamedTuple):
     state: WorkerState | None
 
 
+@dataclass(slots=True, eq=False)
 class Fleet:
-    """All records. Driven by the controller's loop alone."""
+    """All records. Driven by the controller's loop alone.
 
-    def __init__(self) -> None:
-        self.generations: dict[int, GenerationRecord] = {}
-        self.newest = 0
-        self.has_served = False
-        self.repairs = Backoff()
-        self.last_refusal: Refusal | None = None
+    All of it outlives the controller's program (``state.py``), so every field is one of a record, with its type.
+    """
+
+    generations: dict[int, GenerationRecord] = field(default_factory=dict)
+    newest: int = 0
+    has_served: bool = False
+    repairs: Backoff = field(default_factory=Backoff)
+    last_refusal: Refusal | None = None
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
