@@ -143,7 +143,7 @@ def test_whatever_breaks_the_new_code_the_old_code_goes_on(site: Site, source: s
 
 
 def test_code_that_does_not_become_ready_is_given_up(site: Site) -> None:
-    with site.serve("-s", "1", "--boot-timeout", "1") as server:
+    with site.serve("-s", "1", "--boot-timeout", "4") as server:
         site.replace("import threading\nthreading.Event().wait()\n")
         assert not server.reload()
         assert fetch(server.port).body == b"1"
