@@ -121,6 +121,16 @@ def _seconds(value: Any) -> float:
     return number
 
 
+def _seconds_or_none(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise ValueError("a number of seconds, or 0")
+    return number
+
+
 def _reload(value: Any) -> str | None:
     if value not in (None, "dev"):
         raise ValueError("'dev', the one kind of reload on change")
@@ -217,6 +227,11 @@ class Settings:
     watch: tuple[str, ...] = _option(
         (), "-w", "--watch", parse=_texts, metavar="FILE", group=_RELOAD,
         help="With --reload dev: one more file or directory to watch; may be repeated.",
+    )
+
+    keep_previous: float = _option(
+        300.0, "--keep-previous", parse=_seconds_or_none, metavar="SECONDS", group=_RELOAD,
+        help="How long the generation before stays in memory, for spawnctl rollback; 0 is not at all.",
     )
 
     access_log_file: str = _option(

@@ -42,7 +42,7 @@ def serving() -> Fleet:
     for source in (ONE, TWO):
         fleet.apply(source, Ready(), 0.0)
     fleet.cutover_began(1, 1.0)
-    fleet.cutover_finished(1)
+    fleet.cutover_finished(1, 3.0)
     return fleet
 
 
@@ -72,9 +72,9 @@ def test_a_new_generation_takes_the_place_of_the_one_before() -> None:
     fleet.apply(Source(2), Loaded(), 6.0)
     fleet.cutover_began(2, 7.0)
     assert fleet.serving is fleet.generations[1]
-    fleet.cutover_finished(2)
+    fleet.cutover_finished(2, 3.0)
     assert fleet.serving is fleet.generations[2]
-    assert fleet.generations[1].state is GenerationState.RETIRING
+    assert fleet.kept is fleet.generations[1]
 
 
 def test_a_worker_that_is_told_to_leave_freezes_and_exits() -> None:

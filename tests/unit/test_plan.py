@@ -20,6 +20,8 @@ from spawning.controller.plan import (
     Forget,
     Fork,
     KillWorker,
+    LetGo,
+    Recall,
     Refuse,
     RetireWorker,
     Service,
@@ -32,7 +34,7 @@ from spawning.controller.plan import (
 from spawning.ipc.messages import Born, Frozen, Loaded, LoadFailed, Ready
 from spawning.settings import Settings
 
-SETTINGS = Settings(args=("site:app",), num_processes=2, boot_timeout=60.0, deadman_timeout=120.0)
+SETTINGS = Settings(args=("site:app",), num_processes=2, boot_timeout=60.0, deadman_timeout=120.0, keep_previous=0.0)
 
 
 class Scene:
@@ -50,6 +52,8 @@ class Scene:
             ),
             Refuse: self._refuse,
             Abandon: self._refuse,
+            Recall: lambda action: self.fleet.recalled(action.number, self.now),
+            LetGo: lambda action: self.fleet.let_go(action.number),
             Fork: self._fork,
             BeginCutover: lambda action: self.fleet.cutover_began(action.number, action.until),
             FinishCutover: self._finish_cutover,
@@ -135,11 +139,11 @@ class Scene:
     def _refuse(self, action: Any) -> None:
         self.fleet.refused(action.number, self.now)
         self._end_fork_server(action)
-        for worker in self.fleet.generations[action.number].workers.values():
+        for worker in self.fleet.generations[action.number].active:
             self.fleet.killed(worker.source)
 
     def _finish_cutover(self, action: FinishCutover) -> None:
-        self.fleet.cutover_finished(action.number)
+        self.fleet.cutover_finished(action.number, self.now)
         for worker in self.fleet.generations[action.number].active:
             if worker.state.name == "READY":
                 worker.step(WorkerStep.STARTED)

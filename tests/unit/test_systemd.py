@@ -56,7 +56,7 @@ def fleet_that_serves(workers: int) -> Fleet:
     fleet.generation_started(1, Settings(), "start", 100, 0.0)
     fleet.apply(Source(1), Loaded(), 0.0)
     fleet.cutover_began(1, 1.0)
-    fleet.cutover_finished(1)
+    fleet.cutover_finished(1, 0.0)
     for _ in range(workers):
         source = fleet.next_source(1)
         fleet.worker_forked(source, 0.0)

@@ -382,12 +382,13 @@ class Controller:
         """Have the files watched that matter: of what serves, of what is to serve, and of what was refused."""
         if self.settings.reload is None:
             return
-        newest = self.fleet.generations[self.fleet.newest]
-        files = self._failed_files.union(
-            *(each.files for each in self.fleet if each.state is not GenerationState.RETIRING)
-        )
-        named = [*newest.settings.watch, *([] if files else [os.getcwd()])]
-        self.watcher.follow(files, named, time.time() - (time.monotonic() - newest.started_at))
+        latest = self.fleet.generations.get(self.fleet.latest) or self.fleet.serving
+        if latest is None:
+            return
+        old = (GenerationState.KEPT, GenerationState.RETIRING)
+        files = self._failed_files.union(*(each.files for each in self.fleet if each.state not in old))
+        named = [*latest.settings.watch, *([] if files else [os.getcwd()])]
+        self.watcher.follow(files, named, time.time() - (time.monotonic() - latest.started_at))
 
     def _close_listeners(self) -> None:
         for listener in self.listeners:

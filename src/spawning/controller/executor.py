@@ -13,6 +13,7 @@ from spawning.controller import process
 from spawning.controller.fleet import (
     GRACE,
     REPAIR,
+    ROLLBACK,
     Fleet,
     GenerationRecord,
     Source,
@@ -31,6 +32,8 @@ from spawning.controller.plan import (
     Forget,
     Fork,
     KillWorker,
+    LetGo,
+    Recall,
     Refuse,
     RetireWorker,
     StartGeneration,
@@ -70,6 +73,8 @@ class Executor:
             StartGeneration: self._start_generation,
             Refuse: self._refuse,
             Abandon: self._abandon,
+            Recall: self._recall,
+            LetGo: self._let_go,
             Fork: self._fork,
             BeginCutover: self._begin_cutover,
             FinishCutover: self._finish_cutover,
@@ -113,7 +118,11 @@ class Executor:
         waits_for_change = self._settings.reload is not None and failure.kind == "app"
         if self._fleet.has_served or waits_for_change:
             self.show(failure.details, again=generation.trigger != REPAIR)
-            sentence = "reload refused" if self._fleet.has_served else "start refused, waiting for a change"
+            sentence = (
+                f"{_undertaking(generation)} refused"
+                if self._fleet.has_served
+                else "start refused, waiting for a change"
+            )
             log.error("%s %s", sentence, fields(generation=action.number, reason=action.reason))
         elif failure.kind == "config":
             self.outcome = ConfigError(failure.message)
@@ -127,16 +136,24 @@ class Executor:
             self._shown = details
 
     def _abandon(self, action: Abandon) -> None:
+        generation = self._fleet.generations[action.number]
         self._fleet.refused(action.number, time.monotonic())
-        self._kill_all(self._fleet.generations[action.number])
-        log.info("reload abandoned %s", fields(generation=action.number))
+        self._kill_all(generation)
+        log.info("%s abandoned %s", _undertaking(generation), fields(generation=action.number))
+
+    def _recall(self, action: Recall) -> None:
+        self._fleet.recalled(action.number, time.monotonic())
+        log.info("rollback started %s", fields(generation=action.number))
+
+    def _let_go(self, action: LetGo) -> None:
+        self._fleet.let_go(action.number)
 
     def _begin_cutover(self, action: BeginCutover) -> None:
         self._fleet.cutover_began(action.number, action.until)
 
     def _finish_cutover(self, action: FinishCutover) -> None:
         first = not self._fleet.has_served
-        self._fleet.cutover_finished(action.number)
+        self._fleet.cutover_finished(action.number, time.monotonic())
         generation = self._fleet.generations[action.number]
         for worker in generation.active:
             if worker.state is WorkerState.READY:
@@ -148,7 +165,7 @@ class Executor:
             log.info("ready %s", fields(url=address, generation=action.number, workers=workers, threads=threads))
         else:
             seconds = time.monotonic() - generation.started_at
-            log.info("reload finished %s", fields(generation=action.number, seconds=seconds))
+            log.info("%s finished %s", _undertaking(generation), fields(generation=action.number, seconds=seconds))
 
     def _end_fork_server(self, action: EndForkServer) -> None:
         self._end(self._fleet.generations[action.number])
@@ -201,10 +218,10 @@ class Executor:
     # Ends ------------------------------------------------------------------------------------------------------------
 
     def _kill_all(self, generation: GenerationRecord) -> None:
+        """End a generation that is not to serve; workers that have served and are leaving finish what they have."""
         self._end(generation)
-        for worker in generation.workers.values():
-            if worker.state is not WorkerState.KILLED:
-                self._kill(worker)
+        for worker in generation.active:
+            self._kill(worker)
 
     def _kill(self, worker: WorkerRecord) -> None:
         """Kill a worker; one that has not told its pid yet is killed when it does."""
@@ -218,3 +235,7 @@ class Executor:
         self._links.drop(Source(generation.number))
         if generation.pid is not None:
             process.kill(generation.pid)
+
+
+def _undertaking(generation: GenerationRecord) -> str:
+    return "rollback" if generation.trigger == ROLLBACK else "reload"

@@ -17,6 +17,7 @@ from spawning.ipc.messages import Born, Configured, Frozen, Loaded, LoadFailed, 
 from spawning.settings import Settings, checked
 
 REPAIR = "repair"  # the trigger of a generation that replaces one whose fork server has died
+ROLLBACK = "rollback"  # the trigger of a generation that is to serve again
 STEADY = 10.0  # seconds that a process must have lived for its death not to count as part of a crash loop
 GRACE = 1.0  # seconds after the time that a worker was given to finish, for its own last words
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0  # seconds between replacements in a crash loop
@@ -73,6 +74,7 @@ class GenerationState(Enum):
     FORKING = "forking"  # its workers become ready
     CUTOVER = "cutover"  # the workers before it are told to stop accepting
     SERVING = "serving"
+    KEPT = "kept"  # another serves in its place; its fork server stays for a while, to go back to
     RETIRING = "retiring"  # another serves in its place, or the service ends
     REFUSED = "refused"  # not to be served: failed, or a newer one was asked for
 
@@ -83,6 +85,9 @@ class GenerationStep(Enum):
     CUTOVER_BEGAN = "cutover began"
     STARTED = "started"
     SUPERSEDED = "superseded"
+    WAS_KEPT = "was kept"
+    RECALLED = "recalled"
+    LET_GO = "let go"
 
 
 _G, _GS = GenerationState, GenerationStep
@@ -93,6 +98,9 @@ GENERATION_STEPS: dict[tuple[GenerationState, GenerationStep], GenerationState] 
     (_G.FORKING, _GS.CUTOVER_BEGAN): _G.CUTOVER,
     (_G.CUTOVER, _GS.STARTED): _G.SERVING,
     (_G.SERVING, _GS.SUPERSEDED): _G.RETIRING,
+    (_G.SERVING, _GS.WAS_KEPT): _G.KEPT,
+    (_G.KEPT, _GS.RECALLED): _G.FORKING,
+    (_G.KEPT, _GS.LET_GO): _G.RETIRING,
     (_G.REFUSED, _GS.LOADED): _G.REFUSED,  # sent before the fork server was killed
 }
 
@@ -148,7 +156,10 @@ class WorkerRecord:
 
 @dataclass(slots=True)
 class GenerationRecord:
-    """What the controller knows of one generation: its fork server and its workers."""
+    """What the controller knows of one generation: its fork server and its workers.
+
+    One that a rollback has made serve again has the workers of both terms; those of the first are leaving.
+    """
 
     number: int
     settings: Settings
@@ -160,6 +171,7 @@ class GenerationRecord:
     files: frozenset[str] = frozenset()
     failure: LoadFailed | None = None
     cutover_until: float = math.inf
+    kept_until: float = math.inf
     workers: dict[int, WorkerRecord] = field(default_factory=dict)
     forked: int = 0
     forks: Backoff = field(default_factory=Backoff)
@@ -172,6 +184,12 @@ class GenerationRecord:
     def active(self) -> list[WorkerRecord]:
         """Its workers that serve or will, oldest first."""
         return [worker for worker in self.workers.values() if worker.is_active]
+
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether there is something in memory to go back to."""
+        settings = self.settings
+        return self.pid is not None and not self.ended and not settings.no_preload and settings.keep_previous > 0
 
     @property
     def is_empty(self) -> bool:
@@ -199,6 +217,7 @@ class Fleet:
 
     generations: dict[int, GenerationRecord] = field(default_factory=dict)
     newest: int = 0
+    latest: int = 0  # the generation begun last: the newest, or one that was recalled after it
     has_served: bool = False
     repairs: Backoff = field(default_factory=Backoff)
     last_refusal: Refusal | None = None
@@ -219,6 +238,11 @@ class Fleet:
         states = UNDER_WAY | {GenerationState.CUTOVER}
         return next((each for each in reversed(list(self)) if each.state in states), None)
 
+    @property
+    def kept(self) -> GenerationRecord | None:
+        """Give the generation to go back to."""
+        return next((each for each in self if each.state is GenerationState.KEPT), None)
+
     def worker(self, source: Source) -> WorkerRecord | None:
         generation = self.generations.get(source.generation)
         return generation.workers.get(source.worker) if generation else None
@@ -226,7 +250,7 @@ class Fleet:
     # What the controller has done ------------------------------------------------------------------------------------
 
     def generation_started(self, number: int, settings: Settings, trigger: str, pid: int, now: float) -> None:
-        self.newest = number
+        self.newest = self.latest = number
         self.generations[number] = GenerationRecord(number, settings, trigger, now, pid)
 
     def next_source(self, number: int) -> Source:
@@ -251,13 +275,27 @@ class Fleet:
         generation.step(GenerationStep.CUTOVER_BEGAN)
         generation.cutover_until = until
 
-    def cutover_finished(self, number: int) -> None:
-        """Note that a generation serves from now on, and none other does."""
+    def cutover_finished(self, number: int, now: float) -> None:
+        """Note that a generation serves from now on, and none other does; the one before is kept, if it can be."""
         for each in self:
-            if each.state is GenerationState.SERVING:
-                each.step(GenerationStep.SUPERSEDED)
+            if each.state is GenerationState.KEPT:
+                each.step(GenerationStep.LET_GO)
+            elif each.state is GenerationState.SERVING:
+                each.step(GenerationStep.WAS_KEPT if each.may_be_kept else GenerationStep.SUPERSEDED)
+                each.kept_until = now + each.settings.keep_previous
         self.generations[number].step(GenerationStep.STARTED)
         self.has_served = True
+
+    def recalled(self, number: int, now: float) -> None:
+        """Note that a kept generation is to serve again; all that happens to it from now on is of this second term."""
+        generation = self.generations[number]
+        generation.step(GenerationStep.RECALLED)
+        generation.trigger, generation.started_at = ROLLBACK, now
+        generation.failure, generation.forks = None, Backoff()
+        self.latest = number
+
+    def let_go(self, number: int) -> None:
+        self.generations[number].step(GenerationStep.LET_GO)
 
     def refused(self, number: int, now: float) -> None:
         generation = self.generations[number]
@@ -307,6 +345,8 @@ class Fleet:
         generation.pid = None
         if generation.state in UNDER_WAY:
             _fail(generation, f"the fork server died before the application was ready ({how(status)})")
+        elif generation.state is _G.KEPT:
+            generation.step(GenerationStep.LET_GO)
         elif generation.state in (_G.CUTOVER, _G.SERVING) and not generation.ended:
             self.repairs.failed(now, generation.started_at)
         return Departure(generation, None, None)

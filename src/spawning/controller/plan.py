@@ -38,12 +38,14 @@ class Wanted:
 
     :param generation: the number of the newest generation asked for; a reload asks for one more.
     :param trigger: what asked for it.
+    :param recall: the number of a kept generation that is asked for in place of the newest; 0 is none.
     :param extra: workers more (or fewer) than the generation's settings say.
     :param drain_until: when a graceful stop turns into one at once.
     """
 
     generation: int = 1
     trigger: str = "start"
+    recall: int = 0
     extra: int = 0
     service: Service = Service.RUN
     drain_until: float = math.inf
@@ -74,6 +76,20 @@ class Refuse:
 @dataclass(frozen=True, slots=True)
 class Abandon:
     """Kill all of a generation that is no longer asked for."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Begin to make a kept generation serve again: new workers come from its memory."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Keep a generation no longer."""
 
     number: int
 
@@ -154,6 +170,8 @@ Action = (
     StartGeneration
     | Refuse
     | Abandon
+    | Recall
+    | LetGo
     | Fork
     | BeginCutover
     | FinishCutover
@@ -202,8 +220,10 @@ class _Planner:
         yield from self.clean_up()
 
     def begin(self) -> Iterator[Action]:
-        serving = self.fleet.serving
-        if self.fleet.newest < self.wanted.generation:
+        serving, kept = self.fleet.serving, self.fleet.kept
+        if kept is not None and kept.number == self.wanted.recall:
+            yield Recall(kept.number)
+        elif self.fleet.newest < self.wanted.generation:
             yield StartGeneration(self.wanted.generation, self.wanted.trigger)
         elif (
             serving is not None
@@ -215,7 +235,7 @@ class _Planner:
 
     def prepare(self, generation: GenerationRecord) -> Iterator[Action]:
         number, workers = generation.number, generation.active
-        if number < self.fleet.newest:
+        if number != self.fleet.latest:
             yield Abandon(number)
         elif generation.failure is not None:
             yield Refuse(number, generation.failure.message)
@@ -227,7 +247,7 @@ class _Planner:
             missing = self.wanted.workers(generation) - len(workers)
             if missing > 0:
                 yield from self.fork(generation, missing)
-            elif all(worker.state is WorkerState.READY for worker in workers):
+            elif all(worker.state is WorkerState.READY for worker in workers) and not self.in_cutover():
                 yield BeginCutover(number, self.now + FREEZE_SECONDS)
 
     def fork(self, generation: GenerationRecord, missing: int) -> Iterator[Action]:
@@ -240,7 +260,8 @@ class _Planner:
         generation = next((each for each in self.fleet if each.state is GenerationState.CUTOVER), None)
         if generation is None:
             return
-        before = [worker for each in self.fleet if each.number < generation.number for worker in each.workers.values()]
+        others = [each for each in self.fleet if each is not generation and each.state not in UNDER_WAY]
+        before = [worker for each in others for worker in each.workers.values()]
         active = [worker for worker in before if worker.is_active]
         if active:
             for worker in active:
@@ -270,6 +291,8 @@ class _Planner:
 
     def clean_up(self) -> Iterator[Action]:
         yield from self.overdue()
+        if (kept := self.fleet.kept) is not None and self.due(kept.kept_until):
+            yield LetGo(kept.number)
         for generation in self.fleet:
             if generation.state is GenerationState.RETIRING and generation.pid is not None and not generation.ended:
                 yield EndForkServer(generation.number)
