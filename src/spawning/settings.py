@@ -163,6 +163,7 @@ def _option(
 
 _APPLICATION, _NETWORK, _WORKERS = "Application", "Network", "Workers"
 _RELOAD, _PROCESS, _LIMITS = "Reload", "Logs and process", "Limits towards clients"
+_RECYCLING = "Recycling"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +219,27 @@ class Settings:
     boot_timeout: float = _option(
         60.0, "--boot-timeout", parse=_seconds, metavar="SECONDS", group=_WORKERS,
         help="How long a generation may take to become ready.",
+    )
+
+    max_requests: int = _option(
+        0, "--max-requests", parse=_integer(0, 2**62), metavar="N", group=_RECYCLING,
+        help="Replace a worker after about that many requests; 0 is off.",
+    )
+    max_requests_jitter: int = _option(
+        0, "--max-requests-jitter", parse=_integer(0, 2**62), metavar="N", group=_RECYCLING,
+        help="Most requests added to --max-requests by chance, for each worker.",
+    )
+    max_age: float = _option(
+        0.0, "-a", "--max-age", parse=_seconds_or_none, metavar="SECONDS", group=_RECYCLING,
+        help="Replace a worker of that age; 0 is off.",
+    )
+    max_worker_memory: int = _option(
+        0, "--max-worker-memory", parse=_integer(0, 2**40), metavar="MB", group=_RECYCLING,
+        help="Replace a worker whose memory (its share of shared pages) is above; 0 is off.",
+    )
+    max_memory: int = _option(
+        0, "-m", "--max-memory", parse=_integer(0, 2**40), metavar="MB", group=_RECYCLING,
+        help="Reload when the memory of all processes together is above; 0 is off.",
     )
 
     reload: str | None = _option(

@@ -31,7 +31,7 @@ from typing import Any
 
 from setproctitle import setproctitle
 
-from spawning.controller import process
+from spawning.controller import memory, process
 from spawning.controller.condition import condition
 from spawning.controller.executor import Executor
 from spawning.controller.fleet import GRACE, UNDER_WAY, Departure, Fleet, GenerationState, Source, WorkerState, how
@@ -307,8 +307,10 @@ class Controller:
             name: f"factory {settings.factory}, setting {name}"
             if getattr(settings, name) != getattr(self.settings, name)
             else self.sources.get(name, f"setting {name}")
-            for name in ("watch", "access_log_file", "host", "port", "pidfile")
+            for name in ("watch", "access_log_file", "host", "port", "pidfile", "max_memory", "max_worker_memory")
         }
+        if settings.max_memory or settings.max_worker_memory:
+            memory.check_readable(sources["max_memory" if settings.max_memory else "max_worker_memory"])
         check_exist(settings.watch, sources["watch"])
         _check_writable(settings.access_log_file, sources["access_log_file"])
         self.listeners += self._inherited or bind(settings, sources)

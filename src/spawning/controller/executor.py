@@ -4,12 +4,13 @@ Rules: an action is done and noted in the records, or raises. Nothing is decided
 """
 
 import logging
+import os
 import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
-from spawning.controller import process
+from spawning.controller import memory, process
 from spawning.controller.fleet import (
     GRACE,
     REPAIR,
@@ -33,7 +34,9 @@ from spawning.controller.plan import (
     Fork,
     KillWorker,
     LetGo,
+    MeasureMemory,
     Recall,
+    RecycleWorker,
     Refuse,
     RetireWorker,
     StartGeneration,
@@ -80,10 +83,12 @@ class Executor:
             FinishCutover: self._finish_cutover,
             StartWorker: self._start_worker,
             RetireWorker: self._retire_worker,
+            RecycleWorker: self._recycle_worker,
             StopWorker: self._stop_worker,
             KillWorker: self._kill_worker,
             EndForkServer: self._end_fork_server,
             Forget: self._forget,
+            MeasureMemory: self._measure_memory,
             Finish: self._finish,
         }
 
@@ -174,6 +179,16 @@ class Executor:
         self._links.drop(Source(action.number))
         self._fleet.forgotten(action.number)
 
+    def _measure_memory(self, action: MeasureMemory) -> None:
+        began = time.monotonic()
+        serving = self._fleet.serving
+        assert serving is not None
+        pids = {worker.source: worker.pid for worker in serving.active if worker.pid is not None}
+        everybody = memory.tree(os.getpid()) if serving.settings.max_memory else list(pids.values())
+        sizes = memory.sizes(everybody)
+        workers = {source: sizes.get(pid, 0) for source, pid in pids.items()}
+        self._fleet.measured(workers, sum(sizes.values()), memory.again_at(began, time.monotonic()))
+
     def _finish(self, action: Finish) -> None:
         self.finished = True
 
@@ -198,6 +213,11 @@ class Executor:
         log.info("worker started %s", fields(worker=worker.source, pid=worker.pid))
 
     def _retire_worker(self, action: RetireWorker) -> None:
+        self._tell_to_leave(action.source, Retire(action.seconds), action.seconds)
+
+    def _recycle_worker(self, action: RecycleWorker) -> None:
+        pid = self._worker(action.source).pid
+        log.info("worker recycled %s", fields(worker=action.source, pid=pid, reason=action.reason))
         self._tell_to_leave(action.source, Retire(action.seconds), action.seconds)
 
     def _stop_worker(self, action: StopWorker) -> None:

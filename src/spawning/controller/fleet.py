@@ -139,6 +139,7 @@ class WorkerRecord:
     pid: int | None = None
     kill_at: float = math.inf
     report: Report | None = None
+    memory: int = 0  # bytes, when it was measured last
 
     @property
     def is_active(self) -> bool:
@@ -219,6 +220,9 @@ class Fleet:
     newest: int = 0
     latest: int = 0  # the generation begun last: the newest, or one that was recalled after it
     has_served: bool = False
+    reload_at: float = -math.inf  # when the last reload began
+    memory: int = 0  # bytes of all processes together, when they were measured last
+    measure_at: float = -math.inf
     repairs: Backoff = field(default_factory=Backoff)
     last_refusal: Refusal | None = None
 
@@ -251,6 +255,8 @@ class Fleet:
 
     def generation_started(self, number: int, settings: Settings, trigger: str, pid: int, now: float) -> None:
         self.newest = self.latest = number
+        if self.has_served:
+            self.reload_at = now
         self.generations[number] = GenerationRecord(number, settings, trigger, now, pid)
 
     def next_source(self, number: int) -> Source:
@@ -305,6 +311,15 @@ class Fleet:
 
     def forgotten(self, number: int) -> None:
         del self.generations[number]
+
+    def measured(self, memory: dict[Source, int], total: int, again_at: float) -> None:
+        """Note what was measured, in bytes. The total counts only while one generation alone has workers: old ones
+        that are still finishing need theirs for a moment.
+        """
+        for source, size in memory.items():
+            self._worker(source).memory = size
+        self.memory = total if sum(bool(each.workers) for each in self) == 1 else 0
+        self.measure_at = again_at
 
     # What the others say ---------------------------------------------------------------------------------------------
 

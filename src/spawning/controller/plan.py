@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from spawning.controller import recycle
 from spawning.controller.fleet import (
     GRACE,
     REPAIR,
@@ -132,6 +133,15 @@ class RetireWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class RecycleWorker:
+    """As :class:`RetireWorker`, for a worker whose replacement serves already; `reason` is for the log."""
+
+    source: Source
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopWorker:
     """Tell a worker to accept what waits in the backlog, finish within `seconds` and exit."""
 
@@ -162,6 +172,11 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasureMemory:
+    """Measure what the workers, or all processes, need."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Nothing is left: the controller may exit."""
 
@@ -177,10 +192,12 @@ Action = (
     | FinishCutover
     | StartWorker
     | RetireWorker
+    | RecycleWorker
     | StopWorker
     | KillWorker
     | EndForkServer
     | Forget
+    | MeasureMemory
     | Finish
 )
 
@@ -217,6 +234,8 @@ class _Planner:
         yield from self.cutover()
         if (serving := self.fleet.serving) is not None:
             yield from self.serve(serving)
+            if recycle.measures(serving) and self.due(self.fleet.measure_at):
+                yield MeasureMemory()
         yield from self.clean_up()
 
     def begin(self) -> Iterator[Action]:
@@ -232,6 +251,8 @@ class _Planner:
             and self.due(self.fleet.repairs.not_before)
         ):
             yield StartGeneration(self.fleet.newest + 1, REPAIR)
+        elif serving is not None and recycle.needs_reload(serving, self.fleet, self.due):
+            yield StartGeneration(self.fleet.newest + 1, recycle.MAX_MEMORY)
 
     def prepare(self, generation: GenerationRecord) -> Iterator[Action]:
         number, workers = generation.number, generation.active
@@ -282,7 +303,14 @@ class _Planner:
         for worker in workers:
             if worker.state is WorkerState.READY:
                 yield StartWorker(worker.source)
-        yield from self.fork(generation, wanted - len(workers))
+        candidate = recycle.candidate(generation, self.due)
+        if candidate is not None:
+            if sum(worker.state is WorkerState.SERVING for worker in workers) > wanted:
+                yield RecycleWorker(candidate.source, generation.settings.deadman_timeout, candidate.reason)
+                return
+            wanted += 1  # the replacement
+        if candidate is None or self.fleet.under_way is None:
+            yield from self.fork(generation, wanted - len(workers))
         for worker in workers[wanted:]:
             yield from self.retire(worker.source, worker.state, generation.settings.deadman_timeout)
 

@@ -1,0 +1,69 @@
+"""Which worker is due to be replaced, and when all of them are: pure, a part of the plan.
+
+Rules: one worker at a time. It goes on serving until its replacement, forked from the same memory, serves beside it,
+and the next one's turn comes when it has exited. A reload replaces all workers anyway, so none becomes due meanwhile;
+what has begun by then is finished. None of this counts as a crash. Whether a reload by ``--max-memory`` helps is not
+known beforehand, so there is a pause between two.
+"""
+
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+
+from spawning.controller.fleet import Fleet, GenerationRecord, Source, WorkerRecord, WorkerState
+
+MAX_MEMORY = "max-memory"  # the trigger of a reload because of --max-memory
+RELOAD_PAUSE = 60.0  # seconds between the start of any reload and one by --max-memory
+MB = 1_000_000  # bytes
+
+Due = Callable[[float], bool]
+"""Whether a moment (monotonic seconds) has come; if not, the plan is asked again then."""
+
+
+class Candidate(NamedTuple):
+    """A worker to be replaced, and why (for the log)."""
+
+    source: Source
+    reason: str
+
+
+def candidate(generation: GenerationRecord, due: Due) -> Candidate | None:
+    """Give the worker of the serving generation that is to be replaced next, oldest first."""
+    if any(worker.is_leaving for worker in generation.workers.values()):
+        return None
+    found = [
+        Candidate(worker.source, reason)
+        for worker in generation.active
+        if worker.state is WorkerState.SERVING and (reason := _reason(worker, generation, due))
+    ]
+    return found[0] if found else None
+
+
+def most_requests(worker: WorkerRecord, generation: GenerationRecord) -> int:
+    """Give the number of requests after which a worker is replaced: the same whenever it is asked for."""
+    settings = generation.settings
+    chance = random.Random(worker.pid)  # so that servers behind one balancer differ as well
+    return settings.max_requests + chance.randint(0, settings.max_requests_jitter)
+
+
+def measures(generation: GenerationRecord) -> bool:
+    """Whether anybody wants to know about memory."""
+    return bool(generation.settings.max_memory or generation.settings.max_worker_memory)
+
+
+def needs_reload(serving: GenerationRecord, fleet: Fleet, due: Due) -> bool:
+    """Whether all processes together need too much memory, and nothing is being done about it."""
+    most = serving.settings.max_memory * MB
+    return bool(most) and fleet.memory > most and fleet.under_way is None and due(fleet.reload_at + RELOAD_PAUSE)
+
+
+def _reason(worker: WorkerRecord, generation: GenerationRecord, due: Due) -> str:
+    """Say why a worker is to be replaced; empty: it is not."""
+    settings, report = generation.settings, worker.report
+    if settings.max_requests and report is not None and report.requests >= most_requests(worker, generation):
+        return f"{report.requests} requests (--max-requests {settings.max_requests})"
+    if settings.max_worker_memory and worker.memory > settings.max_worker_memory * MB:
+        return f"{worker.memory // MB} MB (--max-worker-memory {settings.max_worker_memory})"
+    if settings.max_age and due(worker.forked_at + settings.max_age):
+        return f"age (--max-age {settings.max_age:g})"
+    return ""
