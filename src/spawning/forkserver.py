@@ -64,6 +64,7 @@ class ForkServer:
         self.channel = channel
         self.generation = boot.generation
         self.settings = checked(boot.settings)
+        self._started_at = boot.started_at
         self._values = boot.settings
         self._config: dict[str, Any] = {}
         self._application: WSGIApplication | None = None
@@ -167,6 +168,8 @@ class ForkServer:
         set_title("worker", name, self.settings)
         try:
             application = self.application()
+            if order.worker == 1:
+                self._check_readiness(application, order.listeners[0])
         except (ConfigError, AppLoadError) as error:
             order.channel.send(self.failure(error))
             return EXIT_APP
@@ -183,6 +186,20 @@ class ForkServer:
             listeners=order.listeners,
             files=loaded_files() if self.settings.no_preload else [],
         )
+
+    def _check_readiness(self, application: WSGIApplication, listener: socket.socket) -> None:
+        """Do the check of ``--ready-path``; one worker answers for all, which came from the same memory.
+
+        It gives up a little before the controller does, which would not know what the generation waits for.
+
+        :raises AppLoadError: the check failed.
+        """
+        if self.settings.ready_path is not None:
+            from spawning.readiness import check
+
+            seconds = self.settings.boot_timeout
+            until = self._started_at + seconds - min(1.0, seconds / 10)
+            check(application, self.settings, listener.getsockname()[:2], until)
 
 
 def main() -> int:

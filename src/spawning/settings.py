@@ -11,6 +11,7 @@ variable, the variable beats the default. ``explicit`` is how a factory knows wh
 import dataclasses
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,6 +138,45 @@ def _reload(value: Any) -> str | None:
     return None if value is None else "dev"
 
 
+def _path(value: Any) -> str | None:
+    """Take the path (and query) of a request."""
+    if value is None:
+        return None
+    text = _text(value)
+    if not re.fullmatch(r"/[!-~]*", text) or "#" in text:
+        raise ValueError("the path of a request, such as /healthz (percent-encoded, starting with a slash)")
+    return text
+
+
+def _host(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = _text(value)
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]+)?", text, re.ASCII):
+        raise ValueError("what a Host field holds, such as www.example.com or localhost:8080")
+    return text
+
+
+def _statuses(value: Any) -> str:
+    text = str(value)
+    try:
+        low, high = status_range(text)
+    except ValueError:
+        low, high = 0, 0
+    if not 100 <= low <= high <= 599:
+        raise ValueError("a status such as 204, or a range such as 200-399")
+    return text
+
+
+def status_range(text: str) -> tuple[int, int]:
+    """Read ``"200-399"`` or ``"204"`` as the lowest and the highest status.
+
+    :raises ValueError: it is neither.
+    """
+    low, dash, high = text.partition("-")
+    return int(low), int(high if dash else low)
+
+
 def _factory(value: Any) -> str:
     name = _text(value)
     if name in FACTORY_SHORT_NAMES:
@@ -219,6 +259,18 @@ class Settings:
     boot_timeout: float = _option(
         60.0, "--boot-timeout", parse=_seconds, metavar="SECONDS", group=_WORKERS,
         help="How long a generation may take to become ready.",
+    )
+    ready_path: str | None = _option(
+        None, "--ready-path", parse=_path, metavar="PATH", group=_WORKERS,
+        help="GET this path of the application before it serves; a generation that does not answer well is refused.",
+    )
+    ready_status: str = _option(
+        "200-299", "--ready-status", parse=_statuses, metavar="STATUS", group=_WORKERS,
+        help="The status, or range of statuses, that --ready-path must answer with.",
+    )
+    ready_host: str | None = _option(
+        None, "--ready-host", parse=_host, metavar="HOST", group=_WORKERS,
+        help="The Host of that request; by default the address that is bound.",
     )
 
     max_requests: int = _option(

@@ -86,6 +86,9 @@ def test_keys_that_are_no_settings_are_ignored() -> None:
         ("factory", "mine.config_factory", "mine.config_factory"),
         ("pidfile", None, None),
         ("reload", "dev", "dev"),
+        ("ready_path", "/healthz?deep=1", "/healthz?deep=1"),
+        ("ready_status", 204, "204"),
+        ("ready_host", "[::1]:8080", "[::1]:8080"),
     ],
 )
 def test_accepted(name: str, value: Any, result: Any) -> None:
@@ -110,6 +113,23 @@ def test_accepted(name: str, value: Any, result: Any) -> None:
         ("host", "", "option --host: '' is not a text (and not empty)"),
         ("verbose", "perhaps", "option --verbose: 'perhaps' is not true or false"),
         ("verbose", 1.5, "option --verbose: 1.5 is not true or false"),
+        ("ready_status", "ok", "option --ready-status: 'ok' is not a status such as 204, or a range such as 200-399"),
+        (
+            "ready_status",
+            "399-200",
+            "option --ready-status: '399-200' is not a status such as 204, or a range such as 200-399",
+        ),
+        (
+            "ready_path",
+            "healthz",
+            "option --ready-path: 'healthz' is not the path of a request, such as /healthz"
+            " (percent-encoded, starting with a slash)",
+        ),
+        (
+            "ready_host",
+            "a b",
+            "option --ready-host: 'a b' is not what a Host field holds, such as www.example.com or localhost:8080",
+        ),
         ("watch", 3, "option --watch: 3 is not a list of texts"),
         ("watch", [3], "option --watch: [3] is not a text (and not empty)"),
         ("reload", "git", "option --reload: 'git' is not 'dev', the one kind of reload on change"),

@@ -100,6 +100,7 @@ class Executor:
     def _start_generation(self, action: StartGeneration) -> None:
         if self._fleet.has_served:
             log.info("reload started %s", fields(generation=action.number, trigger=action.trigger))
+        started_at = time.monotonic()
         near, far = Channel.pair()
         try:
             pid = process.start_fork_server(far)
@@ -108,9 +109,9 @@ class Executor:
             raise
         finally:
             far.close()
-        self._fleet.generation_started(action.number, self._settings, action.trigger, pid, time.monotonic())
+        self._fleet.generation_started(action.number, self._settings, action.trigger, pid, started_at)
         self._links.add(Source(action.number), near)
-        self._links.send(Source(action.number), Boot(action.number, as_dict(self._settings)))
+        self._links.send(Source(action.number), Boot(action.number, as_dict(self._settings), started_at))
 
     def _refuse(self, action: Refuse) -> None:
         generation = self._fleet.generations[action.number]

@@ -14,10 +14,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """Load generation `generation`: run the factory with `settings` (plain values, see ``settings.as_dict``)."""
+    """Load generation `generation`: run the factory with `settings` (plain values, see ``settings.as_dict``).
+
+    `started_at` is when its time to boot began (seconds of the machine's monotonic clock).
+    """
 
     generation: int
     settings: dict[str, Any]
+    started_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,148 @@
+"""The readiness check of ``--ready-path``: one GET through the application, in the first worker of a generation.
+
+It runs before that worker says ``Ready``, so nobody is served by a generation that fails it, and the generation before
+goes on. No socket is involved: the request is read by the ordinary parser, executed by the ordinary
+:class:`~spawning.wsgi.bridge.Exchange` on a thread of its own (as every request is), and its response kept in memory.
+
+Rules: whatever goes wrong becomes an ``AppLoadError`` that says what was seen. A redirect counts as a failure unless
+``--ready-status`` allows it: it shows that the application answers, not that the page behind it does.
+"""
+
+import sys
+import threading
+import time
+import traceback
+from typing import Final
+
+from spawning.errors import AppLoadError
+from spawning.http.request import RequestReader
+from spawning.http.response import Clock
+from spawning.settings import Settings, status_range
+from spawning.wsgi.bridge import ClientGone, Exchange, WSGIApplication
+from spawning.wsgi.environ import EnvironBase, connection_template, request_environ
+from spawning.wsgi.input import BodyBuffer
+from spawning.wsgi_factory import application_traceback, one_line
+
+ENOUGH: Final = 65536  # bytes of a response; what follows is not waited for
+_LONGEST_LINE: Final = 200  # characters of a response that are shown
+_HEAD_BYTES: Final = 65536  # of the request: a path and a host
+_WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})
+
+
+def check(application: WSGIApplication, settings: Settings, address: tuple[str, int], until: float) -> None:
+    """Ask the application for ``--ready-path`` and see that its status is one of ``--ready-status``.
+
+    :param address: what the server is bound to: host and port.
+    :param until: when to give up (seconds of the monotonic clock).
+    :raises AppLoadError: another status, no answer in time, or none at all; says what was seen.
+    """
+    path = settings.ready_path
+    assert path is not None
+    exchange = _exchange(settings, path, address)
+    begun = time.monotonic()
+    thread = threading.Thread(target=exchange.attempt, args=(application,), name="readiness check", daemon=True)
+    thread.start()
+    thread.join(max(0.0, until - begun))
+    if thread.is_alive():
+        raise AppLoadError(
+            f"GET {path} was not answered within {time.monotonic() - begun:.1f} s (--ready-path, --boot-timeout)",
+            _stack(thread),
+        )
+    if (error := exchange.error) is not None:
+        raise AppLoadError(
+            f"GET {path} failed: {one_line(error)} (--ready-path)", application_traceback(error)
+        ) from error
+    low, high = status_range(settings.ready_status)
+    if not low <= exchange.answer.status <= high:
+        expected = f"expected {settings.ready_status} (--ready-path, --ready-status)"
+        raise AppLoadError(f"GET {path} {exchange.answer.seen()}; {expected}")
+
+
+class Answer:
+    """What the application has answered: a transport that keeps it."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def send(self, data: bytes) -> None:
+        self._data += data
+        if len(self._data) > ENOUGH:  # a stream that does not end, perhaps
+            raise ClientGone("enough has been seen")
+
+    def send_two(self, head: bytes, body: bytes) -> None:
+        self.send(head + body[: ENOUGH + 1])
+
+    def send_file(self, descriptor: int, offset: int, count: int) -> None:
+        """Leave the content of a file where it is: the status has come before it."""
+
+    @property
+    def status(self) -> int:
+        """The status code; 0 if there is no response."""
+        start = bytes(self._data[:12])
+        return int(start[9:]) if start.startswith(b"HTTP/1.1 ") else 0
+
+    def seen(self) -> str:
+        """Describe the response in one line: status, where it redirects to, how its body begins."""
+        if not self.status:
+            return "was not answered at all"
+        head, _, body = bytes(self._data).decode("utf-8", "replace").partition("\r\n\r\n")
+        start, *fields = head.split("\r\n")
+        locations = [field.partition(":")[2].strip() for field in fields if field.lower().startswith("location:")]
+        first = next((line.strip() for line in body.splitlines() if line.strip()), "")
+        parts = [f"answered {start.partition(' ')[2].strip()}", *(f"Location: {each}" for each in locations)]
+        parts += [f"body: {first[:_LONGEST_LINE]}"] if first else []
+        if self.status == 400:
+            parts.append("if it does not know the Host, name one with --ready-host")
+        return ", ".join(parts)
+
+
+class _Check(Exchange):
+    """An exchange whose failure is kept instead of logged: the controller logs it with the refusal, once."""
+
+    error: BaseException | None = None
+    answer: Answer
+
+    def attempt(self, application: WSGIApplication) -> None:
+        try:
+            self.run(application)
+        # boundary: what would end the thread of a request (SystemExit) is the application's failure here
+        except BaseException as error:
+            self.error = error
+
+    def _failed(self) -> None:
+        self.error = sys.exception()
+
+
+def _exchange(settings: Settings, path: str, address: tuple[str, int]) -> _Check:
+    """Build the request as a client on this machine would send it; the response is kept as for HTTP/1.0, so nothing
+    of it is chunked.
+    """
+    reader = RequestReader(BodyBuffer, _HEAD_BYTES, 10, 0)
+    host = settings.ready_host or _authority(*address)
+    complete = reader.receive(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: spawning-ready\r\n\r\n".encode())
+    assert complete
+    base = EnvironBase(
+        server_name=address[0],
+        server_port=str(address[1]),
+        multithread=settings.threadpool_workers > 1,
+        multiprocess=settings.num_processes > 1,
+    )
+    environ = request_environ(connection_template(base, reader.fields, "127.0.0.1", "0"), reader)
+    answer = Answer()
+    exchange = _Check(answer, environ, 0, False, False, Clock())
+    exchange.answer = answer
+    return exchange
+
+
+def _authority(host: str, port: int) -> str:
+    if host in _WILDCARDS:
+        host = "localhost"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _stack(thread: threading.Thread) -> str:
+    """Say where a thread is now, as a traceback does."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    if frame is None:
+        return ""
+    return "The readiness check is here:\n" + "".join(traceback.format_stack(frame))
