@@ -40,7 +40,7 @@ class ResponseHead:
 
     def __init__(self, status: str, headers: Pairs) -> None:
         self.code = _check_status(status)
-        self.bodiless = self.code < 200 or self.code in (204, 304)
+        self.bodiless = self.code in (204, 304)
         self.content_length = -1
         self.dated = False
         self.served = False
@@ -52,7 +52,7 @@ class ResponseHead:
             if kind:
                 self._note(kind, value)
             lines.append(f"{name}: {value}\r\n" if type(value) is str else _not_text(name, value))
-        if self.content_length >= 0 and (self.code < 200 or self.code == 204):
+        if self.content_length >= 0 and self.code == 204:
             # Frameworks add a length of 0 to everything; here it is forbidden (RFC 9110 section 8.6).
             lines = [line for line in lines if not line.lower().startswith("content-length:")]
             self.content_length = -1
@@ -97,7 +97,7 @@ def encode_head(status: str, headers: Pairs) -> ResponseHead:
     if type(headers) is not list:
         raise TypeError(f"response headers must be a list (PEP 3333), not {type(headers).__name__}")
     head = ResponseHead(status, headers)
-    _last = (status, headers.copy(), head)
+    _last = (status, [(name, value) for name, value in headers], head)  # pairs may be lists, which can change
     return head
 
 
@@ -106,6 +106,8 @@ def _check_status(status: str) -> int:
         raise TypeError(f"status must be str, not {type(status).__name__}")
     if len(status) < 4 or not (status[:3].isascii() and status[:3].isdigit()) or status[3] != " " or status[0] == "0":
         raise ValueError(f"status {status!r} is not a code of three digits, a space and a reason")
+    if status[0] == "1":
+        raise ValueError(f"status {status!r} is not final, so a client would go on waiting (RFC 9110 section 15.2)")
     return int(status[:3])
 
 

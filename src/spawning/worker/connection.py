@@ -18,11 +18,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from spawning.errors import ProtocolError
-from spawning.http.request import Fields, RequestReader
-from spawning.http.response import CONTINUE, error_response
+from spawning.http.request import Fields, RequestLine, RequestReader
+from spawning.http.response import CONTINUE, LAST_CHUNK, error_response
 from spawning.worker.output import BytesSegment, FileSegment, Output
 from spawning.wsgi.bridge import ClientGone, Exchange
-from spawning.wsgi.environ import Environ, connection_template, request_environ
+from spawning.wsgi.environ import Environ, connection_template, request_environ, set_line
 from spawning.wsgi.input import BodyBuffer
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ FOREVER: Final = float("inf")
 _DONTWAIT: Final = socket.MSG_DONTWAIT
 _GONE: Final = (ClientGone, BrokenPipeError, ConnectionResetError, ConnectionAbortedError, TimeoutError)
 
+_NO_LINE: Final = RequestLine("", "", "", "", "")
 _NO_EXCHANGE: Final = cast(Exchange, None)  # before the first request, and after the last
 
 log = logging.getLogger("spawning.worker")
@@ -71,7 +72,7 @@ class Connection:
     """
 
     __slots__ = (
-        "address", "deadline", "exchange", "fd", "fields", "fresh", "loop", "missed", "output", "port", "reader",
+        "address", "deadline", "exchange", "fd", "fields", "fresh", "line", "loop", "missed", "output", "port", "reader",
         "registered", "sock", "state", "template",
     )  # fmt: skip
 
@@ -90,6 +91,7 @@ class Connection:
         self.deadline = loop.now + loop.settings.head_timeout
         self.output: Output | None = None
         self.fields: Fields | None = None
+        self.line = _NO_LINE
         self.exchange = _NO_EXCHANGE
         settings = loop.settings
         self.reader = RequestReader(BodyBuffer, settings.max_head_bytes, settings.max_fields, settings.max_body_bytes)
@@ -155,30 +157,41 @@ class Connection:
 
         :param more: the kernel may hold further bytes, of which no event will tell.
         """
+        loop = self.loop
+        reader = self.reader
         while True:
-            reader = self.reader
             fields = reader.fields
-            if fields is not self.fields:
-                self.fields = fields
-                self.template = connection_template(self.loop.base, fields, self.address, self.port)
-            loop = self.loop
+            line = reader.line
+            if fields is not self.fields or line is not self.line:
+                self._prepare(fields, line)
             self.exchange = Exchange(
                 self,
-                request_environ(self.template, reader),
+                request_environ(self.template, reader.body),
                 fields.minor,
-                reader.line.method == "HEAD",
+                line.method == "HEAD",
                 fields.keep_alive and loop.keep_alive,
                 loop.clock,
             )
             self.state = EXECUTING
             self.missed = more
-            loop.requests += 1
-            if not loop.execute(self):
+            if loop.now < loop.sensor.inline_until and not loop.threads.full:
+                if not loop.execute_inline(self):
+                    return False
+            elif not loop.execute(self):
                 return False
             if not reader.unread:
                 return True
             if not reader.receive(b""):
                 return self._wait_for_more()
+
+    def _prepare(self, fields: Fields, line: RequestLine) -> None:
+        """Bring the template up to date with a request that is not like the last one."""
+        if fields is not self.fields or line.host or self.line.host:
+            self.template = connection_template(self.loop.base, fields, line, self.address, self.port)
+        else:
+            set_line(self.template, line)
+        self.fields = fields
+        self.line = line
 
     def _wait_for_more(self) -> bool:
         """Set the deadline for the rest of a request; True: go on reading."""
@@ -289,10 +302,16 @@ class Connection:
         if self.state is not READING:
             return
         try:
-            if self.reader.unread and self.reader.receive(b"") and not self._serve(True):
-                return
+            if self.reader.unread:
+                if not self.reader.receive(b""):
+                    self._wait_for_more()
+                elif not self._serve(True):
+                    return
         except ProtocolError as error:
             self.refuse(error)
+            return
+        except OSError as error:
+            self._broken(error)
             return
         if self.state is READING:
             self.read()
@@ -312,6 +331,8 @@ class Connection:
         :raises ClientGone: the connection is broken.
         """
         if self.output is not None:
+            if data is not LAST_CHUNK:  # the end of a response has nobody behind it who could produce too much
+                self._make_room()
             self._keep(BytesSegment(data, 0))
             return
         try:
@@ -329,6 +350,7 @@ class Connection:
         :raises ClientGone: the connection is broken.
         """
         if self.output is not None:
+            self._make_room()
             self._keep(BytesSegment(head, 0))
             self._keep(BytesSegment(body, 0))
             return
@@ -349,6 +371,7 @@ class Connection:
 
         :raises ClientGone: the connection is broken.
         """
+        self._make_room()
         segment = FileSegment(descriptor, offset, count)
         if self.output is None:
             try:
@@ -376,7 +399,14 @@ class Connection:
             self.loop.post(self._flush_beside_owner)
         else:
             output.put(segment)
-        if output.above_high_water:
+
+    def _make_room(self) -> None:
+        """Wait while too much is kept. Only who has more to send comes here: what is complete costs memory, no thread.
+
+        :raises ClientGone: the connection is broken.
+        """
+        output = self.output
+        if output is not None and output.above_high_water:
             self.loop.give_up_lead()  # whoever waits for a client must not be the one who serves it
             output.wait()
 

@@ -1,9 +1,9 @@
 """What a socket did not take at once: kept by reference, finished by the leader.
 
 An :class:`Output` exists only while a client reads more slowly than its response is made. The thread that makes the
-response appends, the leader flushes when the socket is writable again; ``lock`` guards both. The thread waits only
-when more than ``HIGH_WATER`` bytes are kept, so a slow reader costs a streaming response its thread at the earliest
-then.
+response appends, the leader flushes when the socket is writable again; a lock guards both. The thread waits only if it
+has more to send while more than ``HIGH_WATER`` bytes are kept: a response that is complete never holds a thread,
+however large it is, and a streaming one does so at the earliest then.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from spawning.wsgi.bridge import ClientGone
 
-HIGH_WATER: Final = 1 << 20  # bytes kept before the producer waits
+HIGH_WATER: Final = 1 << 20  # bytes kept above which a producer waits before it adds more
 _DONTWAIT: Final = socket.MSG_DONTWAIT
 _MAX_SENDFILE: Final = 1 << 30
 

@@ -86,7 +86,7 @@ class Exchange:
         return self.write
 
     def run(self, application: WSGIApplication) -> None:
-        """Call the application and write its response; raises nothing but what ends the process."""
+        """Call the application and write its response; raises nothing."""
         try:
             result = application(self.environ, self.start_response)
             if type(result) is list:
@@ -95,7 +95,7 @@ class Exchange:
                 self._send_and_close(result)
         except ClientGone:
             self.cut = True
-        except Exception:  # boundary: whatever the application raises concerns this request only
+        except BaseException:  # boundary: whatever the application raises, sys.exit() too, concerns this request only
             self._failed()
 
     def write(self, data: bytes) -> None:
@@ -122,13 +122,13 @@ class Exchange:
                 self._send_list(list(result))
             elif type(result) is not FileWrapper or not self._send_as_file(result):
                 for block in result:
-                    if block:
-                        self._send_block(block)
+                    if block and not self._send_block(block):
+                        break  # nothing more is wanted, and the iterator may be endless
                 self._end()
         finally:
             close = getattr(result, "close", None)
             if close is not None:
-                close()
+                self._close(close)
 
     def _send_as_file(self, wrapper: FileWrapper) -> bool:
         extent = wrapper.extent()
@@ -177,8 +177,8 @@ class Exchange:
         if length < announced:
             self._check_length(head)
 
-    def _send_block(self, block: bytes) -> None:
-        """Send a piece of content, behind the head if that has not gone out."""
+    def _send_block(self, block: bytes) -> bool:
+        """Send a piece of content, behind the head if that has not gone out; False: nothing more may be sent."""
         head = self.head
         if head is None:
             head = self._check_started()
@@ -188,14 +188,16 @@ class Exchange:
         if self._without_content(head):
             if start:
                 self.transport.send(start)
-            return
-        if 0 <= head.content_length < self.sent + len(block):
+            return False
+        too_long = 0 <= head.content_length < self.sent + len(block)
+        if too_long:
             block = self._cut_to(block, head.content_length - self.sent)
         self.sent += len(block)
         if self.chunked and block:
             block = chunk(block)
         if start or block:
             self.transport.send(start + block)
+        return not too_long
 
     def _end(self) -> None:
         """Finish content that was sent in pieces; without any piece the response is complete now."""
@@ -252,6 +254,12 @@ class Exchange:
                 head.content_length, self.sent, self._names(),
             )  # fmt: skip
             self.cut = True
+
+    def _close(self, close: Callable[[], object]) -> None:
+        try:
+            close()
+        except Exception:  # boundary: the response is complete, or why it is not has been logged
+            log.exception("close() of the response raised %s", self._names())
 
     def _failed(self) -> None:
         log.exception("application raised %s", self._names())

@@ -22,7 +22,7 @@ class BodyBuffer:
     __slots__ = ("_file", "length")
 
     def __init__(self, announced: int) -> None:
-        self._file: IO[bytes] = io.BytesIO()
+        self._file: io.BytesIO | io.FileIO = io.BytesIO()
         self.length = 0
         if announced > SPOOL_ABOVE:
             self._spool()
@@ -36,9 +36,15 @@ class BodyBuffer:
         if self.length > SPOOL_ABOVE and type(self._file) is io.BytesIO:
             self._spool()
         try:
-            self._file.write(data)
+            self._keep(data)
         except OSError as error:
             raise self._full(error) from error
+
+    def _keep(self, data: bytes) -> None:
+        # A disk that becomes full takes a part of the data first, and says so with the next write only.
+        written = self._file.write(data)
+        while written < len(data):
+            written += self._file.write(data[written:])
 
     def _spool(self) -> None:
         """Continue in a file."""
@@ -46,7 +52,7 @@ class BodyBuffer:
         assert type(memory) is io.BytesIO
         try:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as the request
-            self._file.write(memory.getvalue())
+            self._keep(memory.getvalue())
         except OSError as error:
             raise self._full(error) from error
 
@@ -56,8 +62,10 @@ class BodyBuffer:
 
     def file(self) -> IO[bytes]:
         """Give the body from its start; the request owns the file from now on."""
-        self._file.seek(0)
-        return self._file
+        file = self._file
+        file.seek(0)
+        # A raw file would read lines with a system call for each byte.
+        return file if type(file) is io.BytesIO else io.BufferedReader(file)
 
     def close(self) -> None:
         self._file.close()

@@ -1,0 +1,102 @@
+"""What tests of the WSGI layer share: a transport that records, a body that counts its closes, one request driven."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from spawning.http.response import Clock
+from spawning.wsgi.bridge import ClientGone, Exchange, WSGIApplication
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Callable[[bytes], None]]
+
+CLOCK = Clock("test")
+TEXT = ("Content-Type", "text/plain")
+
+
+class Recorder:
+    """A transport that keeps what it is sent; `gone_after` sends, the client has gone."""
+
+    def __init__(self, gone_after: int = 1000) -> None:
+        self.sends: list[bytes] = []
+        self.files: list[tuple[int, int]] = []
+        self._gone_after = gone_after
+
+    def send(self, data: bytes) -> None:
+        if len(self.sends) >= self._gone_after:
+            raise ClientGone("gone")
+        assert data, "nothing to send"
+        self.sends.append(data)
+
+    def send_two(self, head: bytes, body: bytes) -> None:
+        self.send(head + body)
+
+    def send_file(self, descriptor: int, offset: int, count: int) -> None:
+        self.files.append((offset, count))
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.sends)
+
+    @property
+    def head(self) -> list[str]:
+        """The lines of the head; those of every response (Server, Date) are left out."""
+        lines = self.data.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+        return [line for line in lines if not line.startswith(("Server: ", "Date: "))]
+
+    @property
+    def body(self) -> bytes:
+        return self.data.partition(b"\r\n\r\n")[2]
+
+
+class Body:
+    """An iterable that counts its closes."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks = iter(blocks)
+        self.taken = 0
+        self.closes = 0
+
+    def __iter__(self) -> "Body":
+        return self
+
+    def __next__(self) -> bytes:
+        self.taken += 1
+        return next(self._blocks)
+
+    def close(self) -> None:
+        self.closes += 1
+
+
+def run(
+    application: WSGIApplication,
+    *,
+    method: str = "GET",
+    minor: int = 1,
+    keep_alive: bool = True,
+    gone_after: int = 1000,
+    of: Environ | None = None,
+) -> tuple[Recorder, Exchange]:
+    """Drive `application` through one request; give what went out and the exchange."""
+    transport = Recorder(gone_after)
+    exchange = Exchange(
+        transport,
+        {"REQUEST_METHOD": method, "PATH_INFO": "/path"} if of is None else of,
+        minor,
+        method == "HEAD",
+        keep_alive,
+        CLOCK,
+    )
+    exchange.run(application)
+    return transport, exchange
+
+
+def answering(
+    result: Iterable[bytes], *fields: tuple[str, str], status: str = "200 OK"
+) -> Callable[[Environ, StartResponse], Iterable[bytes]]:
+    """Make an application that answers with `result`."""
+
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response(status, list(fields))
+        return result
+
+    return application

@@ -1,0 +1,125 @@
+"""Access lines: Apache's combined format, the duration appended, and nothing that a client could forge."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spawning.logs.access import AccessLog
+
+ENVIRON = {
+    "REMOTE_ADDR": "192.0.2.1",
+    "REQUEST_METHOD": "GET",
+    "RAW_URI": "/a?b",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "HTTP_REFERER": "http://a.example/",
+    "HTTP_USER_AGENT": "probe/1",
+}
+LINE = re.compile(
+    r'(?P<address>\S+) - (?P<user>\S+) \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "(?P<request>[^"]*)" '
+    r'(?P<status>\d{3}) (?P<size>\d+|-) "(?P<referer>[^"]*)" "(?P<agent>[^"]*)" (?P<seconds>\d+\.\d{6})'
+)
+
+
+def line(
+    tmp_path: Path, environ: dict[str, Any], code: int = 200, sent: int = 5, seconds: float = 0.25
+) -> re.Match[str]:
+    """Write one record and read its line."""
+    path = tmp_path / "access.log"
+    log = AccessLog(str(path))
+    log.append((environ, code, sent, 0.25))
+    log.flush()
+    (text,) = path.read_text("latin-1").splitlines()
+    match = LINE.fullmatch(text)
+    assert match, text
+    return match
+
+
+def test_a_line_says_everything(tmp_path: Path) -> None:
+    match = line(tmp_path, {**ENVIRON, "REMOTE_USER": "ann"})
+    assert match.groupdict() == {
+        "address": "192.0.2.1",
+        "user": "ann",
+        "request": "GET /a?b HTTP/1.1",
+        "status": "200",
+        "size": "5",
+        "referer": "http://a.example/",
+        "agent": "probe/1",
+        "seconds": "0.250000",
+    }
+
+
+def test_what_is_not_known_is_a_dash(tmp_path: Path) -> None:
+    match = line(tmp_path, {"REQUEST_METHOD": "GET", "RAW_URI": "/", "REMOTE_ADDR": ""}, 304, 0)
+    assert match.group("address", "user", "size", "referer", "agent") == ("-", "-", "-", "-", "-")
+
+
+@pytest.mark.parametrize("value", ['a" 200 5 "', "a\\", "a\nb", "a\x1b[1m", "a\x7fb", "caf\u00e9", "\u00a0"])
+def test_a_client_cannot_end_a_field_a_line_or_reach_a_terminal(tmp_path: Path, value: str) -> None:
+    match = line(tmp_path, {**ENVIRON, "HTTP_USER_AGENT": value, "HTTP_REFERER": value, "RAW_URI": value})
+    assert match.string.isprintable()
+    assert match.string.isascii()
+    assert match["agent"].encode().decode("unicode_escape") == value
+
+
+def test_nothing_is_written_before_the_flush_and_everything_then(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    log = AccessLog(str(path))
+    for number in range(1000):
+        log.append(({**ENVIRON, "RAW_URI": f"/{number}"}, 200, 1, 0.0))
+    assert log.waiting
+    assert path.read_text() == ""
+    log.flush()
+    assert not log.waiting
+    found = [int(number) for number in re.findall(r'"GET /(\d+) ', path.read_text())]
+    assert found == list(range(1000))
+    log.flush()
+    assert path.read_text().count("\n") == 1000
+
+
+def test_a_rotated_file_is_left_behind_with_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    log = AccessLog(str(path))
+    log.append(({**ENVIRON, "RAW_URI": "/before"}, 200, 1, 0.0))
+    path.rename(tmp_path / "rotated")
+    log.reopen()
+    log.append(({**ENVIRON, "RAW_URI": "/after"}, 200, 1, 0.0))
+    log.flush()
+    assert "/before" in (tmp_path / "rotated").read_text()
+    assert "/after" in path.read_text()
+    assert "/before" not in path.read_text()
+
+
+def test_when_it_cannot_be_opened_anew_the_old_file_is_used(tmp_path: Path) -> None:
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    log = AccessLog(str(directory / "access.log"))
+    directory.rename(tmp_path / "moved")
+    with pytest.raises(FileNotFoundError):
+        log.reopen()
+    log.append((ENVIRON, 200, 1, 0.0))
+    log.flush()
+    assert (tmp_path / "moved" / "access.log").read_text()
+
+
+def test_a_full_disk_loses_lines_and_nothing_else() -> None:
+    log = AccessLog("/dev/full")
+    log.append((ENVIRON, 200, 1, 0.0))
+    log.flush()
+    assert not log.waiting
+
+
+def test_a_log_that_cannot_be_opened_is_told() -> None:
+    with pytest.raises(OSError, match="nowhere"):
+        AccessLog("/nowhere/access.log")
+
+
+def test_the_file_is_appended_to(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    path.write_text("old\n")
+    log = AccessLog(str(path))
+    log.append((ENVIRON, 200, 1, 0.0))
+    log.flush()
+    assert path.read_text().startswith("old\n")
+    assert "probe/1" in path.read_text()

@@ -1,0 +1,327 @@
+"""PEP 3333 between an application and a transport that records: what goes out, what is closed, what is logged."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from spawning.wsgi.bridge import WSGIApplication
+from unit.exchanges import TEXT, Body, Environ, Recorder, StartResponse, answering, run
+
+# Framing -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("result", [[b"hello"], [b"he", b"", b"llo"], (b"he", b"llo"), (b"hello",)])
+def test_a_list_or_tuple_gets_its_length(result: Iterable[bytes]) -> None:
+    transport, exchange = run(answering(result, TEXT))
+    assert transport.head == ["HTTP/1.1 200 OK", "Content-Type: text/plain", "Content-Length: 5"]
+    assert (transport.body, exchange.sent, exchange.keep_alive, exchange.cut) == (b"hello", 5, True, False)
+    assert len(transport.sends) == 1
+
+
+@pytest.mark.parametrize("size", [0, 1, 16383, 16384, 100_000])
+def test_a_body_of_any_size_goes_out_whole(size: int) -> None:
+    for fields in ([TEXT], [TEXT, ("Content-Length", str(size))]):
+        transport, exchange = run(answering([b"x" * size], *fields))
+        assert transport.head[-1] == f"Content-Length: {size}"
+        assert (transport.body, exchange.sent) == (b"x" * size, size)
+
+
+@pytest.mark.parametrize("result", [[], (), [b""], iter(())])
+def test_nothing_has_length_zero(result: Iterable[bytes]) -> None:
+    transport, _ = run(answering(result))
+    assert transport.head == ["HTTP/1.1 200 OK", "Content-Length: 0"]
+    assert transport.body == b""
+
+
+def test_a_generator_is_sent_in_chunks_as_it_goes() -> None:
+    transport, exchange = run(answering(iter([b"he", b"", b"llo"])))
+    assert "Transfer-Encoding: chunked" in transport.head
+    assert transport.body == b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"
+    assert (exchange.sent, exchange.keep_alive) == (5, True)
+    assert len(transport.sends) == 3
+
+
+def test_a_generator_with_a_length_is_not_chunked() -> None:
+    transport, _ = run(answering(iter([b"he", b"llo"]), ("Content-Length", "5")))
+    assert transport.head == ["HTTP/1.1 200 OK", "Content-Length: 5"]
+    assert transport.body == b"hello"
+
+
+def test_for_http_1_0_the_end_of_the_connection_is_the_end() -> None:
+    transport, exchange = run(answering(iter([b"he", b"llo"])), minor=0)
+    assert transport.head == ["HTTP/1.1 200 OK", "Connection: close"]
+    assert transport.body == b"hello"
+    assert not exchange.keep_alive
+
+
+def test_http_1_0_is_kept_alive_when_the_length_is_known() -> None:
+    transport, exchange = run(answering([b"hello"]), minor=0)
+    assert transport.head == ["HTTP/1.1 200 OK", "Content-Length: 5", "Connection: keep-alive"]
+    assert exchange.keep_alive
+
+
+def test_the_client_is_told_that_the_connection_closes() -> None:
+    transport, exchange = run(answering([b"hello"], ("Content-Length", "5")), keep_alive=False)
+    assert transport.head[-1] == "Connection: close"
+    assert not exchange.keep_alive
+
+
+@pytest.mark.parametrize("result", [[b"hello"], iter([b"he", b"llo"]), (b"hello",)])
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_a_status_without_content_sends_none(status: str, result: Iterable[bytes]) -> None:
+    transport, exchange = run(answering(result, status=status))
+    assert transport.head == [f"HTTP/1.1 {status}"]
+    assert (transport.body, exchange.sent, exchange.cut) == (b"", 0, False)
+
+
+def test_304_may_tell_the_length_and_204_may_not() -> None:
+    length = ("Content-Length", "5")
+    assert run(answering([], length, status="304 Not Modified"))[0].head[-1] == "Content-Length: 5"
+    assert run(answering([], length, status="204 No Content"))[0].head == ["HTTP/1.1 204 No Content"]
+
+
+def test_head_tells_what_get_would() -> None:
+    assert run(answering([b"hello"]), method="HEAD")[0].head[-1] == "Content-Length: 5"
+    assert run(answering([], ("Content-Length", "5")), method="HEAD")[0].head[-1] == "Content-Length: 5"
+    assert run(answering([]), method="HEAD")[0].head == ["HTTP/1.1 200 OK"]
+    for result in ([b"hello"], iter([b"hello"])):
+        transport, exchange = run(answering(result), method="HEAD")
+        assert (transport.body, exchange.cut, exchange.keep_alive) == (b"", False, True)
+
+
+def test_an_endless_body_is_not_read_for_head() -> None:
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield b"x"
+
+    body = Body(endless())
+    run(answering(body), method="HEAD")
+    assert (body.taken, body.closes) == (1, 1)
+
+
+def test_date_and_server_are_the_applications_if_it_sets_them() -> None:
+    transport, _ = run(answering([b"x"], ("date", "today"), ("Server", "mine")))
+    assert transport.data.lower().count(b"\r\ndate: ") == 1
+    assert transport.data.count(b"\r\nServer: mine\r\n") == transport.data.count(b"\r\nServer: ") == 1
+    for field in (("Date", "today"), ("Server", "mine")):
+        data = run(answering([b"x"], field))[0].data
+        assert data.count(b"\r\nDate: ") == data.count(b"\r\nServer: ") == 1
+
+
+# Lengths that are wrong ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "result", [[b"hello world"], (b"hello", b" world"), iter([b"hello world"]), iter([b"hel", b"lo w"])]
+)
+def test_what_is_longer_than_announced_is_cut_and_logged(
+    result: Iterable[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    transport, exchange = run(answering(result, ("Content-Length", "5")))
+    assert (transport.body, exchange.sent, exchange.cut) == (b"hello", 5, False)
+    assert [record.message for record in caplog.records] == [
+        "response longer than its Content-Length method=GET path='/path'"
+    ]
+
+
+def test_an_endless_body_is_not_read_beyond_its_length(caplog: pytest.LogCaptureFixture) -> None:
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield b"xx"
+
+    body = Body(endless())
+    transport, exchange = run(answering(body, ("Content-Length", "5")))
+    assert (transport.body, body.taken, body.closes, exchange.cut) == (b"xxxxx", 3, 1, False)
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("result", [[b"hel"], (b"hel",), iter([b"h", b"el"]), [], iter(())])
+def test_what_is_shorter_than_announced_cuts_the_connection(
+    result: Iterable[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    transport, exchange = run(answering(result, ("Content-Length", "5")))
+    assert exchange.cut
+    assert b"hel".startswith(transport.body)
+    assert "shorter than its Content-Length announced=5" in caplog.text
+
+
+# start_response and write --------------------------------------------------------------------------------------------
+
+
+def test_start_response_may_be_late() -> None:
+    def application(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("201 Created", [])
+        yield b"made"
+
+    transport, _ = run(application)
+    assert transport.head[0] == "HTTP/1.1 201 Created"
+    assert transport.body.startswith(b"4\r\nmade\r\n")
+
+
+def silent(result: Iterable[bytes]) -> WSGIApplication:
+    """Make an application that does not call start_response."""
+    return lambda environ, start_response: result
+
+
+def test_without_start_response_there_is_500(caplog: pytest.LogCaptureFixture) -> None:
+    for result in ([b"x"], [], iter([b"x"]), iter(())):
+        transport, _ = run(silent(result))
+        assert transport.head[0] == "HTTP/1.1 500 Internal Server Error"
+    assert "did not call start_response" in caplog.text
+
+
+def test_a_second_start_response_needs_exc_info() -> None:
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        start_response("200 OK", [])
+        return []
+
+    assert run(application)[0].head[0] == "HTTP/1.1 500 Internal Server Error"
+
+
+def test_exc_info_replaces_a_head_that_has_not_gone_out() -> None:
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("X-First", "1")])
+        try:
+            int("no number")
+        except ValueError:
+            start_response("503 Service Unavailable", [], sys.exc_info())
+        return [b"sorry"]
+
+    transport, exchange = run(application)
+    assert transport.head == ["HTTP/1.1 503 Service Unavailable", "Content-Length: 5"]
+    assert exchange.keep_alive
+
+
+def test_exc_info_is_raised_when_the_head_has_gone_out(caplog: pytest.LogCaptureFixture) -> None:
+    def application(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"begun"
+        try:
+            int("no number")
+        except ValueError:
+            start_response("503 Service Unavailable", [], sys.exc_info())
+
+    transport, exchange = run(application)
+    assert exchange.cut
+    assert transport.body == b"5\r\nbegun\r\n"
+    assert "ValueError: invalid literal" in caplog.text
+
+
+def test_write_goes_out_before_what_is_returned() -> None:
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        write = start_response("200 OK", [("Content-Length", "12")])
+        assert not transport_of(write).sends
+        write(b"")
+        assert not transport_of(write).sends
+        write(b"hello ")
+        assert transport_of(write).body == b"hello "
+        return [b"world", b"!"]
+
+    def transport_of(write: Any) -> Recorder:
+        recorder: Recorder = write.__self__.transport
+        return recorder
+
+    transport, exchange = run(application)
+    assert (transport.body, exchange.sent, exchange.cut) == (b"hello world!", 12, False)
+
+
+def test_write_alone_is_chunked() -> None:
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])(b"hello")
+        return []
+
+    assert run(application)[0].body == b"5\r\nhello\r\n0\r\n\r\n"
+
+
+# What the application does wrong -------------------------------------------------------------------------------------
+
+
+def test_an_exception_before_the_head_is_answered_500(caplog: pytest.LogCaptureFixture) -> None:
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        raise LookupError("on purpose")
+
+    transport, exchange = run(application)
+    assert transport.head[0] == "HTTP/1.1 500 Internal Server Error"
+    assert not exchange.keep_alive
+    assert not exchange.cut
+    assert caplog.text.count("Traceback") == caplog.text.count("LookupError: on purpose") == 1
+    assert "method=GET path='/path'" in caplog.text
+    assert run(application, method="HEAD")[0].body == b""
+
+
+def test_sys_exit_concerns_its_request_only() -> None:
+    transport, _ = run(lambda environ, start_response: sys.exit(1))
+    assert transport.head[0] == "HTTP/1.1 500 Internal Server Error"
+
+
+def test_an_exception_behind_the_head_cuts_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    def blocks() -> Iterator[bytes]:
+        yield b"begun"
+        raise LookupError("on purpose")
+
+    body = Body(blocks())
+    transport, exchange = run(answering(body))
+    assert exchange.cut
+    assert transport.body == b"5\r\nbegun\r\n"
+    assert caplog.text.count("Traceback") == body.closes == 1
+
+
+@pytest.mark.parametrize("result", [["text"], ["te", "xt"], ("text",), iter(["text"]), [None], iter([7]), None, 7])
+def test_what_is_not_bytes_is_answered_500(result: Any) -> None:
+    assert run(answering(result))[0].head[0] == "HTTP/1.1 500 Internal Server Error"
+
+
+# close() -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("blocks", "arguments"),
+    [
+        ([b"a", b"b"], {}),
+        ([], {}),
+        ([b"a", b"b"], {"method": "HEAD"}),
+        ([b"a", "text"], {}),
+        ([b"a", b"b", b"c"], {"gone_after": 0}),
+        ([b"a", b"b", b"c"], {"gone_after": 1}),
+        ([b"a", b"b"], {"minor": 0}),
+    ],
+)
+def test_close_is_called_exactly_once(blocks: Any, arguments: dict[str, Any]) -> None:
+    body = Body(blocks)
+    run(answering(body), **arguments)
+    assert body.closes == 1
+
+
+def test_close_is_called_when_start_response_never_was() -> None:
+    body = Body([b"a"])
+    run(silent(body))
+    assert body.closes == 1
+
+
+def test_nothing_more_is_asked_of_a_body_whose_client_has_gone() -> None:
+    body = Body([b"a", b"b", b"c", b"d"])
+    _, exchange = run(answering(body), gone_after=2)
+    assert exchange.cut
+    assert (body.taken, body.closes) == (3, 1)
+
+
+def test_an_exception_in_close_does_not_harm_a_complete_response(caplog: pytest.LogCaptureFixture) -> None:
+    class Unclosable(Body):
+        def close(self) -> None:
+            super().close()
+            raise LookupError("cannot close")
+
+    body = Unclosable([b"a"])
+    transport, exchange = run(answering(body))
+    assert transport.body == b"1\r\na\r\n0\r\n\r\n"
+    assert (body.closes, exchange.cut) == (1, False)
+    assert caplog.text.count("Traceback") == 1
+
+
+def test_a_client_that_has_gone_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    for result in ([b"x"], iter([b"x"])):
+        assert run(answering(result), gone_after=0)[1].cut
+    assert not caplog.records

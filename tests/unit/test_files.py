@@ -1,0 +1,94 @@
+"""``wsgi.file_wrapper``: what the kernel may send, and what is read in blocks."""
+
+import io
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from spawning.wsgi.files import FileWrapper
+from unit.exchanges import answering, run
+
+
+def test_a_real_file_is_sent_by_the_transport(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    for skipped, fields, expected in ((0, [], (0, 10)), (4, [], (4, 6)), (0, [("Content-Length", "3")], (0, 3))):
+        file = path.open("rb")
+        file.seek(skipped)
+        transport, exchange = run(answering(FileWrapper(file), *fields))
+        assert transport.files == [expected]
+        assert transport.head[-1] == f"Content-Length: {expected[1]}"
+        assert (exchange.sent, exchange.cut, file.closed) == (expected[1], False, True)
+
+
+def test_a_file_shorter_than_announced_cuts_the_connection(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    _, exchange = run(answering(FileWrapper(path.open("rb")), ("Content-Length", "11")))
+    assert exchange.cut
+
+
+def test_head_of_a_file_sends_none_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    transport, _ = run(answering(FileWrapper(path.open("rb"))), method="HEAD")
+    assert transport.files == []
+    assert transport.head[-1] == "Content-Length: 10"
+
+
+def test_anything_else_is_read_in_blocks() -> None:
+    file = io.BytesIO(b"0123456789")
+    transport, _ = run(answering(FileWrapper(file, 4)))
+    assert transport.body == b"4\r\n0123\r\n4\r\n4567\r\n2\r\n89\r\n0\r\n\r\n"
+    assert file.closed
+
+
+def test_a_temporary_file_is_sent_from_where_it_is() -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"0123456789")
+        file.flush()
+        file.seek(3)
+        extent = FileWrapper(file).extent()
+    assert extent is not None
+    assert extent[1:] == (3, 7)
+
+
+def test_what_has_been_buffered_counts_as_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    with path.open("rb") as file:
+        assert file.read(2) == b"01"  # the descriptor is at the end now
+        extent = FileWrapper(file).extent()
+    assert extent is not None
+    assert extent[1:] == (2, 8)
+
+
+def test_a_position_behind_the_end_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    with path.open("rb") as file:
+        file.seek(100)
+        extent = FileWrapper(file).extent()
+    assert extent is not None
+    assert extent[2] == 0
+
+
+@pytest.mark.parametrize("file", [io.BytesIO(b"x"), io.StringIO("x"), object()])
+def test_what_has_no_descriptor_has_no_extent(file: object) -> None:
+    assert FileWrapper(file).extent() is None  # type: ignore[arg-type]
+
+
+def test_a_device_or_closed_file_has_no_extent(tmp_path: Path) -> None:
+    with Path("/dev/null").open("rb") as file:
+        assert FileWrapper(file).extent() is None
+    assert FileWrapper(file).extent() is None
+
+
+def test_it_has_close_only_if_the_file_has() -> None:
+    class Readable:
+        def read(self, size: int) -> bytes:
+            return b""
+
+    assert not hasattr(FileWrapper(Readable()), "close")  # type: ignore[arg-type]
+    assert hasattr(FileWrapper(io.BytesIO()), "close")

@@ -1,0 +1,77 @@
+"""``wsgi.input``: complete, seekable, in memory or in a file, and what happens when the disk is full."""
+
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spawning.errors import ProtocolError
+from spawning.wsgi.input import SPOOL_ABOVE, BodyBuffer
+
+SIZES = [0, 1, SPOOL_ABOVE, SPOOL_ABOVE + 1, 3 * SPOOL_ABOVE]
+
+
+def filled(data: bytes, announced: int, piece: int = 10_000) -> BodyBuffer:
+    """Make a buffer that got `data` in pieces."""
+    buffer = BodyBuffer(announced)
+    for start in range(0, len(data), piece):
+        buffer.write(data[start : start + piece])
+    return buffer
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("announces", [True, False])
+def test_what_was_written_is_read(size: int, announces: bool) -> None:
+    data = os.urandom(size)
+    buffer = filled(data, size if announces else 0)
+    assert buffer.length == size
+    with buffer.file() as file:
+        assert file.read() == data
+        assert file.read() == file.read(10) == file.readline() == b""
+
+
+@pytest.mark.parametrize("size", [1000, 2 * SPOOL_ABOVE])
+def test_it_is_a_file_like_any_other(size: int) -> None:
+    data = b"line\n" * (size // 5)
+    with filled(data, size).file() as file:
+        assert file.readline() == b"line\n"
+        assert file.readline(2) == b"li"
+        assert file.read(3) == b"ne\n"
+        assert file.tell() == 10
+        assert file.readlines(9) == [b"line\n", b"line\n"]
+        assert list(file) == [b"line\n"] * (size // 5 - 4)
+        file.seek(-5, os.SEEK_END)
+        assert file.readlines() == [b"line\n"]
+
+
+def test_lines_of_a_file_are_read_through_a_buffer() -> None:
+    with filled(b"x" * 2 * SPOOL_ABOVE, 0).file() as file:
+        assert isinstance(file, io.BufferedReader)
+
+
+def test_what_is_small_is_in_memory_and_what_is_large_in_an_unnamed_file() -> None:
+    assert type(filled(b"x" * SPOOL_ABOVE, 0).file()) is io.BytesIO
+    with filled(b"", SPOOL_ABOVE + 1).file() as file:
+        assert os.fstat(file.fileno()).st_nlink == 0
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[None]:
+    """Have temporary files made where none can be: their directory does not exist."""
+    # Set for programs by the module's own documentation.
+    before, tempfile.tempdir = tempfile.tempdir, str(tmp_path / "missing")
+    yield
+    tempfile.tempdir = before
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_body_that_cannot_be_kept_is_507() -> None:
+    with pytest.raises(ProtocolError) as announced:
+        BodyBuffer(SPOOL_ABOVE + 1)
+    unannounced = filled(b"x" * SPOOL_ABOVE, 0)
+    with pytest.raises(ProtocolError) as grown:
+        unannounced.write(b"x")
+    assert announced.value.status == grown.value.status == 507
