@@ -23,9 +23,8 @@ _MAX_REMEMBERED_LINE: Final = 256  # … of at most so many bytes each
 _MAX_BLOCKS: Final = 128  # header blocks remembered …
 _MAX_REMEMBERED_BLOCK: Final = 4096  # … of at most so many bytes each
 
-# Stands for "no last block"; NUL is in no head. Its length counts as 0, which makes receive() look up an empty request
-# line, and none is remembered: with 1, what a client sends as "GET /" and NUL would pass for a request.
-_NO_BLOCK: Final = b"\0"
+# Stands for "no last block": longer than anything that is received at once, so nothing ends with it.
+_NO_BLOCK: Final = bytes(1 << 20)
 
 # Fields that a request may have once only; a second one would let two parsers disagree (RFC 9110 section 5.3).
 _SINGLE: Final = frozenset(
@@ -104,7 +103,7 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_block", "_block_length", "_make_sink", "_max_body", "_max_fields", "_max_head", "_max_line", "_phase",
+        "_block", "_line_end", "_make_sink", "_max_body", "_max_fields", "_max_head", "_max_line", "_phase",
         "_reader", "_searched", "_skipped", "body", "fields", "line", "unread", "wants_continue",
     )  # fmt: skip
 
@@ -118,7 +117,7 @@ class RequestReader:
         self._max_fields = max_fields
         self._max_body = max_body
         self._block = _NO_BLOCK  # the header block of ``fields``
-        self._block_length = 0
+        self._line_end = 0
         self._phase = _HEAD
         self._reader: BodyReader | None = None
         self._searched = 0
@@ -142,10 +141,10 @@ class RequestReader:
         :returns: True when a request is complete; call with nothing for the next one, which may be there already.
         :raises ProtocolError: what arrived is no HTTP, breaks a rule or a limit.
         """
-        if data.endswith(self._block) and not self.unread and self._phase is not _BODY:
+        if data.endswith(self._block) and not self.unread:
             # The usual case whole: the request line is known, and the block is the last one. Nothing else fits in
             # between, since a request line that is remembered has neither space nor line end where this one ends.
-            line = _lines.get(data[: -self._block_length])
+            line = _lines.get(data[: self._line_end])
             if line is not None:
                 self.line = line
                 self.body = None
@@ -209,7 +208,7 @@ class RequestReader:
                 fields = _blocks.get(block) or _read_block(block, self._max_fields)
                 self.fields = fields
                 self._block = block
-                self._block_length = len(block)
+                self._line_end = -len(block)  # seen from the end of what is received
                 # A block that announces a body must not take the short way through receive(), nor one that a longer
                 # request line would make too long.
                 if fields.chunked or fields.content_length or len(block) + _MAX_REMEMBERED_LINE > self._max_head:
@@ -220,7 +219,7 @@ class RequestReader:
 
     def _forget_block(self) -> None:
         self._block = _NO_BLOCK
-        self._block_length = 0
+        self._line_end = 0
 
     def _start_body(self) -> bool:
         fields = self.fields

@@ -72,8 +72,8 @@ class Connection:
     """
 
     __slots__ = (
-        "address", "deadline", "exchange", "fd", "fields", "fresh", "line", "loop", "missed", "output", "port", "reader",
-        "registered", "sock", "state", "template",
+        "address", "deadline", "exchange", "fd", "fields", "fresh", "line", "loop", "missed", "output", "port",
+        "reader", "registered", "sock", "state", "template",
     )  # fmt: skip
 
     template: Environ

@@ -31,7 +31,7 @@ from spawning.http.response import Clock
 from spawning.ipc.channel import Channel
 from spawning.logs.access import AccessLog
 from spawning.settings import Settings
-from spawning.worker.connection import Connection
+from spawning.worker.connection import READING, Connection
 from spawning.worker.handoff import HandoffSocket
 from spawning.worker.sensor import Sensor
 from spawning.worker.threads import RequestThread, Threads
@@ -91,7 +91,7 @@ class Loop:
         self.leader: RequestThread | None = None
         self.inline_connection: Connection | None = None
         self.calls = 0
-        self.requests = 0
+        self.handed_over = 0
         self.errors = 0
         self.refused = 0
         self.closing = False
@@ -123,7 +123,10 @@ class Loop:
             for fd, _ in self._events:
                 connection = self.connections.get(fd)
                 if connection is not None:
-                    connection.on_event()
+                    if connection.state is READING:
+                        connection.read()
+                    else:
+                        connection.on_event()
                 else:
                     self._on_other_event(fd)
                 if self.box is not box:
@@ -146,7 +149,7 @@ class Loop:
             self._sweep()
             if self.box is not box:
                 return False
-        if self._may_accept and not self._accepting and not self._starved and threads.executing < threads.limit:
+        if self._may_accept and not self._accepting and not self._starved and not threads.full:
             self._resume_accepting()
         if self.closing and not self.connections and not threads.executing and not self._mail:
             self.on_end()
@@ -182,33 +185,40 @@ class Loop:
         """Make the leader look around. Any thread."""
         os.eventfd_write(self._wake_fd, 1)
 
+    @property
+    def requests(self) -> int:
+        """Requests whose execution has begun."""
+        return self.calls + self.handed_over
+
     # -- executing ----------------------------------------------------------------------------------------------------
 
     def execute(self, connection: Connection) -> bool:
         """Execute the request of a connection, or have it executed.
 
+        A caller who has seen that the time is before ``sensor.inline_until`` and ``threads`` are not full may call
+        :meth:`execute_inline` instead.
+
         :returns: True when the response is finished, this thread still leads, and the connection is being read again.
         """
         threads = self.threads
-        if threads.executing < threads.limit:
+        if not threads.full:
             sensor = self.sensor
             if sensor.inline:
-                if self.now < sensor.due:
-                    return self._run_inline(connection)
-                return self._run_measured(connection)
+                return self._execute_measured(connection)
             if self.now >= sensor.due and not threads.holding:
                 if not threads.executing:
-                    return self._run_measured(connection)
+                    return self._execute_measured(connection)
                 threads.holding = True
                 self._hold_until = self.now + _HOLD
+        self.handed_over += 1
         # From here on another thread may own the connection at any moment, so its events must be known by then.
-        if not connection.registered:
-            connection.register()
+        connection.register()
         if not threads.hand_over(connection) and not threads.holding:
             self._pause_accepting()
         return False
 
-    def _run_inline(self, connection: Connection) -> bool:
+    def execute_inline(self, connection: Connection) -> bool:
+        """Execute a request in this thread, the leader; returns as :meth:`execute`."""
         self.calls += 1
         self.inline_connection = connection
         if self.watchdog_asleep:
@@ -232,10 +242,10 @@ class Loop:
             return False
         return connection.finish()
 
-    def _run_measured(self, connection: Connection) -> bool:
+    def _execute_measured(self, connection: Connection) -> bool:
         box = self.box
         self.sensor.begin()
-        going_on = self._run_inline(connection)
+        going_on = self.execute_inline(connection)
         if self.box is box:
             self.sensor.end()
         return going_on
@@ -288,6 +298,7 @@ class Loop:
             self.sensor.trial_failed(self.now)
         threads.holding = False
         while (connection := threads.take_pending()) is not None:
+            self.handed_over -= 1  # execute() counts it once more
             if self.execute(connection):
                 connection.go_on()
             if self.box is not box:

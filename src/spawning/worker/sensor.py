@@ -32,6 +32,7 @@ class Sensor:
     :param enabled: False where there is only one request thread: handing over would gain nothing.
 
     :ivar inline: what to do with the next call.
+    :ivar inline_until: (monotonic seconds) run calls inline, unmeasured, before this time; 0 when they are handed over.
     :ivar due: (monotonic seconds) inline: when to measure a call; handed over: when to try one inline.
     :ivar disturbed: counts the moments at which the watchdog may have held the interpreter lock.
     """
@@ -48,12 +49,13 @@ class Sensor:
         "disturbed",
         "due",
         "inline",
+        "inline_until",
     )
 
     def __init__(self, *, enabled: bool) -> None:
         self._enabled = enabled
         self.inline = True
-        self.due = 0.0 if enabled else float("inf")
+        self.due = self.inline_until = 0.0 if enabled else float("inf")
         self.disturbed = 0
         self._disturbed = 0
         self._samples = 0
@@ -76,8 +78,7 @@ class Sensor:
         wait = max(0.0, wall - (thread_time() - cpu))
         waited = getrusage(RUSAGE_THREAD).ru_nvcsw > switches
         if waited and self.disturbed != self._disturbed:
-            self.due = now
-            return
+            return  # not counted; the next call is measured instead
         self._count(min(wait, HORIZON) if waited else 0.0, wall, now)
 
     def taken_over(self, waits: bool, seconds: float) -> None:
@@ -92,9 +93,10 @@ class Sensor:
         self._samples += 1
         self._wait += _WEIGHT * (wait - self._wait)
         self._wall += _WEIGHT * (wall - self._wall)
-        self.due = now + SAMPLE_EVERY
+        self.due = self.inline_until = now + SAMPLE_EVERY
         if self._samples >= _MIN_SAMPLES and self._wait > _WAITS_ABOVE * self._wall:
             self.inline = False
+            self.inline_until = 0.0
             self._good = 0
             self._pause = _FIRST_PAUSE
             self.due = now + self._pause
@@ -107,6 +109,7 @@ class Sensor:
         self.due = now
         if self._good >= _TRIALS:
             self.inline = True
+            self.inline_until = now
             self._samples = 0
             self._wait = self._wall = 0.0
 

@@ -62,6 +62,7 @@ class Threads:
     :param loop: what they serve.
     :param limit: most requests executed at a time.
 
+    :ivar full: ``limit`` requests are executed; only whoever may raise ``executing`` may rely on False.
     :ivar holding: requests are kept back so that the threads run dry, for a trial (``sensor``).
     """
 
@@ -70,6 +71,7 @@ class Threads:
         self.limit = limit
         self.lock = threading.Lock()
         self.executing = 0
+        self.full = False
         self.holding = False
         self.all: list[RequestThread] = []
         self._idle: list[RequestThread] = []
@@ -82,10 +84,11 @@ class Threads:
     def hand_over(self, connection: Connection) -> bool:
         """Have a request executed by an idle or new thread; False: all are busy, it waits for one. Leader only."""
         with self.lock:
-            if self.executing >= self.limit or self.holding:
+            if self.full or self.holding:
                 self._pending.append(connection)
                 return False
             self.executing += 1
+            self.full = self.executing >= self.limit
             thread = self._idle.pop() if self._idle else None
         (thread or self._new()).give(connection)
         return True
@@ -97,6 +100,7 @@ class Threads:
         """
         with self.lock:
             self.executing += 1
+            self.full = self.executing >= self.limit
             old.connection = connection
             thread = self._idle.pop() if self._idle else None
         (thread or self._new()).give(None)
@@ -108,11 +112,12 @@ class Threads:
     def next(self, thread: RequestThread) -> Connection | None:
         """Give `thread`, which has finished a request, a waiting one; None: it is idle from now on."""
         with self.lock:
-            was_full = self.executing >= self.limit
+            was_full = self.full
             if self._pending and not self.holding:
                 thread.connection = connection = self._pending.popleft()
                 return connection
             self.executing -= 1
+            self.full = False
             thread.connection = None
             self._idle.append(thread)
             tell = was_full or (self.executing == 0 and (self.holding or self.loop.closing))
@@ -123,7 +128,7 @@ class Threads:
     def take_pending(self) -> Connection | None:
         """Give the leader a waiting request, if it may be executed."""
         with self.lock:
-            if self._pending and self.executing < self.limit:
+            if self._pending and not self.full:
                 return self._pending.popleft()
             return None
 

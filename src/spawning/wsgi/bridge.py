@@ -54,13 +54,12 @@ class Exchange:
     :ivar sent: bytes of content sent.
     """
 
-    # Defaults on the class instead of slots: an exchange sets few of them, and each store would cost every request.
-    head: ResponseHead | None = None
-    head_sent = False
-    chunked = False
-    cut = False
-    sent = 0
-    started = 0.0
+    __slots__ = (
+        "chunked", "clock", "cut", "environ", "head", "head_only", "head_sent", "keep_alive", "minor", "sent",
+        "started", "transport",
+    )  # fmt: skip
+
+    head: ResponseHead | None
 
     def __init__(
         self, transport: Transport, environ: Environ, minor: int, head_only: bool, keep_alive: bool, clock: Clock
@@ -71,6 +70,10 @@ class Exchange:
         self.head_only = head_only
         self.keep_alive = keep_alive
         self.clock = clock
+        self.head = None
+        self.head_sent = self.chunked = self.cut = False
+        self.sent = 0
+        self.started = 0.0
 
     def start_response(self, status: str, headers: Pairs, exc_info: ExcInfo | None = None) -> Callable[[bytes], None]:
         """Take status and fields (PEP 3333, "The start_response() Callable")."""
@@ -90,7 +93,10 @@ class Exchange:
         try:
             result = application(self.environ, self.start_response)
             if type(result) is list:
-                self._send_list(result)
+                if len(result) == 1 and not self.head_sent:
+                    self._send_whole(result[0])
+                else:
+                    self._send_list(result)
             else:
                 self._send_and_close(result)
         except ClientGone:
@@ -162,20 +168,17 @@ class Exchange:
             self.sent = length
             self.transport.send(head.start + self.clock.end + body)
             return
-        if announced >= 0 and length > announced:
-            body = self._cut_to(body, announced)
-            length = announced
-        data = self._head_bytes(head, length)
         if self.head_only or head.bodiless:
-            self.transport.send(data)
+            self.transport.send(self._head_bytes(head, length))
             return
+        if announced not in (-1, length):  # nothing has been sent, so the client can be told
+            raise ValueError(f"response of {length} bytes with Content-Length: {announced}")
+        data = self._head_bytes(head, length)
         self.sent = length
         if length < _JOIN_BELOW:
             self.transport.send(data + body)
         else:
             self.transport.send_two(data, body)
-        if length < announced:
-            self._check_length(head)
 
     def _send_block(self, block: bytes) -> bool:
         """Send a piece of content, behind the head if that has not gone out; False: nothing more may be sent."""
@@ -244,7 +247,9 @@ class Exchange:
         return self.head
 
     def _cut_to(self, data: bytes, length: int) -> bytes:
-        log.error("response longer than its Content-Length %s", self._names())
+        if self.keep_alive:
+            self.keep_alive = False
+            log.error("response longer than its Content-Length %s", self._names())
         return data[:length]
 
     def _check_length(self, head: ResponseHead) -> None:

@@ -8,7 +8,8 @@ import sys
 from io import BytesIO
 from typing import Any, Final
 
-from spawning.http.request import Fields, RequestReader
+from spawning.http.body import Sink
+from spawning.http.request import Fields, RequestLine
 from spawning.wsgi.files import FileWrapper
 from spawning.wsgi.input import BodyBuffer
 
@@ -51,8 +52,8 @@ class EnvironBase:
         }
 
 
-def connection_template(base: EnvironBase, fields: Fields, address: str, port: str) -> Environ:
-    """Build what all requests with these fields on this connection share.
+def connection_template(base: EnvironBase, fields: Fields, line: RequestLine, address: str, port: str) -> Environ:
+    """Build what requests on this connection share, as long as they have these fields; with the first request line.
 
     :param address: REMOTE_ADDR, empty for a Unix socket.
     :param port: REMOTE_PORT.
@@ -60,26 +61,32 @@ def connection_template(base: EnvironBase, fields: Fields, address: str, port: s
     headers: Environ | None = fields.memo
     if headers is None:
         headers = fields.memo = _from_fields(fields)
-    return {**base.values, **headers, "REMOTE_ADDR": address, "REMOTE_HOST": address, "REMOTE_PORT": port}
+    # wsgi.input is there so that setting it in a copy does not make the dictionary grow: that costs as much as the
+    # copy.
+    template = {**base.values, **headers, "REMOTE_ADDR": address, "REMOTE_PORT": port, "wsgi.input": None}
+    set_line(template, line)
+    return template
 
 
-def request_environ(template: Environ, reader: RequestReader) -> Environ:
-    """Build the environ of the request that the reader has completed."""
+def set_line(template: Environ, line: RequestLine) -> None:
+    """Put another request line into a template. One with a host of its own needs a new template, now and afterwards."""
+    template["REQUEST_METHOD"] = line.method
+    template["PATH_INFO"] = line.path
+    template["QUERY_STRING"] = line.query
+    template["RAW_URI"] = line.target
+    if line.host:
+        template["HTTP_HOST"] = line.host  # an absolute-form target beats the field (RFC 9112 section 3.2.2)
+
+
+def request_environ(template: Environ, body: Sink | None) -> Environ:
+    """Build the environ of a request: a copy of the template, and the request's body."""
     environ = template.copy()
-    line = reader.line
-    environ["REQUEST_METHOD"] = line.method
-    environ["PATH_INFO"] = line.path
-    environ["QUERY_STRING"] = line.query
-    environ["RAW_URI"] = line.target
-    body = reader.body
     if body is None:
         environ["wsgi.input"] = BytesIO()
     else:
         assert type(body) is BodyBuffer
         environ["wsgi.input"] = body.file()
         environ["CONTENT_LENGTH"] = str(body.length)
-    if line.host:
-        environ["HTTP_HOST"] = line.host  # an absolute-form target beats the field (RFC 9112 section 3.2.2)
     return environ
 
 
