@@ -127,7 +127,7 @@ def _exchange(settings: Settings, path: str, address: tuple[str, int]) -> _Check
         multithread=settings.threadpool_workers > 1,
         multiprocess=settings.num_processes > 1,
     )
-    environ = request_environ(connection_template(base, reader.fields, "127.0.0.1", "0"), reader)
+    environ = request_environ(connection_template(base, reader.fields, reader.line, "127.0.0.1", "0"), None)
     answer = Answer()
     exchange = _Check(answer, environ, 0, False, False, Clock())
     exchange.answer = answer

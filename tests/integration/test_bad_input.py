@@ -189,7 +189,13 @@ def test_a_refused_request_is_one_debug_line() -> None:
 
 @pytest.mark.parametrize(
     ("path", "name"),
-    [("/raise-early", "early on purpose"), ("/raise-started", "started on purpose"), ("/not-bytes", "bytes")],
+    [
+        ("/raise-early", "early on purpose"),
+        ("/raise-started", "started on purpose"),
+        ("/not-bytes", "bytes"),
+        ("/too-short", "Content-Length"),
+        ("/too-long", "Content-Length"),
+    ],
 )
 def test_an_application_that_fails_before_a_byte_is_answered_500(basics: Server, path: str, name: str) -> None:
     mark = basics.mark()
@@ -200,7 +206,7 @@ def test_an_application_that_fails_before_a_byte_is_answered_500(basics: Server,
     assert sum("Traceback" in line for line in basics.err.since(mark)) == 1
 
 
-@pytest.mark.parametrize("path", ["/raise-late", "/too-short"])
+@pytest.mark.parametrize("path", ["/raise-late", "/too-short-stream"])
 def test_a_response_that_cannot_be_finished_is_cut(basics: Server, path: str) -> None:
     mark = basics.mark()
     with Client(basics.port) as client, pytest.raises(Closed):
@@ -212,9 +218,9 @@ def test_a_response_that_cannot_be_finished_is_cut(basics: Server, path: str) ->
 def test_a_response_longer_than_promised_is_no_second_response(basics: Server) -> None:
     mark = basics.mark()
     with Client(basics.port) as client:
-        client.send(request("/too-long", "Connection: close"))
+        client.send(request("/too-long-stream", "Connection: close"))
         assert b"67890" not in client.read_eof()
-    basics.wait_for_log(r" ERROR .*path='?/too-long", after=mark)
+    basics.wait_for_log(r" ERROR .*path='?/too-long-stream", after=mark)
 
 
 def test_a_field_cannot_be_smuggled_into_a_response(basics: Server) -> None:

@@ -56,7 +56,7 @@ class Exchange:
 
     __slots__ = (
         "chunked", "clock", "cut", "environ", "head", "head_only", "head_sent", "keep_alive", "minor", "sent",
-        "started", "transport",
+        "started", "too_long", "transport",
     )  # fmt: skip
 
     head: ResponseHead | None
@@ -71,7 +71,7 @@ class Exchange:
         self.keep_alive = keep_alive
         self.clock = clock
         self.head = None
-        self.head_sent = self.chunked = self.cut = False
+        self.head_sent = self.chunked = self.cut = self.too_long = False
         self.sent = 0
         self.started = 0.0
 
@@ -247,7 +247,8 @@ class Exchange:
         return self.head
 
     def _cut_to(self, data: bytes, length: int) -> bytes:
-        if self.keep_alive:
+        if not self.too_long:
+            self.too_long = True
             self.keep_alive = False
             log.error("response longer than its Content-Length %s", self._names())
         return data[:length]

@@ -119,6 +119,16 @@ def too_long(environ: Environ, start_response: StartResponse) -> Iterable[bytes]
     return [b"1234567890"]
 
 
+def streamed(application: Callable[[Environ, StartResponse], Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Send what an application returns in pieces, so that its length is not known before the head goes out."""
+
+    def in_pieces(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        (content,) = application(environ, start_response)
+        return iter([content[:3], content[3:]])
+
+    return in_pieces
+
+
 def split_header(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     start_response("200 OK", [TEXT, ("X-Split", "a\r\nX-Injected: b")])
     return [b""]
@@ -173,6 +183,8 @@ PATHS = {
     "/not-bytes": not_bytes,
     "/too-short": too_short,
     "/too-long": too_long,
+    "/too-short-stream": streamed(too_short),
+    "/too-long-stream": streamed(too_long),
     "/split-header": split_header,
     "/recovered": recovered,
     "/endless": endless,
