@@ -113,9 +113,17 @@ def test_date_and_server_are_the_applications_if_it_sets_them() -> None:
 # Lengths that are wrong ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "result", [[b"hello world"], (b"hello", b" world"), iter([b"hello world"]), iter([b"hel", b"lo w"])]
-)
+@pytest.mark.parametrize("result", [[b"hello world"], (b"hello", b" world"), [b"hel"], (b"hel",), [], iter(())])
+def test_a_whole_response_of_another_length_is_an_error(
+    result: Iterable[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    transport, exchange = run(answering(result, ("Content-Length", "5")))
+    assert transport.head[0] == "HTTP/1.1 500 Internal Server Error"
+    assert not exchange.keep_alive
+    assert "bytes with Content-Length: 5" in caplog.text
+
+
+@pytest.mark.parametrize("result", [iter([b"hello world"]), iter([b"hel", b"lo world", b"!"])])
 def test_what_is_longer_than_announced_is_cut_and_logged(
     result: Iterable[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -137,7 +145,7 @@ def test_an_endless_body_is_not_read_beyond_its_length(caplog: pytest.LogCapture
     assert len(caplog.records) == 1
 
 
-@pytest.mark.parametrize("result", [[b"hel"], (b"hel",), iter([b"h", b"el"]), [], iter(())])
+@pytest.mark.parametrize("result", [iter([b"hel"]), iter([b"h", b"el"])])
 def test_what_is_shorter_than_announced_cuts_the_connection(
     result: Iterable[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
