@@ -1,12 +1,14 @@
-# Two commands: `make serve` runs the example site, `make test` checks everything that needs no root.
+# `make serve` runs the example site, `make test` checks everything that needs no root, `make bench` compares servers.
 # Needs Python 3.11 or newer with `venv`, make, and a package index; all else is installed into .venv.
 
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 SITE := examples/django_site
+BENCH_VENV := bench/.venv
+BENCH ?=
 
-.PHONY: serve test clean
+.PHONY: serve test bench clean
 
 serve: $(VENV)/serve.stamp
 	cd $(SITE) && $(BIN)/python manage.py prepare
@@ -19,14 +21,23 @@ test: $(VENV)/test.stamp
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+# BENCH holds the options of `python -m bench`, for example BENCH="--servers spawning,granian --workloads b1".
+bench: $(BENCH_VENV)/bench.stamp
+	$(BENCH_VENV)/bin/python -m bench $(BENCH)
+
 clean:
-	rm -rf $(VENV) $(SITE)/data .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(BENCH_VENV) bench/.work $(SITE)/data .mypy_cache .ruff_cache .pytest_cache
 
 # pip reads dependency groups from version 25.1 on, newer than what `venv` brings along.
 $(VENV)/venv.stamp:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Spawning needs Python 3.11 or newer: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	touch $@
+
+$(BENCH_VENV)/bench.stamp: bench/requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable . -r bench/requirements.txt
 	touch $@
 
 # serve.stamp and test.stamp: the package, editable, and the dependency group of that name.

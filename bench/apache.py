@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 BINARY = "apache2"
-_MODULES = ("mpm_event", "authz_core", "wsgi")
+_MODULES = ("mpm_event", "authz_core", "log_config", "wsgi")
 
 _CONFIGURATION = """\
 ServerRoot "{state}"
@@ -28,8 +28,10 @@ LogLevel warn
 {modules}
 User {user}
 Group {group}
-ServerLimit 16
-ThreadsPerChild 64
+# Never out of threads in one of the processes, and never fewer processes: in both cases Apache closes connections.
+ServerLimit 4
+ThreadLimit 256
+ThreadsPerChild 256
 MaxRequestWorkers 1024
 StartServers 4
 MaxSpareThreads 1024
@@ -39,9 +41,7 @@ KeepAliveTimeout 75
 MaxKeepAliveRequests 0
 WSGISocketPrefix "{state}/wsgi"
 WSGIDaemonProcess bench processes={processes} threads={threads} python-path={path} listen-backlog=2048
-WSGIProcessGroup bench
-WSGIApplicationGroup %{{GLOBAL}}
-WSGIScriptAlias / "{state}/application.wsgi"
+WSGIScriptAlias / "{state}/application.wsgi" process-group=bench application-group=%{{GLOBAL}}
 <Location />
     Require all granted
 </Location>
@@ -61,7 +61,7 @@ def configuration(binary: str, state: Path, options: argparse.Namespace) -> str:
     :param state: the directory for its files.
     :param options: the command line: port, processes, threads, log.
     """
-    modules = [*_MODULES, *(["log_config"] if options.log else [])]
+    modules = [name for name in _MODULES if module_path(binary, name).exists()]  # the others are built in
     log = f'LogFormat "%h %l %u %t \\"%r\\" %>s %b" common\nCustomLog "{options.log}" common' if options.log else ""
     as_root = os.geteuid() == 0
     return _CONFIGURATION.format(

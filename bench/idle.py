@@ -3,7 +3,11 @@
 import contextlib
 import resource
 import socket
+import time
 from collections.abc import Iterator
+
+CONNECT_SECONDS = 45.0
+"""How long all of them together may take: less than any server keeps the first one."""
 
 SOURCE = "127.0.0.2"
 """Another address than the load's, so that neither uses up the other's ports."""
@@ -18,10 +22,13 @@ class IdleConnections:
     def connect(self, port: int, number: int, path: str) -> None:
         """Open `number` connections and make one request on each.
 
-        :raises OSError: one is refused, or not answered within ten seconds.
+        :raises OSError: one is refused or not answered, or all of them take longer than ``CONNECT_SECONDS``.
         """
         request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+        deadline = time.monotonic() + CONNECT_SECONDS
         for _ in range(number):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"only {len(self._sockets)} idle connections within {CONNECT_SECONDS:g} s")
             connection = socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(SOURCE, 0))
             self._sockets.append(connection)
             connection.sendall(request)

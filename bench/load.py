@@ -26,8 +26,8 @@ class Load:
     command: str
     requests: int
     seconds: float
-    p50_ms: float
-    p99_ms: float
+    p50_ms: float | None
+    p99_ms: float | None
     errors: str
 
 
@@ -70,7 +70,8 @@ def _url(workload: Workload, port: int) -> str:
 
 
 def _output(command: list[str], workload: Workload, timeout: float) -> str:
-    environment = {"LUA_PATH": f"{SCRIPTS}/?.lua;;", "BENCH_UPLOAD": str(workload.upload)}
+    variables = {"BENCH_UPLOAD": str(workload.upload), "BENCH_DEPTH": str(workload.depth)}
+    environment = {"LUA_PATH": f"{SCRIPTS}/?.lua;;"} | variables
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=timeout, env=os.environ | environment
@@ -96,12 +97,14 @@ def _wrk(workload: Workload, port: int, seconds: int, scratch: Path) -> Load:
         raise LoadError(f"wrk printed no result: {output[-200:]}")
     found = json.loads(line.removeprefix("BENCH "))
     errors = [f"{found[kind]} {kind}" for kind in ("connect", "read", "write", "status", "timeout") if found[kind]]
+    if found["requests"] < workload.connections * workload.depth:  # wrk does not count what is never answered
+        errors.append(f"only {found['requests']} answers on {workload.connections} connections")
     return Load(
         command=" ".join(command),
         requests=found["requests"],
         seconds=found["microseconds"] / 1e6,
-        p50_ms=found["p50"] / 1e3,
-        p99_ms=found["p99"] / 1e3,
+        p50_ms=found["p50"] / 1e3 or None,  # wrk's percentiles are 0 when its correction has moved values out of range
+        p99_ms=found["p99"] / 1e3 or None,
         errors=", ".join(errors),
     )
 

@@ -2,7 +2,7 @@
 
 Placeholders of a command: ``{bin}`` (the directory with the servers' commands), ``{python}``, ``{app}``, ``{port}``,
 ``{processes}``, ``{threads}`` and, in ``log``, ``{file}``. Every server runs with its access log off, a keep-alive of
-75 seconds or more, and a backlog and connection limits that the workloads do not reach.
+75 seconds or more (granian: 60, its most), and a backlog and connection limits that the workloads do not reach.
 """
 
 import re
@@ -57,7 +57,8 @@ _ROWS = (
            command=_GUNICORN + " -k gevent {app}"),
     Server(name="granian", package="granian", note="one runtime thread a worker", log="--access-log",
            command="{bin}/granian --interface wsgi --host 127.0.0.1 --port {port} --workers {processes}"
-                   " --blocking-threads {threads} --backlog 4096 --no-ws --log-level warning {app}"),
+                   " --blocking-threads {threads} --backlog 4096 --backpressure 20000"
+                   " --http1-header-read-timeout 60000 --no-ws --log-level warning {app}"),
     Server(name="uwsgi", package="uwsgi", note="--http-socket", command=_UWSGI + " --http-socket 127.0.0.1:{port}"),
     Server(name="uwsgi-http", package="uwsgi", note="--http (its router process) with --http-keepalive",
            command=_UWSGI + " --http 127.0.0.1:{port} --http-keepalive=75"),

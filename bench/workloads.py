@@ -28,6 +28,7 @@ class Workload:
     :param connections: concurrent connections of the tool.
     :param requests: how many ``ab`` makes.
     :param script: which file of ``lua/`` makes wrk's requests.
+    :param depth: how many requests a client sends before it waits for the responses.
     :param upload: bytes of a POST body; 0 is a GET.
     :param size: bytes of the response's body, checked before the load; None does not check.
     :param idle: connections which have made one request and are kept open beside the load.
@@ -45,6 +46,7 @@ class Workload:
     connections: int = 20
     requests: int = 10_000
     script: str = "plain"
+    depth: int = 1
     upload: int = 0
     size: int | None = GREETING_BYTES
     idle: int = 0
@@ -100,7 +102,7 @@ _ROWS = (
         name="i4", title="b4 beside 10,000 idle connections", processes=4, threads=100, idle=10_000, limit=False
     ),
     _site("j", "memory of 4 workers with the Django site, start-up time (list view, ab, 4 × 100)", "/", "ab", 2000),
-    Workload(name="k", title="hello, pipelined 16 deep, 1 × 1", script="pipeline", limit=False),
+    Workload(name="k", title="hello, pipelined 16 deep, 1 × 1", script="pipeline", depth=16, limit=False),
     Workload(name="l", title="b1 with an access log to a file", log=True, limit=False),
 )  # fmt: skip
 
