@@ -14,6 +14,7 @@ import click
 
 from spawning import __version__
 from spawning.errors import EXIT_APP, EXIT_CONFIG, AppLoadError, ConfigError
+from spawning.ipc.takeover import CHECK, inherited
 from spawning.settings import DEFAULTS, FACTORY_SHORT_NAMES, OPTIONS, Option, Settings, checked, from_environment
 
 PROGRAM = "spawn"
@@ -40,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = parse(sys.argv[1:] if arguments is None else arguments)
         if asked is None:
             return 0
+        if (state := inherited(CHECK, os.environ)) is not None:
+            from spawning.upgrade_check import check
+
+            return check(state)
         from spawning.controller.controller import run  # late: see the rules above
 
         return run(*asked)

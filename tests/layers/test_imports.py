@@ -34,7 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "forkserver": BASE | FACTORIES | {"worker", "readiness"},
     "systemd": LEAVES | {"logs"},
     "controller": BASE | {"systemd"},
-    "cli": BASE | {"controller"},
+    "upgrade_check": BASE | {"controller", "forkserver", "worker"},
+    "cli": BASE | {"controller", "upgrade_check"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -22,7 +22,7 @@ import logging
 import math
 import os
 import signal
-import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -34,11 +34,14 @@ from setproctitle import setproctitle
 from spawning.controller import memory, process
 from spawning.controller.condition import condition
 from spawning.controller.executor import Executor
-from spawning.controller.fleet import GRACE, UNDER_WAY, Departure, Fleet, GenerationState, Source, WorkerState, how
+from spawning.controller.fleet import GRACE, UNDER_WAY, Departure, GenerationState, Source, WorkerState, how
+from spawning.controller.legacy import Legacy, take_over
 from spawning.controller.links import Links
 from spawning.controller.pidfile import Pidfile
-from spawning.controller.plan import Service, Wanted, plan
-from spawning.controller.signals import Wakeup
+from spawning.controller.plan import Service, plan
+from spawning.controller.signals import Wakeup, held_back
+from spawning.controller.state import State
+from spawning.controller.upgrade import Attempt, Upgrade, command_now
 from spawning.controller.watch import Watcher, check_exist
 from spawning.errors import ConfigError
 from spawning.ipc.messages import Born, Configured, Loaded, LoadFailed, Message, Ready, ReopenLog
@@ -46,7 +49,7 @@ from spawning.ipc.prctl import become_subreaper
 from spawning.logs.setup import configure, fields
 from spawning.net.listeners import bind
 from spawning.settings import Settings
-from spawning.systemd import Notifier, inherited_listeners, with_address_of
+from spawning.systemd import Notifier, Phase, with_address_of
 
 _ROUNDS = 1000  # of planning without a pause; more is a bug, and must not eat the machine
 _AFTER_A_BUG = 1.0  # seconds
@@ -86,11 +89,11 @@ def run(settings: Settings, sources: dict[str, str]) -> int:
     configure(settings.verbose)
     setproctitle(f"spawning: controller ({settings.args[0]})")
     become_subreaper()
-    inherited = inherited_listeners(os.environ)
-    if inherited:
-        settings, sources = with_address_of(inherited, settings, sources)
+    legacy = take_over(os.environ)
+    if legacy.activated:
+        settings, sources = with_address_of(legacy.listeners, settings, sources)
     with Wakeup() as wakeup:
-        controller = Controller(settings, sources, wakeup, Notifier(os.environ), inherited)
+        controller = Controller(settings, sources, wakeup, legacy)
         try:
             controller.loop()
         finally:
@@ -104,27 +107,24 @@ def run(settings: Settings, sources: dict[str, str]) -> int:
 class Controller:
     """The loop, and what each entry of its queue means. One per process, in its main thread."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        sources: dict[str, str],
-        wakeup: Wakeup,
-        notifier: Notifier,
-        inherited: list[socket.socket],
-    ) -> None:
+    def __init__(self, settings: Settings, sources: dict[str, str], wakeup: Wakeup, legacy: Legacy) -> None:
         self.settings = settings
         self.sources = sources
-        self.wanted = Wanted()
-        self.fleet = Fleet()
+        self.wanted = legacy.wanted
+        self.fleet = legacy.fleet
         self.wakeup = wakeup
         self.links = Links(wakeup.fileno())
-        self.listeners: list[socket.socket] = []
-        self.executor = Executor(settings, self.fleet, self.links, self.listeners)
-        self.pidfile: Pidfile | None = None
+        for source, channel in legacy.channels.items():
+            self.links.add(source, channel)
+        self.listeners = legacy.listeners
+        self.handoff = legacy.handoff
+        self.executor = Executor(settings, self.fleet, self.links, self.listeners, self.handoff)
+        self.upgrade = Upgrade(command_now())
+        self.pidfile = Pidfile(legacy.pidfile, "option --pidfile") if legacy.pidfile else None
         self.watcher = Watcher(self.report_changes)
-        self.notifier = notifier
-        self._inherited = inherited  # listening sockets that need not be bound
-        self._bound: Settings | None = None  # what host and port were when they were bound
+        self.notifier = Notifier(os.environ, Phase.SERVING if self.fleet.has_served else Phase.STARTING)
+        self._activated = legacy.activated
+        self._bound = legacy.bound  # what host and port were when they were bound
         self._failed_files: frozenset[str] = frozenset()  # of the generation refused last
         self._queue: deque[Signal | Said | Changed | process.Exit] = deque()
         self._dispatch: dict[type[Any], Callable[[Any], None]] = {
@@ -139,6 +139,7 @@ class Controller:
             signal.SIGQUIT: self._end,
             signal.SIGHUP: self._hang_up,
             signal.SIGUSR1: self._reopen_logs,
+            signal.SIGUSR2: self._upgrade,
             signal.SIGTTIN: self._more,
             signal.SIGTTOU: self._fewer,
             signal.SIGCHLD: self._child,
@@ -160,7 +161,11 @@ class Controller:
             until = self._settle()
             if self.executor.finished:
                 return
-            until = min(until, self.notifier.report(condition(self.wanted, self.fleet), time.monotonic()))
+            now = time.monotonic()
+            until = min(until, self.upgrade.look(now), self.notifier.report(condition(self.wanted, self.fleet), now))
+            if self.upgrade.attempt is Attempt.APPROVED and not self.fleet.in_cutover:
+                self._replace()
+                continue
             self._collect(None if until == math.inf else max(0.0, until - time.monotonic()))
 
     def close(self) -> None:
@@ -174,6 +179,7 @@ class Controller:
             process.kill(pid)
         process.wait_for_all(left)
         self.links.close()
+        self.upgrade.close()
         self._close_listeners()
         if self.pidfile is not None:
             self.pidfile.remove()
@@ -277,6 +283,39 @@ class Controller:
     def _child(self, signum: signal.Signals) -> None:
         """Do nothing: the signal has ended the wait, and exits are collected after each wait."""
 
+    def _upgrade(self, signum: signal.Signals) -> None:
+        if self.wanted.service is not Service.RUN or not self.fleet.has_served:
+            self.upgrade.refuse("the service does not serve yet, or not any more")
+        else:
+            self.upgrade.begin(self._state(), time.monotonic())
+
+    def _replace(self) -> None:
+        """Become the new program, once all that has arrived for this one is dealt with."""
+        with held_back(self._on_signals):
+            self._collect(0)
+            self._settle()
+            if self.wanted.service is not Service.RUN:
+                self.upgrade.refuse("the service ends")
+            elif not self.fleet.in_cutover:  # else soon
+                try:
+                    self.upgrade.replace(self._state(), self.notifier.variables)
+                except OSError as error:
+                    self.upgrade.refuse(f"{sys.executable}: {error.strerror}")
+
+    def _state(self) -> State:
+        assert self._bound is not None, "there is nothing to hand on before the sockets are bound"
+        sending, receiving = self.handoff
+        return State(
+            wanted=self.wanted,
+            fleet=self.fleet,
+            channels=self.links.descriptors(),
+            handoff=(sending.fileno(), receiving.fileno()),
+            listeners=[listener.fileno() for listener in self.listeners],
+            activated=self._activated,
+            bound=self._bound,
+            pidfile=str(self.pidfile.path) if self.pidfile else None,
+        )
+
     # Messages --------------------------------------------------------------------------------------------------------
 
     def _on_said(self, entry: Said) -> None:
@@ -313,7 +352,8 @@ class Controller:
             memory.check_readable(sources["max_memory" if settings.max_memory else "max_worker_memory"])
         check_exist(settings.watch, sources["watch"])
         _check_writable(settings.access_log_file, sources["access_log_file"])
-        self.listeners += self._inherited or bind(settings, sources)
+        if not self._activated:
+            self.listeners += bind(settings, sources)
         self._bound = settings
         if settings.pidfile is not None:
             pidfile = Pidfile(settings.pidfile, sources["pidfile"])
@@ -350,6 +390,7 @@ class Controller:
     def _on_exit(self, entry: process.Exit) -> None:
         departure = self.fleet.exited(entry.pid, entry.status, time.monotonic())
         if departure is None:
+            self.upgrade.exited(entry)
             return
         self._log_departure(departure, entry.pid, entry.status)
         if departure.worker is not None:

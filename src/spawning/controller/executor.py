@@ -59,18 +59,26 @@ class Executor:
 
     :param settings: those of the command line, which each generation starts from.
     :param listeners: the listening sockets; filled by the controller before the first worker is forked.
+    :param handoff: both ends of the handoff socket.
 
     ``outcome`` is why the first start has failed, ``finished`` that nothing is left to be done.
     """
 
-    def __init__(self, settings: Settings, fleet: Fleet, links: Links, listeners: list[socket.socket]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        links: Links,
+        listeners: list[socket.socket],
+        handoff: tuple[Channel, Channel],
+    ) -> None:
         self.outcome: AppLoadError | ConfigError | None = None
         self.finished = False
         self._settings = settings
         self._fleet = fleet
         self._links = links
         self._listeners = listeners
-        self._handoff = Channel.pair()  # idle connections go from retiring workers to serving ones
+        self._handoff = handoff  # idle connections go from retiring workers to serving ones
         self._shown = ""  # the traceback that was logged last
         self._execute: dict[type[Any], Callable[[Any], None]] = {
             StartGeneration: self._start_generation,

@@ -247,6 +247,11 @@ class Fleet:
         """Give the generation to go back to."""
         return next((each for each in self if each.state is GenerationState.KEPT), None)
 
+    @property
+    def in_cutover(self) -> bool:
+        """Whether accepting is passing from one generation to the next right now."""
+        return any(each.state is GenerationState.CUTOVER for each in self)
+
     def worker(self, source: Source) -> WorkerRecord | None:
         generation = self.generations.get(source.generation)
         return generation.workers.get(source.worker) if generation else None

@@ -44,6 +44,10 @@ class Links:
         for source in self.sources():
             self.drop(source)
 
+    def descriptors(self) -> dict[Source, int]:
+        """Give the descriptor of each channel."""
+        return {source: channel.fileno() for source, channel in self._channels.items()}
+
     def sources(self) -> list[Source]:
         return list(self._channels)
 

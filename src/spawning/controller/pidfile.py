@@ -9,7 +9,7 @@ from spawning.errors import ConfigError
 
 
 class Pidfile:
-    """A file with the pid of this process, one line. Exists from :meth:`write` to :meth:`remove`.
+    """A file with the pid of this process, one line. Exists from :meth:`write` to :meth:`remove`, also through an exec.
 
     :param path: where; a relative path is taken from the current directory, now.
     :param origin: where the path came from (``option --pidfile``), for messages.

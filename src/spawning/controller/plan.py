@@ -315,7 +315,7 @@ class _Planner:
             yield from self.retire(worker.source, worker.state, generation.settings.deadman_timeout)
 
     def in_cutover(self) -> bool:
-        return any(each.state is GenerationState.CUTOVER for each in self.fleet)
+        return self.fleet.in_cutover
 
     def clean_up(self) -> Iterator[Action]:
         yield from self.overdue()

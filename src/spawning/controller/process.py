@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spawning.ipc.channel import Channel
@@ -37,6 +38,21 @@ def start_fork_server(far: Channel) -> int:
         return os.posix_spawn(sys.executable, command, os.environ, setsigmask=[])
     finally:
         os.set_inheritable(fd, False)
+
+
+def start_program(command: Sequence[str], environ: Mapping[str, str], fds: Sequence[int], output: int) -> int:
+    """Start a program that inherits some descriptors and writes both its streams to another one; give its pid.
+
+    :raises OSError: no process can be started.
+    """
+    for fd in fds:
+        os.set_inheritable(fd, True)
+    try:
+        streams = [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
+        return os.posix_spawn(command[0], list(command), dict(environ), file_actions=streams, setsigmask=[])
+    finally:
+        for fd in fds:
+            os.set_inheritable(fd, False)
 
 
 def reap() -> list[Exit]:

@@ -8,7 +8,7 @@ then, and each wake-up makes it look at everything.
 import contextlib
 import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Self
 
@@ -37,6 +37,7 @@ class Wakeup:
         signal.set_wakeup_fd(self._far.fileno(), warn_on_full_buffer=False)
         for signum in signums:
             self._previous[signum] = signal.signal(signum, _noted)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._previous)  # held back by an upgrade until now
 
     def fileno(self) -> int:
         """Give what to poll for reading."""
@@ -54,6 +55,16 @@ class Wakeup:
             while data := self._near.recv(4096):
                 arrived += data
         return [number for number in arrived if number]
+
+
+@contextlib.contextmanager
+def held_back(signums: Iterable[int]) -> Iterator[None]:
+    """Block signals in this thread meanwhile; what arrives is delivered afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signums)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _noted(signum: int, frame: FrameType | None) -> None:

@@ -7,6 +7,7 @@ quiet for 300 ms. What was changed between the loading of the code and the begin
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from watchfiles import Change, DefaultFilter, watch
 
+from spawning.controller.signals import held_back
 from spawning.errors import ConfigError
 from spawning.logs.setup import fields
 
@@ -99,7 +101,8 @@ class _Follower(threading.Thread):
         self._since = since
         self._recursive = recursive
         self._ended = threading.Event()
-        self.start()
+        with held_back(signal.valid_signals()):  # for good, in this thread and those of the library (``upgrade.py``)
+            self.start()
 
     def stop(self) -> None:
         self._ended.set()

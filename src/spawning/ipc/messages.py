@@ -202,11 +202,15 @@ def encode(message: Message) -> bytes:
 def decode(data: bytes) -> Message:
     """Read what :func:`encode` wrote.
 
-    :raises ValueError: not a message (another version's, or garbage).
+    After an upgrade in place the two ends are of different versions: a field that this one does not know is ignored,
+    one that the other did not know has its default.
+
+    :raises ValueError: not a message, or none of this version's.
     """
     try:
         values = json.loads(data)
-        message: Message = _TYPES[values.pop("")](**values)
+        kind = _TYPES[values.pop("")]
+        message: Message = kind(**{name: value for name, value in values.items() if name in kind.__dataclass_fields__})
     except (AttributeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise ValueError(f"not a message: {data[:80]!r}") from error
     return message

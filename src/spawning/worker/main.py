@@ -154,6 +154,9 @@ class Worker:
             message, _ = self._channel.receive()
         except BlockingIOError:
             return
+        except ValueError as error:  # from a controller that is newer than this worker
+            log.warning("message not understood worker=%s reason=%r", self.name, str(error))
+            return
         if message is None:
             self._on_orphaned()
         else:

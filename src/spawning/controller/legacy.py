@@ -1,0 +1,75 @@
+"""What a controller begins with: nothing, sockets of the service manager, or all that an earlier program has left."""
+
+import dataclasses
+import logging
+import os
+import platform
+import socket
+from collections.abc import Iterable, MutableMapping
+from dataclasses import dataclass, field
+
+from spawning import __version__
+from spawning.controller.fleet import Fleet, Source
+from spawning.controller.plan import Wanted
+from spawning.controller.state import State, loads
+from spawning.ipc.channel import Channel
+from spawning.ipc.takeover import TAKE_OVER, inherited
+from spawning.logs.setup import fields
+from spawning.settings import Settings
+from spawning.systemd import inherited_listeners
+
+log = logging.getLogger("spawning.controller")
+
+
+@dataclass(frozen=True, slots=True)
+class Legacy:
+    """See ``State`` for the fields; here the descriptors are open sockets."""
+
+    wanted: Wanted = field(default_factory=Wanted)
+    fleet: Fleet = field(default_factory=Fleet)
+    channels: dict[Source, Channel] = field(default_factory=dict)
+    handoff: tuple[Channel, Channel] = field(default_factory=Channel.pair)
+    listeners: list[socket.socket] = field(default_factory=list)
+    activated: bool = False
+    bound: Settings | None = None
+    pidfile: str | None = None
+
+
+def take_over(environ: MutableMapping[str, str]) -> Legacy:
+    """Find out what there is. What says so is removed from the environment.
+
+    :raises ConfigError: a socket of the service manager cannot be served.
+    :raises ValueError: the state cannot be used (which ``upgrade_check.py`` has ruled out).
+    """
+    data = inherited(TAKE_OVER, environ)
+    if data is not None:
+        return _taken_over(loads(data))
+    listeners = inherited_listeners(environ)
+    return Legacy(listeners=listeners, activated=bool(listeners))
+
+
+def _taken_over(state: State) -> Legacy:
+    """Go on where the earlier program has ended, and ask for a generation of this one."""
+    _not_inheritable(state.descriptors)
+    workers = sum(len(generation.workers) for generation in state.fleet)
+    log.info("upgraded %s", fields(version=__version__, python=platform.python_version(), workers=workers))
+    sending, receiving = state.handoff
+    return Legacy(
+        wanted=dataclasses.replace(state.wanted, generation=state.fleet.newest + 1, trigger="upgrade"),
+        fleet=state.fleet,
+        channels={source: _channel(fd) for source, fd in state.channels.items()},
+        handoff=(_channel(sending), _channel(receiving)),
+        listeners=[socket.socket(fileno=fd) for fd in state.listeners],
+        activated=state.activated,
+        bound=state.bound,
+        pidfile=state.pidfile,
+    )
+
+
+def _channel(fd: int) -> Channel:
+    return Channel(socket.socket(fileno=fd))
+
+
+def _not_inheritable(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.set_inheritable(fd, False)

@@ -1,0 +1,132 @@
+"""Replace the controller by the Spawning and the Python that are installed now (SIGUSR2), through exec.
+
+What stays: the process (so the workers stay its children), the listening sockets, the handoff socket, the channels, the
+pidfile. What changes is the program, which then begins a generation of its own, with the ordinary cutover.
+
+There is no way back from an exec, so nothing is tried there for the first time: ``upgrade_check.py`` runs before, as a
+child, with the real command line and the real state. Only when it answers does the exec happen; otherwise the upgrade
+is refused, and the next one tries again.
+
+No signal is lost. A signal would end the new program as long as it has no handlers, so they are blocked from before the
+exec until it has them: the kernel keeps both the mask and what is pending. The threads of the old program, which could
+be given a signal otherwise, have them blocked all their lives (``watch.py``).
+"""
+
+import contextlib
+import logging
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import NoReturn
+
+from spawning.controller import process
+from spawning.controller.state import State, dumps
+from spawning.ipc.takeover import CHECK, TAKE_OVER, answered, contents, memory_file
+from spawning.logs.setup import fields
+
+CHECK_SECONDS = 20.0  # what the new program may take to import itself
+
+log = logging.getLogger("spawning.controller")
+
+
+class Attempt(Enum):
+    NONE = "none"
+    CHECKED = "checked"  # the new program is asked whether it can take over
+    APPROVED = "approved"  # it can: to be done as soon as it suits
+
+
+def command_now() -> list[str]:
+    """Give the command that starts the Spawning that is installed now, with the arguments of this process."""
+    return [sys.executable, "-P", "-m", "spawning", *sys.argv[1:]]
+
+
+class Upgrade:
+    """One attempt at a time. For the controller's loop alone.
+
+    :param command: starts the new program.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.attempt = Attempt.NONE
+        self._command = list(command)
+        self._pid: int | None = None  # of the check
+        self._output = -1  # a memory file
+        self._until = math.inf
+        self._overdue = False
+
+    def begin(self, state: State, now: float) -> None:
+        """Have it checked whether the new program can take over; during an attempt there is nothing to begin."""
+        if self.attempt is not Attempt.NONE:
+            return
+        log.info("upgrade started %s", fields(python=self._command[0]))
+        data, self._output = memory_file(dumps(state)), memory_file(b"")
+        try:
+            environ = {**os.environ, CHECK: str(data)}
+            self._pid = process.start_program(self._command, environ, [data], self._output)
+        except OSError as error:
+            os.close(self._output)
+            self.refuse(f"{self._command[0]}: {error.strerror}")
+        else:
+            self.attempt = Attempt.CHECKED
+            self._until, self._overdue = now + CHECK_SECONDS, False
+        finally:
+            os.close(data)
+
+    def look(self, now: float) -> float:
+        """End a check that takes too long; give the time at which to look again (infinity: never)."""
+        if now >= self._until and self._pid is not None:
+            process.kill(self._pid)
+            self._until, self._overdue = math.inf, True
+        return self._until
+
+    def exited(self, entry: process.Exit) -> bool:
+        """Take note of the check's end; whether it was the check that exited."""
+        if entry.pid != self._pid:
+            return False
+        self._pid, self._until = None, math.inf
+        output = contents(self._output).decode("utf-8", "replace").strip()
+        approved = answered(output)
+        if approved is not None and entry.status == 0:
+            self.attempt = Attempt.APPROVED
+            log.info("upgrade approved %s", approved)
+            return True
+        if "\n" in output:
+            log.error("the new Spawning does not start\n%s", output)
+        last = output.rpartition("\n")[2] or f"it ended with status {entry.status} without an answer"
+        self.refuse(f"no answer within {CHECK_SECONDS:g} s" if self._overdue else last)
+        return True
+
+    def refuse(self, reason: str) -> None:
+        """Give up the attempt; the next one is on its own."""
+        self.attempt = Attempt.NONE
+        log.error("upgrade refused %s", fields(reason=" ".join(reason.split())))
+
+    def close(self) -> None:
+        """Leave no process of an attempt."""
+        if self._pid is not None:
+            process.kill(self._pid)
+            process.wait_for_all({self._pid})
+            os.close(self._output)
+            self._pid = None
+
+    def replace(self, state: State, variables: Mapping[str, str]) -> NoReturn:
+        """Become the new program. The signals must be blocked.
+
+        :param variables: to be added to the environment.
+        :raises OSError: the exec has failed; everything is as before.
+        """
+        data = memory_file(dumps(state))
+        descriptors = [data, *state.descriptors]
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        try:
+            for fd in descriptors:
+                os.set_inheritable(fd, True)
+            os.execve(self._command[0], self._command, {**os.environ, **variables, TAKE_OVER: str(data)})
+        finally:  # only reached when it has failed
+            for fd in descriptors:
+                os.set_inheritable(fd, False)
+            os.close(data)
