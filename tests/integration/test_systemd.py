@@ -115,6 +115,16 @@ def test_the_manager_hears_of_start_reload_refusal_and_stop(tmp_path: Path, mana
         assert server.wait() == 0
 
 
+def test_an_upgrade_in_place_is_a_reload_for_the_manager(tmp_path: Path, manager: Manager) -> None:
+    write(tmp_path, "1")
+    with Server(APP, "-s", "1", cwd=tmp_path, env=variables(tmp_path)) as server:
+        manager.wait_for("READY")
+        server.signal(signal.SIGUSR2)
+        manager.wait_for("RELOADING")
+        assert manager.wait_for("READY")["STATUS"] == "generation 2 serves with 1 worker"
+        manager.wait_for("WATCHDOG")
+
+
 def test_the_watchdog_is_fed_while_nothing_happens(tmp_path: Path, manager: Manager) -> None:
     write(tmp_path, "1")
     with Server(APP, "-s", "1", cwd=tmp_path, env=variables(tmp_path)):

@@ -55,7 +55,7 @@ def _taken_over(state: State) -> Legacy:
     log.info("upgraded %s", fields(version=__version__, python=platform.python_version(), workers=workers))
     sending, receiving = state.handoff
     return Legacy(
-        wanted=dataclasses.replace(state.wanted, generation=state.fleet.newest + 1, trigger="upgrade"),
+        wanted=dataclasses.replace(state.wanted, generation=state.fleet.newest + 1, trigger="upgrade", recall=0),
         fleet=state.fleet,
         channels={source: _channel(fd) for source, fd in state.channels.items()},
         handoff=(_channel(sending), _channel(receiving)),

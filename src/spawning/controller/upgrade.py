@@ -51,7 +51,7 @@ class Upgrade:
     def __init__(self, command: Sequence[str]) -> None:
         self.attempt = Attempt.NONE
         self._command = list(command)
-        self._pid: int | None = None  # of the check
+        self.pid: int | None = None  # of the check
         self._output = -1  # a memory file
         self._until = math.inf
         self._overdue = False
@@ -64,7 +64,7 @@ class Upgrade:
         data, self._output = memory_file(dumps(state)), memory_file(b"")
         try:
             environ = {**os.environ, CHECK: str(data)}
-            self._pid = process.start_program(self._command, environ, [data], self._output)
+            self.pid = process.start_program(self._command, environ, [data], self._output)
         except OSError as error:
             os.close(self._output)
             self.refuse(f"{self._command[0]}: {error.strerror}")
@@ -76,16 +76,16 @@ class Upgrade:
 
     def look(self, now: float) -> float:
         """End a check that takes too long; give the time at which to look again (infinity: never)."""
-        if now >= self._until and self._pid is not None:
-            process.kill(self._pid)
+        if now >= self._until and self.pid is not None:
+            process.kill(self.pid)
             self._until, self._overdue = math.inf, True
         return self._until
 
     def exited(self, entry: process.Exit) -> bool:
         """Take note of the check's end; whether it was the check that exited."""
-        if entry.pid != self._pid:
+        if entry.pid != self.pid:
             return False
-        self._pid, self._until = None, math.inf
+        self.pid, self._until = None, math.inf
         output = contents(self._output).decode("utf-8", "replace").strip()
         approved = answered(output)
         if approved is not None and entry.status == 0:
@@ -105,11 +105,11 @@ class Upgrade:
 
     def close(self) -> None:
         """Leave no process of an attempt."""
-        if self._pid is not None:
-            process.kill(self._pid)
-            process.wait_for_all({self._pid})
+        if self.pid is not None:
+            process.kill(self.pid)
+            process.wait_for_all({self.pid})
             os.close(self._output)
-            self._pid = None
+            self.pid = None
 
     def replace(self, state: State, variables: Mapping[str, str]) -> NoReturn:
         """Become the new program. The signals must be blocked.
