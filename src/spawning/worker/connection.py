@@ -13,14 +13,14 @@ same descriptor is harmless too.
 import contextlib
 import logging
 import socket
-from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from spawning.errors import ProtocolError
 from spawning.http.request import Fields, RequestLine, RequestReader
-from spawning.http.response import CONTINUE, LAST_CHUNK, error_response
+from spawning.http.response import CONTINUE, LAST_CHUNK, Clock, error_response
 from spawning.worker.output import BytesSegment, FileSegment, Output
+from spawning.worker.states import CLOSED, EXECUTING, FLUSHING, LEAVING, LINGERING, READING, TRANSITIONS, State
 from spawning.wsgi.bridge import ClientGone, Exchange
 from spawning.wsgi.environ import Environ, connection_template, request_environ, set_line
 from spawning.wsgi.input import BodyBuffer
@@ -36,30 +36,10 @@ _DONTWAIT: Final = socket.MSG_DONTWAIT
 _GONE: Final = (ClientGone, BrokenPipeError, ConnectionResetError, ConnectionAbortedError, TimeoutError)
 
 _NO_LINE: Final = RequestLine("", "", "", "", "")
-_NO_EXCHANGE: Final = cast(Exchange, None)  # before the first request, and after the last
+# Between requests: nothing that the last one left is kept alive, and whoever looks from outside finds an exchange.
+_NO_EXCHANGE: Final = Exchange(cast("Connection", None), {}, 1, False, False, Clock())
 
 log = logging.getLogger("spawning.worker")
-
-
-class State(Enum):
-    READING = "idle, or a request is arriving"
-    EXECUTING = "a thread runs a request"
-    FLUSHING = "the leader sends the rest of a response"
-    LEAVING = "frozen, on its way to a worker of the next generation"
-    LINGERING = "answered and half closed; what the client still sends is thrown away"
-    CLOSED = "closed"
-
-
-READING, EXECUTING, FLUSHING, LEAVING, LINGERING, CLOSED = State
-
-TRANSITIONS: Final = {
-    READING: {EXECUTING, FLUSHING, LEAVING, LINGERING, CLOSED},
-    EXECUTING: {READING, FLUSHING, LEAVING, LINGERING, CLOSED},
-    FLUSHING: {READING, LEAVING, LINGERING, CLOSED},
-    LEAVING: {CLOSED},
-    LINGERING: {CLOSED},
-    CLOSED: frozenset(),
-}
 
 
 class Connection:
@@ -269,6 +249,7 @@ class Connection:
             return False
         if not self.registered:
             self.register()
+        self.exchange = _NO_EXCHANGE
         self.state = READING
         return True
 
@@ -469,11 +450,15 @@ class Connection:
             self.registered = True
             self.loop.register(self)
 
-    def close_if_idle(self) -> None:
-        """Close, unless a request is arriving or under way; leader only, when the worker stops."""
+    def close_if_idle(self, fresh_too: bool) -> None:
+        """Close, unless a request is arriving or under way; leader only, when the worker stops.
+
+        :param fresh_too: also when no request has ever come.
+        """
         if self.state is READING:
             self.read()
-        if self.state is LEAVING or (self.state is READING and self.reader.idle):
+        idle = self.state is READING and self.reader.idle and (fresh_too or self.line is not _NO_LINE)
+        if idle or self.state is LEAVING:
             self.close()
 
     def unregister(self) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from spawning.ipc.messages import Details
-from spawning.worker.connection import EXECUTING, Connection
+from spawning.worker.connection import Connection
 from spawning.worker.loop import Loop
+from spawning.worker.states import EXECUTING
 from spawning.worker.threads import RequestThread
 from spawning.wsgi.bridge import Exchange
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Handoff
-from spawning.worker.connection import LEAVING, Connection
+from spawning.worker.connection import Connection
+from spawning.worker.states import LEAVING
 
 if TYPE_CHECKING:
     from spawning.worker.loop import Loop

@@ -31,15 +31,17 @@ from spawning.http.response import Clock
 from spawning.ipc.channel import Channel
 from spawning.logs.access import AccessLog
 from spawning.settings import Settings
-from spawning.worker.connection import READING, Connection
+from spawning.worker.connection import Connection
 from spawning.worker.handoff import HandoffSocket
 from spawning.worker.sensor import Sensor
+from spawning.worker.states import READING
 from spawning.worker.threads import RequestThread, Threads
 from spawning.wsgi.bridge import Exchange, WSGIApplication
 from spawning.wsgi.environ import EnvironBase
 
 ACCEPTS: Final = 8  # connections a wake-up, so that workers share a burst
 SWEEP_EVERY: Final = 1.0  # seconds between looks at the deadlines
+FRESH_GRACE: Final = 0.5  # seconds that a new connection may take to send its request when the worker stops
 _HOLD: Final = 0.02  # seconds that requests may be kept back for a trial
 _EVENTS: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -111,6 +113,7 @@ class Loop:
         self._change = threading.Lock()
         self._hold_until = 0.0
         self._next_sweep = 0.0
+        self._stopped_at = float("inf")
 
     # -- leading ------------------------------------------------------------------------------------------------------
 
@@ -390,7 +393,7 @@ class Loop:
         arrived in part is served here, and its connection closed behind it.
         """
         self._cease()
-        for connection in self.connections.values():
+        for connection in list(self.connections.values()):
             connection.freeze()
 
     def _cease(self) -> None:
@@ -409,6 +412,7 @@ class Loop:
         box = self.box
         may_accept = self._may_accept
         self.stopping = True
+        self._stopped_at = min(self._stopped_at, self.now)
         self._cease()
         for listener in self._listeners.values():
             if may_accept:
@@ -420,8 +424,10 @@ class Loop:
         self._close_idle(box)
 
     def _close_idle(self, box: list[None]) -> None:
+        # A client that has just connected gets until the next sweep to send its request.
+        fresh_too = self.now >= self._stopped_at + FRESH_GRACE
         for connection in list(self.connections.values()):
-            connection.close_if_idle()
+            connection.close_if_idle(fresh_too)
             if self.box is not box:
                 return  # the next sweep of the new leader goes on
 

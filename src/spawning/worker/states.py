@@ -1,0 +1,25 @@
+"""The states of a connection, and the one table of what may follow what."""
+
+from enum import Enum
+from typing import Final
+
+
+class State(Enum):
+    READING = "idle, or a request is arriving"
+    EXECUTING = "a thread runs a request"
+    FLUSHING = "the leader sends the rest of a response"
+    LEAVING = "frozen, on its way to a worker of the next generation"
+    LINGERING = "answered and half closed; what the client still sends is thrown away"
+    CLOSED = "closed"
+
+
+READING, EXECUTING, FLUSHING, LEAVING, LINGERING, CLOSED = State
+
+TRANSITIONS: Final = {
+    READING: {EXECUTING, FLUSHING, LEAVING, LINGERING, CLOSED},
+    EXECUTING: {READING, FLUSHING, LEAVING, LINGERING, CLOSED},
+    FLUSHING: {READING, LEAVING, LINGERING, CLOSED},
+    LEAVING: {CLOSED},
+    LINGERING: {CLOSED},
+    CLOSED: frozenset(),
+}
