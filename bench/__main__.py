@@ -1,6 +1,7 @@
 """``python -m bench``: choose servers and workloads, measure, write RESULTS.json and RESULTS.md."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,7 @@ SPARE_DESCRIPTORS = 1000
 
 def main() -> int:
     """Run the command; the exit status is 1 when Spawning had no figure under some workload."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: told to end"))  # so that the server ends too
     options = _parser().parse_args()
     results = Results.load(options.output.with_suffix(".json")) if options.render else _run(options)
     options.output.with_suffix(".md").write_text(report.render(results))

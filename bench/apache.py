@@ -88,7 +88,7 @@ def main() -> None:
     binary = shutil.which(BINARY)
     if binary is None:
         sys.exit(f"bench: there is no {BINARY} on PATH")
-    state = Path(tempfile.mkdtemp(prefix="bench-apache-"))
+    state = Path(tempfile.mkdtemp(prefix="apache-", dir=os.environ.get("BENCH_WORK")))
     state.chmod(0o755)  # read by the user that Apache changes to
     module, _, attribute = options.app.partition(":")
     (state / "application.wsgi").write_text(f"from {module} import {attribute} as application\n")

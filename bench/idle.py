@@ -3,9 +3,12 @@
 import contextlib
 import resource
 import socket
+import struct
 import time
 from collections.abc import Iterator
 
+IP_BIND_ADDRESS_NO_PORT = 24  # ip(7); Python 3.12 has the name
+CLOSE_BY_RESET = struct.pack("ii", 1, 0)  # l_onoff, l_linger: socket(7)
 CONNECT_SECONDS = 45.0
 """How long all of them together may take: less than any server keeps the first one."""
 
@@ -29,8 +32,9 @@ class IdleConnections:
         for _ in range(number):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"only {len(self._sockets)} idle connections within {CONNECT_SECONDS:g} s")
-            connection = socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(SOURCE, 0))
+            connection = _socket()
             self._sockets.append(connection)
+            connection.connect(("127.0.0.1", port))
             connection.sendall(request)
             if not connection.recv(65536):
                 raise ConnectionResetError(f"closed without an answer, after {len(self._sockets) - 1} others")
@@ -62,6 +66,19 @@ def raise_descriptor_limit(needed: int) -> None:
     if most != resource.RLIM_INFINITY and most < needed:
         raise SystemExit(f"bench: {needed} file descriptors are needed and {most} allowed; raise `ulimit -Hn`")
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _socket() -> socket.socket:
+    """Make a socket whose port is chosen when it connects, and free as soon as it is closed.
+
+    Otherwise thousands of ports in ``TIME_WAIT`` from the last measurement make each ``bind`` a long search.
+    """
+    connection = socket.socket()
+    connection.settimeout(10)
+    connection.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE_BY_RESET)
+    connection.bind((SOURCE, 0))
+    return connection
 
 
 def _is_open(connection: socket.socket) -> bool:
