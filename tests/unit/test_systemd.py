@@ -13,6 +13,7 @@ import pytest
 from spawning.controller.condition import condition
 from spawning.controller.fleet import Fleet, Source, WorkerStep
 from spawning.controller.plan import Service, Wanted
+from spawning.controller.refusal import Refusal
 from spawning.ipc.messages import Loaded
 from spawning.settings import Settings
 from spawning.systemd import Condition, Notifier, Phase, inherited_listeners, with_address_of
@@ -81,6 +82,9 @@ def test_the_condition_follows_the_records() -> None:
     assert condition(asked, fleet) == reloading
     fleet.refused(2, 2.0)
     assert condition(asked, fleet) == Condition(Phase.SERVING, 0, "generation 1 serves with 1 worker")
+    fleet.last_refusal = Refusal(2, "SIGHUP", 1e9, "it does not import")
+    refused = "generation 1 serves with 1 worker; generation 2 was refused: it does not import"
+    assert condition(asked, fleet) == Condition(Phase.SERVING, 0, refused)
     assert condition(Wanted(service=Service.DRAIN), fleet).phase is Phase.STOPPING
 
 

@@ -15,6 +15,10 @@ def condition(wanted: Wanted, fleet: Fleet) -> Condition:
     if under_way is not None or fleet.newest < wanted.generation:
         target = max(fleet.newest, wanted.generation)
         return Condition(Phase.RELOADING, target, f"{_serving(fleet)}; generation {target} is loading")
+    refusal = fleet.last_refusal
+    if refusal is not None and refusal.generation == fleet.newest:
+        refused = f"; generation {refusal.generation} was refused: {refusal.reason}"
+        return Condition(Phase.SERVING, 0, f"{_serving(fleet)}{refused}")
     return Condition(Phase.SERVING, 0, _serving(fleet))
 
 
