@@ -6,8 +6,8 @@ thread that runs the request; the leader then only notes that an event came (``m
 afterwards; the leader sets ``missed`` first and looks at the state afterwards. So one of the two sees the other, and if
 both do, the leader reads twice, which is harmless.
 
-The event mask is never consulted: an event means "look". So an event that was meant for a closed connection with the
-same descriptor is harmless too.
+An event means "look", whatever its mask says (at the end of what the client sends: look twice). So an event that was
+meant for a closed connection with the same descriptor is harmless too.
 """
 
 import contextlib
@@ -46,7 +46,8 @@ class Connection:
     """See the module. The transport of its exchanges (``wsgi.bridge.Transport``).
 
     :param loop: the worker's loop.
-    :param sock: the connected socket; never set non-blocking, each call says so itself, which saves a system call.
+    :param sock: the connected socket; each call says itself that it must not wait, which saves the system call that
+        would say so for all.
     :param address: of the peer.
     :param port: of the peer.
     """
@@ -353,6 +354,7 @@ class Connection:
         :raises ClientGone: the connection is broken.
         """
         self._make_room()
+        self.sock.setblocking(False)  # sendfile() cannot be told to not wait, as send() can
         segment = FileSegment(descriptor, offset, count)
         if self.output is None:
             try:
@@ -378,8 +380,9 @@ class Connection:
             # The socket may have become writable before `output` was there to be seen: the leader has to look.
             self.output = output
             self.loop.post(self._flush_beside_owner)
-        else:
-            output.put(segment)
+        elif output.put(segment):
+            # The leader has sent all that was kept, so no event will tell it that there is more.
+            self.loop.post(self._flush_beside_owner)
 
     def _make_room(self) -> None:
         """Wait while too much is kept. Only who has more to send comes here: what is complete costs memory, no thread.

@@ -34,7 +34,7 @@ from spawning.settings import Settings
 from spawning.worker.connection import Connection
 from spawning.worker.handoff import HandoffSocket
 from spawning.worker.sensor import Sensor
-from spawning.worker.states import READING
+from spawning.worker.states import CLOSED, READING
 from spawning.worker.threads import RequestThread, Threads
 from spawning.wsgi.bridge import Exchange, WSGIApplication
 from spawning.wsgi.environ import EnvironBase
@@ -44,6 +44,7 @@ SWEEP_EVERY: Final = 1.0  # seconds between looks at the deadlines
 FRESH_GRACE: Final = 0.5  # seconds that a new connection may take to send its request when the worker stops
 _HOLD: Final = 0.02  # seconds that requests may be kept back for a trial
 _EVENTS: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_END: Final = select.EPOLLRDHUP  # the client will send nothing more; the greatest of the bits that are reported
 _NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 log = logging.getLogger("spawning.worker")
@@ -123,13 +124,16 @@ class Loop:
         keepalive_timeout = self.settings.keepalive_timeout
         self.leader = me
         while True:
-            for fd, _ in self._events:
+            for fd, events in self._events:
                 connection = self.connections.get(fd)
                 if connection is not None:
                     if connection.state is READING:
                         connection.read()
                     else:
                         connection.on_event()
+                    if events >= _END and connection.state is not CLOSED:
+                        # The end may have come along with the last data, and then no other event tells of it.
+                        self.post(connection.resume)
                 else:
                     self._on_other_event(fd)
                 if self.box is not box:
@@ -137,11 +141,11 @@ class Loop:
             if not self._between_polls(box):
                 return self.box is not box
             timeout = 0.005 if self.threads.holding else SWEEP_EVERY
-            events = self._epoll.poll(timeout)
+            polled = self._epoll.poll(timeout)
             self.now = now = monotonic()
             self.idle_deadline = now + keepalive_timeout
             self.clock.set(time())
-            self._events = iter(events)
+            self._events = iter(polled)
 
     def _between_polls(self, box: list[None]) -> bool:
         """Do what is not an event; False: stop leading, because the lead is lost or the worker has ended."""

@@ -52,7 +52,10 @@ class BytesSegment:
 
 
 class FileSegment:
-    """A part of a file, sent by the kernel; has a descriptor of its own, so the application may close its file."""
+    """A part of a file, sent by the kernel; has a descriptor of its own, so the application may close its file.
+
+    The socket must be non-blocking.
+    """
 
     __slots__ = ("_descriptor", "_offset", "size")
 
@@ -88,8 +91,8 @@ class Output:
     def empty(self) -> bool:
         return not self._segments
 
-    def put(self, segment: Segment) -> None:
-        """Keep a segment.
+    def put(self, segment: Segment) -> bool:
+        """Keep a segment; True if nothing was kept before.
 
         :raises ClientGone: the connection was given up meanwhile.
         """
@@ -97,8 +100,10 @@ class Output:
             if self._broken:
                 segment.close()
                 raise ClientGone("the client has gone")
+            first = not self._segments
             self._segments.append(segment)
             self._size += segment.size
+            return first
 
     @property
     def above_high_water(self) -> bool:

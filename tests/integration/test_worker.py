@@ -1,0 +1,277 @@
+"""A worker through its socket: threads that wait, clients that are slow or vanish, limits that end them."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.client import Client, Closed, fetch, request
+from integration.gate import Gate
+from integration.server import Server, until
+
+LARGE = 20_000_000  # bytes, more than the kernel's buffers between two sockets hold
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Server]:
+    """One worker with two request threads."""
+    with Server("crowd.application", "-s", "1", "-t", "2", "-l", "/dev/null") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def single() -> Iterator[Server]:
+    """One worker with one request thread: whatever holds that, holds everybody."""
+    with Server("crowd.application", "-s", "1", "-t", "1", "-l", "/dev/null") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Server]:
+    """One worker that has patience for a second only, whatever it waits for."""
+    limits = [f"{name}_timeout=1" for name in ("head", "body", "keepalive", "response")]
+    with Server("-f", "limited.config_factory", "-s", "1", "-t", "2", "-l", "/dev/null", *limits) as server:
+        yield server
+
+
+def serves(server: Server, requests: int = 10) -> bool:
+    """Check that other clients are served."""
+    return [fetch(server.port, "/hello").body for _ in range(requests)] == [b"Hello, world!\n"] * requests
+
+
+def lazy(server: Server) -> Client:
+    """Connect a client whose socket buffers little, so that what it does not read stays with the worker."""
+    client = Client(server.port)
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
+    return client
+
+
+# Threads -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_that_waits_does_not_keep_the_one_that_ends_its_waiting(pair: Server) -> None:
+    """Both are there at the same time only if the lead was taken from the thread in the first one."""
+    with Client(pair.port) as first, Client(pair.port) as second:
+        first.send(request("/meet?parties=2"))
+        second.send(request("/meet?parties=2"))
+        assert (first.read().body, second.read().body) == (b"met", b"met")
+    assert serves(pair)
+
+
+@pytest.mark.parametrize("threads", [3, 20])
+def test_as_many_requests_as_threads_execute_at_a_time(threads: int) -> None:
+    with (
+        Server("crowd.application", "-s", "1", "-t", str(threads), "-l", "/dev/null") as server,
+        contextlib.ExitStack() as stack,
+    ):
+        for _ in range(3):
+            clients = [stack.enter_context(Client(server.port)) for _ in range(threads)]
+            for client in clients:
+                client.send(request(f"/meet?parties={threads}"))
+            assert [client.read().body for client in clients] == [b"met"] * threads
+
+
+def test_what_finds_all_threads_busy_waits_for_one(pair: Server, gate: Gate) -> None:
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(pair.port)) for _ in range(8)]
+        for client in clients:
+            assert client.get("/hello").status == 200  # accepted: a worker whose threads are busy accepts nobody
+        for client in clients:
+            client.send(request(gate.target))
+        gate.wait_entered(2)
+        for _ in range(6):
+            gate.open()
+            gate.wait_entered()
+        gate.open(2)
+        assert [client.read().body for client in clients] == [b"held\n"] * 8
+    assert fetch(pair.port, "/peak").body == b"2"
+
+
+def test_sys_exit_costs_no_thread(pair: Server, single: Server) -> None:
+    for server in (pair, single):
+        assert [fetch(server.port, "/leave").status for _ in range(5)] == [500] * 5
+        assert serves(server)
+
+
+# Slow readers --------------------------------------------------------------------------------------------------------
+
+
+def test_a_large_response_to_a_slow_reader_holds_no_thread(single: Server) -> None:
+    with lazy(single) as client:
+        client.send(request(f"/repeat?bytes={LARGE}"))
+        assert serves(single)
+        assert client.read().body == b"x" * LARGE
+        assert client.get("/hello").status == 200
+
+
+def test_a_large_file_to_a_slow_reader_holds_no_thread(single: Server, tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(bytes(range(250)) * (LARGE // 250))
+    with lazy(single) as client:
+        client.send(request(f"/file?path={path}"))
+        assert serves(single)
+        assert client.read().body == path.read_bytes()
+        assert client.get("/hello").status == 200
+
+
+def test_a_stream_waits_for_its_reader_and_for_nobody_else(pair: Server) -> None:
+    blocks = LARGE // 65536
+    with lazy(pair) as client:
+        client.send(request(f"/blocks?blocks={blocks}"))
+        assert serves(pair)
+        assert int(fetch(pair.port, "/produced").body) < blocks
+        assert client.read().body == b"s" * 65536 * blocks
+        assert client.get("/hello").status == 200
+
+
+def test_pipelined_requests_behind_a_slow_reader_are_answered_in_order(single: Server) -> None:
+    with lazy(single) as client:
+        client.send(request(f"/repeat?bytes={LARGE}") + request("/hello") + request("/repeat?bytes=3"))
+        assert serves(single)
+        assert [len(client.read().body) for _ in range(3)] == [LARGE, 14, 3]
+
+
+# Clients that go -----------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_vanishes_ends_its_stream(pair: Server) -> None:
+    before = int(fetch(pair.port, "/closed").body)
+    with lazy(pair) as client:
+        client.send(request("/blocks?blocks=100000"))
+        assert client.sock.recv(1000)
+    until(lambda: int(fetch(pair.port, "/closed").body) == before + 1, "close() of the stream")
+    assert serves(pair)
+
+
+def test_a_client_that_vanishes_while_its_request_executes_harms_nobody(pair: Server, gate: Gate) -> None:
+    for _ in range(4):
+        with Client(pair.port) as client:
+            client.send(request(gate.target))
+            gate.wait_entered()
+        gate.open()
+        assert serves(pair)
+
+
+def test_a_half_closed_client_is_answered(pair: Server) -> None:
+    with Client(pair.port) as client:
+        client.send(request("/hello") + request("/repeat?bytes=3"))
+        client.sock.shutdown(socket.SHUT_WR)
+        assert (client.read().body, client.read().body) == (b"Hello, world!\n", b"xxx")
+        assert client.read_eof() == b""
+
+
+def test_a_client_that_half_closes_while_its_request_executes_is_answered(pair: Server, gate: Gate) -> None:
+    with Client(pair.port) as client:
+        client.send(request(gate.target))
+        gate.wait_entered()
+        client.sock.shutdown(socket.SHUT_WR)
+        gate.open()
+        assert client.read().body == b"held\n"
+        assert client.read_eof() == b""
+
+
+# What arrives while a request executes -------------------------------------------------------------------------------
+
+
+def test_a_request_behind_one_that_executes_is_answered_next(pair: Server, gate: Gate) -> None:
+    with Client(pair.port) as client:
+        client.send(request(gate.target))
+        gate.wait_entered()
+        client.send(request("/hello") + request("/repeat?bytes=3"))
+        gate.open()
+        assert [client.read().body for _ in range(3)] == [b"held\n", b"Hello, world!\n", b"xxx"]
+
+
+def test_an_expectation_behind_one_that_executes_is_met(pair: Server, gate: Gate) -> None:
+    with Client(pair.port) as client:
+        expecting = request("/echo", "Content-Length: 4", "Expect: 100-continue", method="POST")
+        client.send(request(gate.target) + expecting)
+        gate.wait_entered()
+        gate.open()
+        assert client.read().body == b"held\n"
+        assert client.read().status == 100
+        client.send(b"body")
+        assert client.read().body == b"body"
+
+
+def test_nonsense_behind_one_that_executes_is_refused_after_its_answer(pair: Server, gate: Gate) -> None:
+    with Client(pair.port) as client:
+        client.send(request(gate.target) + b"\0nonsense\r\n\r\n")
+        gate.wait_entered()
+        gate.open()
+        assert client.read().body == b"held\n"
+        assert client.read().status == 400
+
+
+def test_nul_behind_a_known_request_line_is_no_request(single: Server) -> None:
+    with Client(single.port) as client:
+        assert client.get("/hello").status == 200
+        client.send(b"GET /hello\0")
+        assert serves(single)
+        client.send(b"\r\n\r\n")
+        assert client.read().status == 400
+    with Client(single.port) as client:
+        client.send(b"GET /hello\0")
+        assert serves(single)
+
+
+# Patience ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("begun", [b"G", b"GET / HTTP/1.1\r\nHost: a", b"GET / HTTP/1.1\r\nHost: a\r\n"])
+def test_a_head_that_does_not_come_to_an_end_is_408(hasty: Server, begun: bytes) -> None:
+    with Client(hasty.port) as client:
+        client.send(begun)
+        response = client.read()
+        assert (response.status, response.closes) == (408, True)
+        assert client.read_eof() == b""
+
+
+@pytest.mark.parametrize("field", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_a_body_that_does_not_come_to_an_end_is_408(hasty: Server, field: str) -> None:
+    with Client(hasty.port) as client:
+        client.send(request("/echo", field, method="POST") + b"1\r\n")
+        assert client.read().status == 408
+        assert client.read_eof() == b""
+
+
+def test_an_idle_connection_is_closed_without_a_word(hasty: Server) -> None:
+    with Client(hasty.port) as silent, Client(hasty.port) as used:
+        assert not used.get("/hello").closes
+        assert (silent.read_eof(), used.read_eof()) == (b"", b"")
+
+
+@pytest.mark.parametrize("target", [f"/repeat?bytes={LARGE}", "/blocks?blocks=100000"])
+def test_a_reader_that_takes_nothing_is_cut_off(hasty: Server, target: str) -> None:
+    with lazy(hasty) as client:
+        client.send(request(target))
+        # It finds out as soon as it wants something of the worker: there is nobody any more.
+        until(lambda: not connections(hasty, client), "the end of the connection")
+        with pytest.raises(Closed):
+            client.read()
+    assert serves(hasty)
+
+
+def connections(server: Server, client: Client) -> bool:
+    """Tell whether the worker still holds its end of the client's connection."""
+    port = client.sock.getsockname()[1]
+    processes = server.processes()
+    return any(at.raddr and at.raddr.port == port for process in processes for at in process.net_connections("tcp"))
+
+
+# A full disk ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_body_that_the_disk_cannot_take_is_507_and_concerns_nobody_else() -> None:
+    with Server("full_disk.application", "-s", "1", "-t", "2", "-l", "/dev/null") as server:
+        for size, status in ((100_000, 200), (200_000, 200), (200_001, 507), (2_000_000, 507)):
+            with Client(server.port) as client:
+                client.send(request("/echo", f"Content-Length: {size}", method="POST"))
+                with contextlib.suppress(ConnectionError):  # it may be refused before all of it is sent
+                    client.send(b"b" * size)
+                response = client.read()
+                assert response.status == status
+                assert status != 200 or response.body == b"b" * size
+        assert serves(server)
