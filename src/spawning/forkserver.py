@@ -65,6 +65,7 @@ class ForkServer:
         self.generation = boot.generation
         self.settings = checked(boot.settings)
         self._started_at = boot.started_at
+        self._directory = boot.directory
         self._values = boot.settings
         self._config: dict[str, Any] = {}
         self._application: WSGIApplication | None = None
@@ -72,11 +73,15 @@ class ForkServer:
     # Loading ---------------------------------------------------------------------------------------------------------
 
     def configure(self) -> Configured:
-        """Run the factory's ``config_factory``.
+        """Go where the application is now, and run the factory's ``config_factory``.
 
-        :raises AppLoadError: the factory does not exist or fails.
+        :raises AppLoadError: the directory is gone; the factory does not exist or fails.
         :raises ConfigError: it says so, or a setting that it gives back cannot be used.
         """
+        try:
+            os.chdir(self._directory)
+        except OSError as error:
+            raise AppLoadError(f"cannot start in directory {self._directory}: {error.strerror}") from None
         prepare_path()
         name = self.settings.factory
         factory = _callable(name, "factory")
@@ -116,8 +121,8 @@ class ForkServer:
 
     def failure(self, error: ConfigError | AppLoadError) -> LoadFailed:
         """Say why it does not load, and which files to watch for it to be mended."""
-        named = _files_named([*self.settings.args, self.settings.factory])
-        files = sorted({*loaded_files(), *_files_of(error), *named})
+        named = _files_named([*self.settings.args, self.settings.factory], self._directory)
+        files = sorted({*loaded_files(), *_files_of(error, self._directory), *named})
         if isinstance(error, AppLoadError):
             return LoadFailed("app", str(error), error.details, files)
         return LoadFailed("config", str(error), "", files)
@@ -269,25 +274,25 @@ def _callable(name: str, setting: str) -> Callable[[dict[str, Any]], Any]:
     return factory
 
 
-def _files_of(error: BaseException) -> Iterator[str]:
+def _files_of(error: BaseException, directory: str) -> Iterator[str]:
     """Give the files in the tracebacks of an error and its causes; a module that failed is not in ``sys.modules``."""
     chain: list[BaseException] = [error]
     for each in chain:
         if isinstance(each, SyntaxError) and each.filename:
             yield os.path.abspath(each.filename)
         if isinstance(each, ModuleNotFoundError) and each.name:
-            yield from _files_named([each.name])
+            yield from _files_named([each.name], directory)
         frames = traceback.extract_tb(each.__traceback__)
         yield from (frame.filename for frame in frames if os.path.isabs(frame.filename))
         chain += [cause for cause in (each.__cause__, each.__context__) if cause is not None and cause not in chain]
 
 
-def _files_named(names: Sequence[str]) -> Iterator[str]:
-    """Give the files in which the modules of these names would be, seen from the current directory."""
+def _files_named(names: Sequence[str], directory: str) -> Iterator[str]:
+    """Give the files in which the modules of these names would be, seen from a directory."""
     for name in names:
         parts = name.partition(":")[0].split(".")
         for count in range(1, len(parts) + 1):
-            path = os.path.join(os.getcwd(), *parts[:count])
+            path = os.path.join(directory, *parts[:count])
             yield f"{path}.py"
             yield os.path.join(path, "__init__.py")
 

@@ -133,9 +133,9 @@ def _seconds_or_none(value: Any) -> float:
 
 
 def _reload(value: Any) -> str | None:
-    if value not in (None, "dev"):
-        raise ValueError("'dev', the one kind of reload on change")
-    return None if value is None else "dev"
+    if value not in (None, "dev", "git"):
+        raise ValueError("'dev' (when files change) or 'git' (when another commit is checked out)")
+    return None if value is None else str(value)
 
 
 def _path(value: Any) -> str | None:
@@ -295,8 +295,8 @@ class Settings:
     )
 
     reload: str | None = _option(
-        None, "-r", "--reload", parse=_reload, metavar="dev", group=_RELOAD,
-        help="dev: reload when a loaded module or a watched file changes.",
+        None, "-r", "--reload", parse=_reload, metavar="dev|git", group=_RELOAD,
+        help="dev: reload when a loaded module or a watched file changes; git: when another commit is checked out.",
     )
     watch: tuple[str, ...] = _option(
         (), "-w", "--watch", parse=_texts, metavar="FILE", group=_RELOAD,

@@ -86,6 +86,7 @@ def test_keys_that_are_no_settings_are_ignored() -> None:
         ("factory", "mine.config_factory", "mine.config_factory"),
         ("pidfile", None, None),
         ("reload", "dev", "dev"),
+        ("reload", "git", "git"),
         ("ready_path", "/healthz?deep=1", "/healthz?deep=1"),
         ("ready_status", 204, "204"),
         ("ready_host", "[::1]:8080", "[::1]:8080"),
@@ -132,7 +133,11 @@ def test_accepted(name: str, value: Any, result: Any) -> None:
         ),
         ("watch", 3, "option --watch: 3 is not a list of texts"),
         ("watch", [3], "option --watch: [3] is not a text (and not empty)"),
-        ("reload", "git", "option --reload: 'git' is not 'dev', the one kind of reload on change"),
+        (
+            "reload",
+            "svn",
+            "option --reload: 'svn' is not 'dev' (when files change) or 'git' (when another commit is checked out)",
+        ),
         (
             "factory",
             "flask",

@@ -41,8 +41,8 @@ from spawning.controller.pidfile import Pidfile
 from spawning.controller.plan import Service, plan
 from spawning.controller.signals import Wakeup, held_back
 from spawning.controller.state import State
+from spawning.controller.triggers import Triggers
 from spawning.controller.upgrade import Attempt, Upgrade, command_now
-from spawning.controller.watch import Watcher, check_exist
 from spawning.errors import ConfigError
 from spawning.ipc.messages import Born, Configured, Loaded, LoadFailed, Message, Ready, ReopenLog
 from spawning.ipc.prctl import become_subreaper
@@ -77,6 +77,14 @@ class Changed:
     """Watched files have changed."""
 
     files: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Another commit of the application's repository is checked out."""
+
+    before: str
+    commit: str
 
 
 def run(settings: Settings, sources: dict[str, str]) -> int:
@@ -121,16 +129,17 @@ class Controller:
         self.executor = Executor(settings, self.fleet, self.links, self.listeners, self.handoff)
         self.upgrade = Upgrade(command_now())
         self.pidfile = Pidfile(legacy.pidfile, "option --pidfile") if legacy.pidfile else None
-        self.watcher = Watcher(self.report_changes)
+        self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
         self.notifier = Notifier(os.environ, Phase.SERVING if self.fleet.has_served else Phase.STARTING)
         self._activated = legacy.activated
         self._bound = legacy.bound  # what host and port were when they were bound
         self._failed_files: frozenset[str] = frozenset()  # of the generation refused last
-        self._queue: deque[Signal | Said | Changed | process.Exit] = deque()
+        self._queue: deque[Signal | Said | Changed | Committed | process.Exit] = deque()
         self._dispatch: dict[type[Any], Callable[[Any], None]] = {
             Signal: self._on_signal,
             Said: self._on_said,
             Changed: self._on_changed,
+            Committed: self._on_committed,
             process.Exit: self._on_exit,
         }
         self._on_signals: dict[int, Callable[[signal.Signals], None]] = {
@@ -157,6 +166,9 @@ class Controller:
     def loop(self) -> None:
         """Serve until nothing is left to be done."""
         self.wakeup.listen(self._on_signals)
+        if not self.fleet.has_served:
+            self.triggers.check(self.settings, self.sources)
+        self._follow_files()
         while True:
             until = self._settle()
             if self.executor.finished:
@@ -170,7 +182,7 @@ class Controller:
 
     def close(self) -> None:
         """Leave nothing: no process, no thread, no socket, no pidfile."""
-        self.watcher.stop()
+        self.triggers.stop()
         pids = {generation.pid for generation in self.fleet} | {
             worker.pid for generation in self.fleet for worker in generation.workers.values()
         }
@@ -187,6 +199,11 @@ class Controller:
     def report_changes(self, files: list[str]) -> None:
         """Enqueue changed files and wake the loop; called by the watcher's threads."""
         self._queue.append(Changed(files))
+        self.wakeup.wake()
+
+    def report_commit(self, before: str, commit: str) -> None:
+        """Enqueue another commit and wake the loop; called by the watcher's thread."""
+        self._queue.append(Committed(before, commit))
         self.wakeup.wake()
 
     def _settle(self) -> float:
@@ -346,11 +363,20 @@ class Controller:
             name: f"factory {settings.factory}, setting {name}"
             if getattr(settings, name) != getattr(self.settings, name)
             else self.sources.get(name, f"setting {name}")
-            for name in ("watch", "access_log_file", "host", "port", "pidfile", "max_memory", "max_worker_memory")
+            for name in (
+                "watch",
+                "reload",
+                "access_log_file",
+                "host",
+                "port",
+                "pidfile",
+                "max_memory",
+                "max_worker_memory",
+            )
         }
         if settings.max_memory or settings.max_worker_memory:
             memory.check_readable(sources["max_memory" if settings.max_memory else "max_worker_memory"])
-        check_exist(settings.watch, sources["watch"])
+        self.triggers.check(settings, sources)
         _check_writable(settings.access_log_file, sources["access_log_file"])
         if not self._activated:
             self.listeners += bind(settings, sources)
@@ -417,21 +443,19 @@ class Controller:
 
     def _on_changed(self, entry: Changed) -> None:
         if self.wanted.service is Service.RUN:
-            shown = ", ".join(os.path.relpath(file) for file in entry.files[:5])
+            shown = ", ".join(os.path.relpath(file, self.executor.directory) for file in entry.files[:5])
             log.info("files changed %s", fields(count=len(entry.files), files=shown))
             self._reload("change")
+            self.executor.changed = tuple(entry.files)
+
+    def _on_committed(self, entry: Committed) -> None:
+        if self.wanted.service is Service.RUN:
+            log.info("commit changed %s", fields(before=entry.before[:12], commit=entry.commit[:12]))
+            self._reload("commit")
 
     def _follow_files(self) -> None:
         """Have the files watched that matter: of what serves, of what is to serve, and of what was refused."""
-        if self.settings.reload is None:
-            return
-        latest = self.fleet.generations.get(self.fleet.latest) or self.fleet.serving
-        if latest is None:
-            return
-        old = (GenerationState.KEPT, GenerationState.RETIRING)
-        files = self._failed_files.union(*(each.files for each in self.fleet if each.state not in old))
-        named = [*latest.settings.watch, *([] if files else [os.getcwd()])]
-        self.watcher.follow(files, named, time.time() - (time.monotonic() - latest.started_at))
+        self.triggers.follow(self.settings, self.fleet, self._failed_files)
 
     def _close_listeners(self) -> None:
         for listener in self.listeners:

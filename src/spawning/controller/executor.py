@@ -3,6 +3,7 @@
 Rules: an action is done and noted in the records, or raises. Nothing is decided here.
 """
 
+import contextlib
 import logging
 import os
 import socket
@@ -23,6 +24,7 @@ from spawning.controller.fleet import (
     WorkerStep,
 )
 from spawning.controller.links import Links
+from spawning.controller.paths import working_directory
 from spawning.controller.plan import (
     Abandon,
     Action,
@@ -61,6 +63,7 @@ class Executor:
     :param listeners: the listening sockets; filled by the controller before the first worker is forked.
     :param handoff: both ends of the handoff socket.
 
+    ``directory`` is where generations start, by its name; ``changed`` are the files whose change asked for the newest;
     ``outcome`` is why the first start has failed, ``finished`` that nothing is left to be done.
     """
 
@@ -74,6 +77,8 @@ class Executor:
     ) -> None:
         self.outcome: AppLoadError | ConfigError | None = None
         self.finished = False
+        self.directory = working_directory()
+        self.changed: tuple[str, ...] = ()
         self._settings = settings
         self._fleet = fleet
         self._links = links
@@ -109,6 +114,8 @@ class Executor:
         if self._fleet.has_served:
             log.info("reload started %s", fields(generation=action.number, trigger=action.trigger))
         started_at = time.monotonic()
+        with contextlib.suppress(OSError):  # the fork server says it better
+            os.chdir(self.directory)  # what the name means now; the release that it meant before may be deleted
         near, far = Channel.pair()
         try:
             pid = process.start_fork_server(far)
@@ -119,7 +126,9 @@ class Executor:
             far.close()
         self._fleet.generation_started(action.number, self._settings, action.trigger, pid, started_at)
         self._links.add(Source(action.number), near)
-        self._links.send(Source(action.number), Boot(action.number, as_dict(self._settings), started_at))
+        self._links.send(
+            Source(action.number), Boot(action.number, as_dict(self._settings), started_at, self.directory)
+        )
 
     def _refuse(self, action: Refuse) -> None:
         generation = self._fleet.generations[action.number]

@@ -1,8 +1,10 @@
 """Watch files for ``--reload dev``. Threads that only report; what a change means is decided in the controller's loop.
 
 Rules: directories are watched, not files, so that editors which write a new file and rename it, and files that are
-deleted and come back, are noticed; what is reported is filtered by file. A change is reported once the files have been
-quiet for 300 ms. What was changed between the loading of the code and the beginning of the watch is found by its time.
+deleted and come back, are noticed; what is reported is filtered by file. Symbolic links on the way to a file are
+watched like files, since to point one elsewhere changes all that is behind it. A change is reported once the files have
+been quiet for 300 ms. What was changed between the loading of the code and the beginning of the watch is found by its
+time.
 """
 
 import logging
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from watchfiles import Change, DefaultFilter, watch
 
+from spawning.controller.paths import both_names, identity, links_above, modified, nearest
 from spawning.controller.signals import held_back
 from spawning.errors import ConfigError
 from spawning.logs.setup import fields
@@ -36,27 +39,30 @@ class Watcher:
 
     def __init__(self, report: Report) -> None:
         self._report = report
-        self._watched: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+        self._watched: object = None
         self._followers: list[_Follower] = []
 
     def follow(self, files: Collection[str], named: Collection[str], since: float) -> None:
         """Watch these from now on, instead of what was watched.
 
-        :param files: single files; they need not exist.
+        :param files: single files, and directories only for whether they are there; they need not exist.
         :param named: files, and directories that are watched with all that is below them.
         :param since: when the code was loaded that came from these files (seconds since the epoch).
         """
         trees = frozenset(os.path.abspath(path) for path in named if os.path.isdir(path))
         wanted = both_names([*files, *(path for path in named if not os.path.isdir(path))])
-        if (wanted, trees) == self._watched:
-            return
-        before, self._watched = self._followers, (wanted, trees)
+        wanted |= links_above([*wanted, *(os.path.join(tree, "x") for tree in trees)])
+        wanted |= {nearest(file) for file in wanted}
         directories = {os.path.dirname(file) for file in wanted}
+        places = frozenset((path, *identity(path)) for path in (*directories, *trees))
+        if (wanted, trees, places) == self._watched:
+            return
+        before, self._watched = self._followers, (wanted, trees, places)
         self._followers = [
             _Follower(
                 {path for path in directories if os.path.isdir(path)}, FileFilter(wanted), self._report, wanted, since
             ),
-            _Follower(trees, DefaultFilter(), self._report, (), since, recursive=True),
+            _Follower(trees, TreeFilter(wanted), self._report, (), since, recursive=True),
         ]
         for follower in before:  # last, so that nothing is missed; what both report is one reload
             follower.stop()
@@ -78,6 +84,19 @@ class FileFilter:
 
     def __call__(self, change: Change, path: str) -> bool:
         return path in self._files
+
+
+class TreeFilter(DefaultFilter):
+    """Says of a change below a directory whether it counts: what tools leave behind does not, and single files that
+    are watched by their name are reported by that name alone.
+    """
+
+    def __init__(self, files: frozenset[str]) -> None:
+        super().__init__()
+        self._files = files
+
+    def __call__(self, change: Change, path: str) -> bool:
+        return path not in self._files and super().__call__(change, path)
 
 
 class _Follower(threading.Thread):
@@ -138,17 +157,6 @@ class _Follower(threading.Thread):
                 self._report(sorted(changed))
 
 
-def modified(files: Iterable[str], since: float, until: float) -> list[str]:
-    """List those of the files that were written in an interval of time (seconds since the epoch, without `since`)."""
-    return [file for file in files if since < _written_at(file) <= until]
-
-
-def both_names(files: Iterable[str]) -> frozenset[str]:
-    """Give files with the names behind their symbolic links: a change is reported where it happens."""
-    absolute = {os.path.abspath(file) for file in files}
-    return frozenset(absolute | {os.path.realpath(file) for file in absolute})
-
-
 def check_exist(paths: Iterable[str], origin: str) -> None:
     """See that the paths to watch are there.
 
@@ -157,10 +165,3 @@ def check_exist(paths: Iterable[str], origin: str) -> None:
     for path in paths:
         if not Path(path).exists():
             raise ConfigError(f"{origin}: {path} does not exist, so it cannot be watched")
-
-
-def _written_at(file: str) -> float:
-    try:
-        return os.stat(file).st_mtime
-    except OSError:
-        return 0.0

@@ -16,12 +16,14 @@ from typing import Any
 class Boot:
     """Load generation `generation`: run the factory with `settings` (plain values, see ``settings.as_dict``).
 
-    `started_at` is when its time to boot began (seconds of the machine's monotonic clock).
+    `started_at` is when its time to boot began (seconds of the machine's monotonic clock), `directory` the name of the
+    directory to do it in.
     """
 
     generation: int
     settings: dict[str, Any]
     started_at: float
+    directory: str
 
 
 @dataclass(frozen=True, slots=True)

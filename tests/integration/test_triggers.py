@@ -1,0 +1,206 @@
+"""What asks for a reload: each kind of change asks for exactly one, whoever makes it and however it is made."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.server import Server, run
+from integration.sites import version, write
+
+APP = "site_app:application"
+FINISHED = r" reload finished generation=(\d+) "
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A directory with a site in it."""
+    directory = tmp_path / "site"
+    directory.mkdir()
+    write(directory, "1")
+    return directory
+
+
+@pytest.fixture
+def developing(site: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server of that site with ``--reload dev``, which watches a directory beside it as well."""
+    (tmp_path / "templates" / "deep").mkdir(parents=True)
+    (tmp_path / "templates" / "deep" / "page.html").write_text("<p>")
+    arguments = (APP, "-s", "1", "--reload", "dev", "-w", str(tmp_path / "templates"))
+    with Server(*arguments, cwd=site) as server:
+        yield server
+
+
+def reloads(server: Server, site: Path) -> int:
+    """Count the reloads until one that is asked for now and brings a mark has ended."""
+    mark = server.mark()
+    write(site, "99")
+    server.wait_for_log(FINISHED, after=mark)
+    assert version(server.port) == "99"
+    return server.log().count(" reload started ") - 1
+
+
+def touch(site: Path) -> None:
+    (site / "site_app.py").touch()
+
+
+def rename_over(site: Path) -> None:
+    beside = site / ".site_app.py.swp-1"
+    beside.write_text((site / "site_app.py").read_text())
+    beside.rename(site / "site_app.py")
+
+
+def delete_and_recreate(site: Path) -> None:
+    text = (site / "site_app.py").read_text()
+    (site / "site_app.py").unlink()
+    (site / "site_app.py").write_text(text)
+
+
+def edit_in_a_watched_directory(site: Path) -> None:
+    (site.parent / "templates" / "deep" / "page.html").write_text("<h1>")
+
+
+def create_in_a_watched_directory(site: Path) -> None:
+    (site.parent / "templates" / "deep" / "new.html").write_text("<h1>")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [touch, rename_over, delete_and_recreate, edit_in_a_watched_directory, create_in_a_watched_directory],
+)
+def test_a_change_asks_for_one_reload(developing: Server, site: Path, change: Callable[[Path], None]) -> None:
+    change(site)
+    developing.wait_for_log(FINISHED)
+    assert reloads(developing, site) == 1
+
+
+def test_the_ini_file_is_watched(site: Path) -> None:
+    ini = site / "site.ini"
+    lines = "[app:main]\npaste.app_factory = site_app:factory\n[server:main]\nuse = egg:spawning\nnum_processes = 1\n"
+    path = site / "site_app.py"
+    path.write_text(f"{path.read_text()}\n\ndef factory(global_config):\n    return application\n")
+    ini.write_text(lines)
+    with Server("-f", "paste", str(ini), "--reload", "dev", cwd=site) as server:
+        ini.write_text(lines.replace("num_processes = 1", "num_processes = 2"))
+        assert server.wait_for_log(FINISHED)[1] == "2"
+        server.wait_workers(2)
+
+
+def test_a_directory_that_is_replaced_is_watched_again(site: Path) -> None:
+    package = site / "helper"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    write(site, "1", before="import helper")
+    with Server(APP, "-s", "1", "--reload", "dev", cwd=site) as server:
+        shutil.rmtree(package)
+        server.wait_for_log(r" reload refused generation=2 ")
+        mark = server.mark()
+        package.mkdir()
+        (package / "__init__.py").write_text("")
+        server.wait_for_log(FINISHED, after=mark)
+
+
+# A link that is pointed elsewhere ------------------------------------------------------------------------------------
+
+
+def release(tmp_path: Path, number: str) -> None:
+    """Deploy a release as ``ln -sfn`` and its atomic forms do."""
+    directory = tmp_path / "releases" / number
+    directory.mkdir(parents=True)
+    write(directory, number)
+    link = tmp_path / "new"
+    link.symlink_to(f"releases/{number}")
+    link.rename(tmp_path / "current")
+
+
+def test_each_generation_starts_where_the_name_leads_now(tmp_path: Path) -> None:
+    release(tmp_path, "1")
+    current = tmp_path / "current"
+    with Server(APP, "-s", "1", cwd=current, env={"PWD": str(current)}) as server:
+        release(tmp_path, "2")
+        shutil.rmtree(tmp_path / "releases" / "1")
+        assert version(server.port) == "1"
+        assert server.reload()
+        assert version(server.port) == "2"
+        current.unlink()
+        assert not server.reload()
+        server.wait_for_log(rf'reload refused generation=3 reason="cannot start in directory {current}: No such file')
+        assert version(server.port) == "2"
+        release(tmp_path, "3")
+        assert server.reload()
+        assert version(server.port) == "3"
+
+
+def test_pointing_it_elsewhere_is_a_change(tmp_path: Path) -> None:
+    release(tmp_path, "1")
+    current = tmp_path / "current"
+    with Server(APP, "-s", "1", "--reload", "dev", cwd=current, env={"PWD": str(current)}) as server:
+        for number in ("2", "3"):
+            mark = server.mark()
+            release(tmp_path, number)
+            assert server.wait_for_log(FINISHED, after=mark)[1] == number
+            assert version(server.port) == number
+
+
+# Commits -------------------------------------------------------------------------------------------------------------
+
+
+def git(directory: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.com", "-c", "init.defaultBranch=main"]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(directory), "GIT_CONFIG_NOSYSTEM": "1"}
+    subprocess.run(["git", *identity, *arguments], cwd=directory, env=environ, check=True, capture_output=True)
+
+
+def commit(directory: Path, number: str) -> None:
+    write(directory, number)
+    git(directory, "add", "site_app.py")
+    git(directory, "commit", "-m", number)
+
+
+def test_another_commit_reloads_and_an_edit_does_not(tmp_path: Path) -> None:
+    origin, site = tmp_path / "origin", tmp_path / "site"
+    origin.mkdir()
+    git(origin, "init")
+    commit(origin, "1")
+    git(tmp_path, "clone", str(origin), str(site))
+    with Server(APP, "-s", "1", "--reload", "git", cwd=site) as server:
+        commit(origin, "2")
+        git(site, "pull", "--ff-only")
+        server.wait_for_log(r" commit changed before=[0-9a-f]{12} commit=[0-9a-f]{12}$")
+        assert server.wait_for_log(FINISHED)[1] == "2"
+        assert version(server.port) == "2"
+        mark = server.mark()
+        write(site, "edited")
+        git(site, "stash")
+        git(site, "checkout", "HEAD~1")  # reported after whatever the edit might have caused
+        assert server.wait_for_log(FINISHED, after=mark)[1] == "3"
+        assert version(server.port) == "1"
+
+
+def test_a_commit_counts_when_the_operation_is_complete(tmp_path: Path) -> None:
+    git(tmp_path, "init")
+    commit(tmp_path, "1")
+    commit(tmp_path, "2")
+    git(tmp_path, "branch", "newer")
+    git(tmp_path, "reset", "--hard", "HEAD~1")
+    with Server(APP, "-s", "1", "--reload", "git", cwd=tmp_path) as server:
+        merging = tmp_path / ".git" / "MERGE_HEAD"
+        merging.touch()
+        git(tmp_path, "update-ref", "refs/heads/main", "newer")
+        assert server.reload()
+        assert " commit changed " not in server.log()
+        merging.unlink()
+        server.wait_for_log(r" commit changed ")
+        assert server.wait_for_log(r" reload finished generation=3 ")
+
+
+def test_outside_of_a_repository(tmp_path: Path) -> None:
+    write(tmp_path, "1")
+    finished = run(APP, "--reload", "git", cwd=tmp_path)
+    assert finished.status == 2
+    assert finished.err == (
+        f"spawn: option --reload (git): {tmp_path} is not in a git repository; start in a checkout of the application"
+    )
