@@ -1,0 +1,127 @@
+"""The environ: PEP 3333's keys, what is dropped, and that requests with equal fields share nothing else."""
+
+from collections.abc import Iterable
+from typing import Any
+from wsgiref.validate import validator
+
+import pytest
+
+from spawning.http.request import RequestReader
+from spawning.wsgi.environ import EnvironBase, connection_template, request_environ, set_line
+from spawning.wsgi.files import FileWrapper
+from spawning.wsgi.input import BodyBuffer
+from unit.exchanges import TEXT, Environ, run
+
+BASE = EnvironBase(server_name="192.0.2.9", server_port="80", multithread=True, multiprocess=False)
+GET = b"GET /a%20b?c HTTP/1.1\r\nHost: a.example\r\n"
+
+
+def environs(*data: bytes) -> list[Environ]:
+    """Build the environs of requests that come one after the other on one connection."""
+    source = RequestReader(BodyBuffer, 65536, 100, 0)
+    found = []
+    for one in data:
+        assert source.receive(one)
+        template = connection_template(BASE, source.fields, source.line, "192.0.2.1", "4711")
+        found.append(request_environ(template, source.body))
+    return found
+
+
+def environ(fields: bytes = b"") -> Environ:
+    return environs(GET + fields + b"\r\n")[0]
+
+
+def test_every_key_of_pep_3333() -> None:
+    found = environ(b"X-A: 1\r\n")
+    assert found.pop("wsgi.input").read() == b""
+    assert found.pop("wsgi.errors").write
+    assert found == {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/a b",
+        "QUERY_STRING": "c",
+        "RAW_URI": "/a%20b?c",
+        "SERVER_NAME": "192.0.2.9",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_SOFTWARE": "spawning",
+        "REMOTE_ADDR": "192.0.2.1",
+        "REMOTE_PORT": "4711",
+        "HTTP_HOST": "a.example",
+        "HTTP_X_A": "1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": FileWrapper,
+        "wsgi.input_terminated": True,
+    }
+
+
+def test_repeated_fields_are_joined_as_their_kind_wants() -> None:
+    found = environ(b"X-A: 1\r\nCookie: a=b\r\nx-a: 2\r\ncookie: c=d\r\n")
+    assert (found["HTTP_X_A"], found["HTTP_COOKIE"]) == ("1, 2", "a=b; c=d")
+
+
+@pytest.mark.parametrize("field", [b"Proxy: http://b", b"X_A: 1", b"Content_Length: 7", b"Host_: b", b"_: 1"])
+def test_fields_that_could_pose_as_others_are_dropped(field: bytes) -> None:
+    assert environ(field + b"\r\n").keys() == environ().keys()
+
+
+def test_the_length_is_that_of_the_body_and_the_coding_is_gone() -> None:
+    post = b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Type: text/x\r\n"
+    (known,) = environs(post + b"Content-Length: 05\r\n\r\nhello")
+    (chunked,) = environs(post + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+    for found in (known, chunked):
+        assert (found["CONTENT_LENGTH"], found["CONTENT_TYPE"]) == ("5", "text/x")
+        assert found["wsgi.input"].read() == b"hello"
+        assert not {"HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE", "HTTP_TRANSFER_ENCODING"} & found.keys()
+
+
+def test_the_host_of_an_absolute_target_beats_the_field_for_that_request_only() -> None:
+    absolute = GET.replace(b" /a%20b", b" http://b.example/a")
+    first, second, third = environs(GET + b"\r\n", absolute + b"\r\n", GET + b"\r\n")
+    assert [found["HTTP_HOST"] for found in (first, second, third)] == ["a.example", "b.example", "a.example"]
+
+
+def test_a_template_takes_another_request_line() -> None:
+    source = RequestReader(BodyBuffer, 65536, 100, 0)
+    assert source.receive(GET + b"\r\n")
+    template = connection_template(BASE, source.fields, source.line, "192.0.2.1", "4711")
+    before = request_environ(template, None)
+    assert source.receive(b"DELETE /d HTTP/1.1\r\nHost: a.example\r\n\r\n")
+    set_line(template, source.line)
+    after = request_environ(template, None)
+    keys = ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "RAW_URI")
+    assert [before[key] for key in keys] == ["GET", "/a b", "c", "/a%20b?c"]
+    assert [after[key] for key in keys] == ["DELETE", "/d", "", "/d"]
+
+
+def test_what_an_application_does_to_its_environ_is_not_seen_by_the_next() -> None:
+    first = environ(b"X-A: 1\r\n")
+    first.clear()
+    assert environ(b"X-A: 1\r\n")["HTTP_X_A"] == "1"
+
+
+def validated(environ: Environ, start_response: Any) -> Iterable[bytes]:
+    body = environ["wsgi.input"].read(-1) + environ["wsgi.input"].readline()
+    environ["wsgi.errors"].flush()
+    start_response("200 OK", [TEXT, ("Content-Length", str(len(body)))])
+    return [body]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /path?query HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"OPTIONS /x HTTP/1.0\r\n\r\n",
+    ],
+)
+def test_what_the_application_gets_passes_wsgiref_validate(data: bytes) -> None:
+    (of,) = environs(data)
+    transport, exchange = run(validator(validated), of=of)
+    assert transport.head[0] == "HTTP/1.1 200 OK", transport.data
+    assert not exchange.cut

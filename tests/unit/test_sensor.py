@@ -1,0 +1,75 @@
+"""The judgement whether an application waits: what turns it, what does not, and how often it is tried anew."""
+
+from spawning.worker.sensor import Sensor
+
+
+def waiting() -> Sensor:
+    """Make a sensor that has seen calls wait until it judged so."""
+    sensor = Sensor(enabled=True)
+    for _ in range(100):
+        if sensor.inline:
+            sensor.taken_over(True, 0.01)
+    assert not sensor.inline
+    return sensor
+
+
+def test_calls_are_inline_at_first_and_measured_at_once() -> None:
+    sensor = Sensor(enabled=True)
+    assert sensor.inline
+    assert sensor.due == 0
+
+
+def test_one_call_that_waits_proves_nothing() -> None:
+    sensor = Sensor(enabled=True)
+    sensor.taken_over(True, 0.01)
+    assert sensor.inline
+
+
+def test_calls_that_keep_waiting_are_handed_over() -> None:
+    assert waiting().inline_until == 0
+
+
+def test_long_calls_that_compute_stay_inline() -> None:
+    sensor = Sensor(enabled=True)
+    for _ in range(100):
+        sensor.taken_over(False, 0.05)
+    assert sensor.inline
+
+
+def test_measured_calls_that_compute_stay_inline() -> None:
+    sensor = Sensor(enabled=True)
+    for _ in range(50):
+        sensor.begin()
+        sum(range(1000))
+        sensor.end()
+    assert sensor.inline
+    assert sensor.due > 0
+
+
+def test_with_one_thread_nothing_is_measured_or_handed_over() -> None:
+    sensor = Sensor(enabled=False)
+    for _ in range(100):
+        sensor.taken_over(True, 0.01)
+    assert sensor.inline
+    assert sensor.due == float("inf")
+
+
+def test_failed_trials_double_the_pause_up_to_a_limit() -> None:
+    sensor = waiting()
+    pauses = []
+    for _ in range(6):
+        sensor.trial_failed(1000.0)
+        pauses.append(sensor.due - 1000.0)
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
+
+
+def test_a_few_trials_in_a_row_that_compute_bring_calls_back_inline() -> None:
+    sensor = waiting()
+    sensor.taken_over(False, 0.05)
+    sensor.taken_over(False, 0.05)
+    sensor.taken_over(True, 0.01)  # breaks the row
+    sensor.taken_over(False, 0.05)
+    sensor.taken_over(False, 0.05)
+    assert not sensor.inline
+    sensor.taken_over(False, 0.05)
+    assert sensor.inline
