@@ -316,6 +316,10 @@ class Settings:
         None, "--pidfile", parse=_optional_text, metavar="FILE", group=_PROCESS,
         help="Where to write the controller's process id.",
     )
+    control_socket: str | None = _option(
+        None, "--control-socket", parse=_optional_text, metavar="PATH", group=_PROCESS,
+        help="Where spawnctl reaches the controller; by default in the runtime directory, named after the address.",
+    )
     verbose: bool = _option(False, "-v", "--verbose", parse=_switch, group=_PROCESS, help="Log details (level debug).")
 
     # Factory-only until each has its flag. Precedents: nginx for the times (keepalive_timeout 75 s,

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ import psutil
 
 APPS = Path(__file__).parent / "apps"
 DEADLINE = 30.0  # seconds; for what takes a moment on a loaded machine, never a measure of speed
+
+RUNTIME = tempfile.TemporaryDirectory(prefix="spawning-run-")  # for control sockets; gone with the tests
 
 T = TypeVar("T")
 
@@ -288,7 +291,8 @@ class Finished:
 def _inherited_environment() -> dict[str, str]:
     """Give this process's environment without what would change defaults of the server."""
     unwanted = ("PORT", "WEB_CONCURRENCY", "DJANGO_SETTINGS_MODULE")
-    return {name: value for name, value in os.environ.items() if name not in unwanted}
+    inherited = {name: value for name, value in os.environ.items() if name not in unwanted}
+    return {**inherited, "XDG_RUNTIME_DIR": RUNTIME.name}
 
 
 def _belongs(process: psutil.Process, session: int) -> bool:

@@ -36,12 +36,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "controller": BASE | {"systemd"},
     "upgrade_check": BASE | {"controller", "forkserver", "worker"},
     "cli": BASE | {"controller", "upgrade_check"},
+    "ctl_text": set(),
+    "ctl": BASE | {"ctl_text"},
     "__main__": {"cli"},
     "__init__": set(),
 }
 
 THIRD_PARTY: dict[str, set[str]] = {
     "cli": {"click"},
+    "ctl": {"click"},
     "controller": {"setproctitle", "watchfiles"},
     "forkserver": {"setproctitle"},
     "django_factory": {"django"},

@@ -30,6 +30,7 @@ from spawning.controller.plan import (
     StopWorker,
     Wanted,
     plan,
+    without_done,
 )
 from spawning.ipc.messages import Born, Frozen, Loaded, LoadFailed, Ready
 from spawning.settings import Settings
@@ -86,6 +87,7 @@ class Scene:
             for action in actions:
                 self._execute[type(action)](action)
             done += actions
+            self.wanted = without_done(self.wanted, self.fleet)
         raise AssertionError(f"the plan does not come to an end: {done}")
 
     def say(self, source: Source, message: Any) -> None:

@@ -123,6 +123,21 @@ def test_back_and_forth(kept: Scene) -> None:
     assert kept.fleet.kept is kept.fleet.generations[1]
 
 
+def test_a_rollback_is_done_once(kept: Scene) -> None:
+    """A reload that nobody asked for, such as that of --max-memory, is not undone by the rollback before it."""
+    roll_back(kept)
+    assert kept.wanted.recall == 0
+    kept.want(generation=3)
+    kept.load(3)
+    kept.ready(Source(3, 1), Source(3, 2))
+    kept.settle()
+    for source in AGAIN:
+        kept.say(source, Frozen())
+    assert kept.settle()[0] == FinishCutover(3)
+    assert kept.fleet.kept is kept.fleet.generations[1]
+    assert kept.settle() == []
+
+
 def test_workers_of_the_first_term_finish_in_peace() -> None:
     scene = Scene(dataclasses.replace(SETTINGS, keep_previous=KEEP))
     scene.serve()

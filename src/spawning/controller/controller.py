@@ -32,19 +32,21 @@ from typing import Any
 from setproctitle import setproctitle
 
 from spawning.controller import memory, process
+from spawning.controller.commands import Commands
 from spawning.controller.condition import condition
+from spawning.controller.control import Asked
 from spawning.controller.executor import Executor
 from spawning.controller.fleet import GRACE, UNDER_WAY, Departure, GenerationState, Source, WorkerState, how
 from spawning.controller.legacy import Legacy, take_over
 from spawning.controller.links import Links
 from spawning.controller.pidfile import Pidfile
-from spawning.controller.plan import Service, plan
+from spawning.controller.plan import Service, plan, without_done
 from spawning.controller.signals import Wakeup, held_back
 from spawning.controller.state import State
 from spawning.controller.triggers import Triggers
 from spawning.controller.upgrade import Attempt, Upgrade, command_now
 from spawning.errors import ConfigError
-from spawning.ipc.messages import Born, Configured, Loaded, LoadFailed, Message, Ready, ReopenLog
+from spawning.ipc.messages import Born, Configured, Details, Loaded, LoadFailed, Message, Ready, ReopenLog
 from spawning.ipc.prctl import become_subreaper
 from spawning.logs.setup import configure, fields
 from spawning.net.listeners import bind
@@ -53,6 +55,12 @@ from spawning.systemd import Notifier, Phase, with_address_of
 
 _ROUNDS = 1000  # of planning without a pause; more is a bug, and must not eat the machine
 _AFTER_A_BUG = 1.0  # seconds
+
+# Settings that the machine may not agree to; they are looked at once, at the first start.
+_OUTSIDE = (
+    "watch", "reload", "access_log_file", "host", "port", "pidfile", "control_socket", "max_memory",
+    "max_worker_memory",
+)  # fmt: skip
 
 log = logging.getLogger("spawning.controller")
 
@@ -134,12 +142,16 @@ class Controller:
         self._activated = legacy.activated
         self._bound = legacy.bound  # what host and port were when they were bound
         self._failed_files: frozenset[str] = frozenset()  # of the generation refused last
-        self._queue: deque[Signal | Said | Changed | Committed | process.Exit] = deque()
+        self.commands = Commands(self)
+        if legacy.bound is not None:
+            self.commands.reopen(legacy.bound)
+        self._queue: deque[Signal | Said | Changed | Committed | Asked | process.Exit] = deque()
         self._dispatch: dict[type[Any], Callable[[Any], None]] = {
             Signal: self._on_signal,
             Said: self._on_said,
             Changed: self._on_changed,
             Committed: self._on_committed,
+            Asked: self.commands.run,
             process.Exit: self._on_exit,
         }
         self._on_signals: dict[int, Callable[[signal.Signals], None]] = {
@@ -159,6 +171,7 @@ class Controller:
             LoadFailed: self._on_load_failed,
             Born: self._on_born,
             Ready: self._on_ready,
+            Details: self.commands.on_details,
         }
 
     # The loop --------------------------------------------------------------------------------------------------------
@@ -174,7 +187,9 @@ class Controller:
             if self.executor.finished:
                 return
             now = time.monotonic()
-            until = min(until, self.upgrade.look(now), self.notifier.report(condition(self.wanted, self.fleet), now))
+            self._guard(self.commands.observe, now)
+            until = min(until, self.commands.until, self.upgrade.look(now))
+            until = min(until, self.notifier.report(condition(self.wanted, self.fleet), now))
             if self.upgrade.attempt is Attempt.APPROVED and not self.fleet.in_cutover:
                 self._replace()
                 continue
@@ -190,6 +205,7 @@ class Controller:
         for pid in left:
             process.kill(pid)
         process.wait_for_all(left)
+        self.commands.close()
         self.links.close()
         self.upgrade.close()
         self._close_listeners()
@@ -218,6 +234,7 @@ class Controller:
             for action in actions:
                 if not self._guard(self.executor.execute, action):
                     return time.monotonic() + _AFTER_A_BUG
+            self.wanted = without_done(self.wanted, self.fleet)
             if self.executor.outcome is not None:
                 self.wanted = dataclasses.replace(self.wanted, service=Service.END)
         return time.monotonic() + _AFTER_A_BUG
@@ -246,6 +263,7 @@ class Controller:
         for source in self.links.sources() if exits else ready:
             self._queue.extend(Said(source, message) for message in self.links.receive(source))
         self._queue.extend(exits)
+        self._guard(self.commands.collect, self._queue)
 
     # Signals ---------------------------------------------------------------------------------------------------------
 
@@ -253,9 +271,13 @@ class Controller:
         self._on_signals[entry.number](signal.Signals(entry.number))
 
     def _drain(self, signum: signal.Signals) -> None:
+        self.stop(signal=signum.name)
+
+    def stop(self, **cause: str) -> None:
+        """Stop gracefully, unless that is under way; `cause` goes to the log."""
         if self.wanted.service is not Service.RUN:
             return
-        log.info("stopping %s", fields(signal=signum.name))
+        log.info("stopping %s", fields(**cause))
         serving = self.fleet.serving
         seconds = (serving.settings if serving else self.settings).deadman_timeout
         until = time.monotonic() + seconds + GRACE
@@ -273,11 +295,18 @@ class Controller:
         self.wanted = dataclasses.replace(self.wanted, service=Service.END)
 
     def _hang_up(self, signum: signal.Signals) -> None:
-        self._reload(signum.name)
+        self.reload(signum.name)
 
-    def _reload(self, trigger: str) -> None:
+    def reload(self, trigger: str) -> None:
+        """Ask for a new generation, unless the service ends."""
         if self.wanted.service is Service.RUN:
-            self.wanted = dataclasses.replace(self.wanted, generation=self.fleet.newest + 1, trigger=trigger)
+            number = self.fleet.newest + 1
+            self.wanted = dataclasses.replace(self.wanted, generation=number, trigger=trigger, recall=0)
+
+    def roll_back(self, number: int) -> None:
+        """Ask for a kept generation, in place of whatever else is asked for."""
+        number_asked_for = min(self.wanted.generation, self.fleet.newest)
+        self.wanted = dataclasses.replace(self.wanted, generation=number_asked_for, recall=number)
 
     def _reopen_logs(self, signum: signal.Signals) -> None:
         for source in self.links.sources():
@@ -290,6 +319,11 @@ class Controller:
 
     def _fewer(self, signum: signal.Signals) -> None:
         self._change_workers(self.wanted.extra - 1)
+
+    def scale(self, workers: int) -> None:
+        """Want so many workers, whatever the settings say."""
+        if (serving := self.fleet.serving) is not None:
+            self._change_workers(workers - serving.settings.num_processes)
 
     def _change_workers(self, extra: int) -> None:
         if (serving := self.fleet.serving) is not None:
@@ -363,16 +397,7 @@ class Controller:
             name: f"factory {settings.factory}, setting {name}"
             if getattr(settings, name) != getattr(self.settings, name)
             else self.sources.get(name, f"setting {name}")
-            for name in (
-                "watch",
-                "reload",
-                "access_log_file",
-                "host",
-                "port",
-                "pidfile",
-                "max_memory",
-                "max_worker_memory",
-            )
+            for name in _OUTSIDE
         }
         if settings.max_memory or settings.max_worker_memory:
             memory.check_readable(sources["max_memory" if settings.max_memory else "max_worker_memory"])
@@ -385,6 +410,7 @@ class Controller:
             pidfile = Pidfile(settings.pidfile, sources["pidfile"])
             pidfile.write()
             self.pidfile = pidfile
+        self.commands.open(settings, sources["control_socket"])
 
     def _on_loaded(self, source: Source, message: Loaded) -> None:
         if message.threads:
@@ -445,13 +471,13 @@ class Controller:
         if self.wanted.service is Service.RUN:
             shown = ", ".join(os.path.relpath(file, self.executor.directory) for file in entry.files[:5])
             log.info("files changed %s", fields(count=len(entry.files), files=shown))
-            self._reload("change")
+            self.reload("change")
             self.executor.changed = tuple(entry.files)
 
     def _on_committed(self, entry: Committed) -> None:
         if self.wanted.service is Service.RUN:
             log.info("commit changed %s", fields(before=entry.before[:12], commit=entry.commit[:12]))
-            self._reload("commit")
+            self.reload("commit")
 
     def _follow_files(self) -> None:
         """Have the files watched that matter: of what serves, of what is to serve, and of what was refused."""

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from spawning.controller.refusal import Refusal
-from spawning.ipc.messages import Born, Configured, Frozen, Loaded, LoadFailed, Message, Ready, Report
+from spawning.ipc.messages import Born, Configured, Details, Frozen, Loaded, LoadFailed, Message, Ready, Report
 from spawning.settings import Settings, checked
 
 REPAIR = "repair"  # the trigger of a generation that replaces one whose fork server has died
@@ -435,6 +435,10 @@ def _reported(generation: GenerationRecord, worker: WorkerRecord, message: Any, 
     worker.report = message
 
 
+def _no_news(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:
+    """Do nothing: what a worker's threads are doing concerns whoever has asked (``commands.py``)."""
+
+
 def _worker_load_failed(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:
     _load_failed(generation, message)
 
@@ -450,5 +454,6 @@ _FROM_WORKER: dict[type[Any], Callable[[GenerationRecord, WorkerRecord, Any, flo
     Ready: _ready,
     Frozen: _frozen,
     Report: _reported,
+    Details: _no_news,
     LoadFailed: _worker_load_failed,
 }

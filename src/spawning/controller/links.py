@@ -22,9 +22,12 @@ class Links:
     def __init__(self, wakeup: int) -> None:
         self._channels: dict[Source, Channel] = {}
         self._sources: dict[int, Source] = {}
-        self._wakeup = wakeup
         self._poll = select.poll()
         self._poll.register(wakeup, select.POLLIN)
+
+    def watch(self, fd: int) -> None:
+        """Have one more descriptor end the wait when it is readable; it is none of a channel's."""
+        self._poll.register(fd, select.POLLIN)
 
     def add(self, source: Source, channel: Channel) -> None:
         channel.sock.setblocking(False)
@@ -64,7 +67,7 @@ class Links:
     def wait(self, seconds: float | None) -> list[Source]:
         """Wait until somebody has said something, somebody wakes us or the time is over (None: for ever)."""
         ready = self._poll.poll(None if seconds is None else seconds * 1000)
-        return [self._sources[fd] for fd, _ in ready if fd != self._wakeup]
+        return [self._sources[fd] for fd, _ in ready if fd in self._sources]
 
     def receive(self, source: Source) -> list[Message | None]:
         """Give all that has been said; None stands for the end of the channel, which is closed then."""

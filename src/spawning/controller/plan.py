@@ -7,7 +7,7 @@ for twice, half done or interrupted is no special case: the plan looks at what t
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -382,3 +382,8 @@ def plan(wanted: Wanted, fleet: Fleet, now: float) -> Plan:
     else:
         actions = list(planner.drain())
     return Plan(actions, min(planner.times, default=math.inf))
+
+
+def without_done(wanted: Wanted, fleet: Fleet) -> Wanted:
+    """Drop a rollback that has begun: it is asked for once, and not again whenever that generation is kept again."""
+    return replace(wanted, recall=0) if wanted.recall == fleet.latest else wanted

@@ -1,0 +1,269 @@
+"""What the commands of ``spawnctl`` do. For the controller's loop alone.
+
+A command is answered at once, or at the end of what it waits for: of a reload or rollback (``awaiting.py``), or of the
+workers' answers about their threads. After each turn of the loop :meth:`Commands.observe` looks whether that has come.
+"""
+
+import logging
+import math
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from spawning.controller.awaiting import Failed, Replaced, Serves, Underway, look
+from spawning.controller.control import Asked, Client, ControlSocket, open_control
+from spawning.controller.fleet import Fleet, GenerationState, Source, WorkerState
+from spawning.controller.links import Links
+from spawning.controller.plan import Service, Wanted
+from spawning.controller.snapshot import snapshot
+from spawning.errors import ConfigError
+from spawning.ipc.messages import AskDetails, Details
+from spawning.logs.setup import fields
+from spawning.net.listeners import url
+from spawning.settings import Settings, parsed
+
+ANSWER_SECONDS = 3.0  # for a worker to answer; it cannot while a call holds its interpreter lock
+_ANSWERING = (WorkerState.READY, WorkerState.SERVING, WorkerState.RETIRING, WorkerState.FROZEN)
+
+log = logging.getLogger("spawning.controller")
+
+
+class Server(Protocol):
+    """What the commands need of the controller."""
+
+    fleet: Fleet
+    links: Links
+    wanted: Wanted
+    listeners: list[socket.socket]
+
+    def reload(self, trigger: str) -> None:
+        """Ask for a new generation; ``wanted.generation`` is its number then."""
+
+    def roll_back(self, number: int) -> None:
+        """Ask for the kept generation."""
+
+    def scale(self, workers: int) -> None:
+        """Want so many workers."""
+
+    def stop(self, **cause: str) -> None:
+        """Stop gracefully."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A client who waits for a generation to serve."""
+
+    client: Client
+    number: int
+    since: float
+    shown: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    """What a client wants to know of workers, and their answers so far (None: not yet)."""
+
+    client: Client
+    until: float
+    answers: dict[Source, Details | None] = field(default_factory=dict)
+
+
+class Commands:
+    """The control socket and the conversations over it."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._control: ControlSocket | None = None
+        self._url = ""
+        self._started_at = time.monotonic()
+        self._waiting: list[_Waiting] = []
+        self._questions: dict[int, _Question] = {}
+        self._asked = 0
+        # One row for a command. Each gets the client and the arguments, and answers, refuses, or remembers the client.
+        self._run: dict[str, Callable[[Client, dict[str, Any]], None]] = {
+            "status": self._status,
+            "reload": self._reload,
+            "rollback": self._rollback,
+            "scale": self._scale,
+            "stop": self._stop,
+            "requests": self._requests,
+            "stacks": self._stacks,
+        }
+
+    def open(self, settings: Settings, origin: str) -> None:
+        """Make the control socket, once the address is bound.
+
+        :raises ConfigError: it cannot be made where it is asked for.
+        """
+        listeners = self._server.listeners
+        port = listeners[0].getsockname()[1]
+        self._url = url(settings.host, listeners)
+        self._control = open_control(settings.control_socket, origin, settings.host, port, os.environ)
+        if self._control is not None:
+            self._server.links.watch(self._control.fileno())
+
+    def reopen(self, settings: Settings) -> None:
+        """Make the control socket anew, after an upgrade in place has closed it; a site that serves goes on without."""
+        try:
+            self.open(settings, "option --control-socket")
+        except ConfigError as error:
+            log.warning("no control socket %s", fields(reason=error))
+
+    def close(self) -> None:
+        if self._control is not None:
+            self._control.close()
+
+    def collect(self, queue: deque[Any]) -> None:
+        """Enqueue the questions that have come, without waiting."""
+        if self._control is not None:
+            queue.extend(self._control.collect())
+
+    def run(self, asked: Asked) -> None:
+        """Carry out a command."""
+        command = self._run.get(asked.command)
+        if command is None:
+            self._refuse(asked.client, f"unknown command {asked.command!r}: there are {', '.join(self._run)}")
+        else:
+            command(asked.client, asked.arguments)
+
+    def observe(self, now: float) -> None:
+        """Tell those who wait what they wait for."""
+        self._waiting = [each for each in self._waiting if not each.client.gone and not self._told(each, now)]
+        for number, question in list(self._questions.items()):
+            if self._complete(question, now):
+                del self._questions[number]
+                self._answer(question.client, {"workers": [_known(*each) for each in question.answers.items()]})
+
+    @property
+    def until(self) -> float:
+        """When to observe again even if nothing happens (infinity: never)."""
+        return min((question.until for question in self._questions.values()), default=math.inf)
+
+    def on_details(self, source: Source, message: Details) -> None:
+        """Take a worker's answer."""
+        question = self._questions.get(message.question)
+        if question is not None:
+            question.answers[source] = message
+
+    def _answer(self, client: Client, values: dict[str, Any]) -> None:
+        if self._control is not None:
+            self._control.answer(client, values)
+
+    def _refuse(self, client: Client, error: str, details: str = "") -> None:
+        if self._control is not None:
+            self._control.refuse(client, error, details)
+
+    # Commands --------------------------------------------------------------------------------------------------------
+
+    def _status(self, client: Client, _: dict[str, Any]) -> None:
+        server = self._server
+        self._answer(client, snapshot(server.wanted, server.fleet, self._url, self._started_at, time.monotonic()))
+
+    def _reload(self, client: Client, arguments: dict[str, Any]) -> None:
+        if self._server.wanted.service is not Service.RUN:
+            self._refuse(client, "the server is stopping")
+            return
+        self._server.reload("spawnctl")
+        self._begun(client, self._server.wanted.generation, arguments)
+
+    def _rollback(self, client: Client, arguments: dict[str, Any]) -> None:
+        fleet = self._server.fleet
+        in_cutover = any(each.state is GenerationState.CUTOVER for each in fleet)
+        previous = fleet.serving if in_cutover else fleet.kept  # what serves is what will be kept
+        if self._server.wanted.service is not Service.RUN:
+            self._refuse(client, "the server is stopping")
+        elif previous is None or not previous.may_be_kept:
+            self._refuse(client, _nothing_kept(fleet))
+        else:
+            self._server.roll_back(previous.number)
+            self._begun(client, previous.number, arguments)
+
+    def _begun(self, client: Client, number: int, arguments: dict[str, Any]) -> None:
+        if arguments.get("wait"):
+            self._waiting.append(_Waiting(client, number, time.monotonic()))
+        else:
+            self._answer(client, {"generation": number})
+
+    def _scale(self, client: Client, arguments: dict[str, Any]) -> None:
+        try:
+            workers = parsed("num_processes", arguments.get("workers"), "scale")
+        except ConfigError as error:
+            self._refuse(client, str(error))
+            return
+        if self._server.fleet.serving is None:
+            self._refuse(client, "nothing serves yet")
+        else:
+            self._server.scale(workers)
+            self._answer(client, {"workers": workers})
+
+    def _stop(self, client: Client, arguments: dict[str, Any]) -> None:
+        """Stop; who waits sees the end of the connection, which is that of the controller."""
+        self._server.stop(trigger="spawnctl")
+        if not arguments.get("wait"):
+            self._answer(client, {})
+
+    def _requests(self, client: Client, _: dict[str, Any]) -> None:
+        workers = [worker for each in self._server.fleet for worker in each.workers.values()]
+        self._ask(client, [each.source for each in workers if each.state in _ANSWERING], stacks=False)
+
+    def _stacks(self, client: Client, arguments: dict[str, Any]) -> None:
+        fleet, name = self._server.fleet, str(arguments.get("worker"))
+        workers = {str(worker.source): worker for each in fleet for worker in each.workers.values()}
+        if name in workers and workers[name].state in _ANSWERING:
+            self._ask(client, [workers[name].source], stacks=True)
+        else:
+            there = ", ".join(each for each, worker in workers.items() if worker.state in _ANSWERING)
+            self._refuse(client, f"no worker {name}: there are {there or 'none'}")
+
+    def _ask(self, client: Client, sources: list[Source], *, stacks: bool) -> None:
+        self._asked += 1
+        self._questions[self._asked] = _Question(client, time.monotonic() + ANSWER_SECONDS, dict.fromkeys(sources))
+        for source in sources:
+            self._server.links.send(source, AskDetails(self._asked, stacks))
+
+    # Waiting ---------------------------------------------------------------------------------------------------------
+
+    def _told(self, waiting: _Waiting, now: float) -> bool:
+        """Say what has happened since the last time; whether that is the end."""
+        progress = look(waiting.number, self._server.wanted, self._server.fleet)
+        if isinstance(progress, Replaced):
+            self._progress(waiting, f"generation {waiting.number}: replaced by generation {progress.number}")
+            waiting.number = progress.number
+        elif isinstance(progress, Underway):
+            self._progress(waiting, progress.text)
+        elif isinstance(progress, Serves):
+            self._answer(waiting.client, {"generation": progress.number, "seconds": round(now - waiting.since, 3)})
+            return True
+        else:
+            assert isinstance(progress, Failed)
+            self._refuse(waiting.client, progress.reason, progress.traceback)
+            return True
+        return False
+
+    def _progress(self, waiting: _Waiting, text: str) -> None:
+        if self._control is not None and text != waiting.shown:
+            waiting.shown = text
+            self._control.progress(waiting.client, text)
+
+    def _complete(self, question: _Question, now: float) -> bool:
+        """Whether all have answered who are still there, or have had their time."""
+        missing = [source for source, answer in question.answers.items() if answer is None]
+        return now >= question.until or all(self._server.fleet.worker(source) is None for source in missing)
+
+
+def _nothing_kept(fleet: Fleet) -> str:
+    serving = fleet.serving
+    if serving is not None and serving.settings.no_preload:
+        return "there is no generation to go back to: with --no-preload no application is in memory"
+    if serving is not None and serving.settings.keep_previous == 0:
+        return "there is no generation to go back to: --keep-previous is 0"
+    return "there is no generation to go back to: none was replaced within --keep-previous, or its fork server has died"
+
+
+def _known(source: Source, details: Details | None) -> dict[str, Any]:
+    known = {"requests": details.requests, "stacks": details.stacks} if details else {"requests": None, "stacks": None}
+    return {"name": str(source), **known}

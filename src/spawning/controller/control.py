@@ -1,0 +1,258 @@
+"""The controller's side of the control socket: accepts, reads questions, writes answers. Decides nothing.
+
+For the controller's loop alone, which never waits for a client: what a client does not take is kept for it. All
+descriptors are in an epoll of their own, which the loop polls as one more source of events. The protocol is described
+in ``ipc/control.py``.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import select
+import socket
+import stat
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spawning.errors import ConfigError
+from spawning.ipc.control import MAX_QUESTION, decode, directories, encode, make_private, name_for
+from spawning.logs.setup import fields
+
+MOST_CLIENTS = 64  # more than people have; the oldest one makes room
+_LONGEST_PATH = 107  # bytes; sun_path of unix(7) without its end
+_PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
+
+log = logging.getLogger("spawning.controller")
+
+
+class TakenError(ConfigError):
+    """A living server listens on this control socket."""
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """One connection, from its acceptance to the end of the answer."""
+
+    sock: socket.socket
+    question: bytes = b""
+    waiting: bytes = b""  # what it has not taken yet
+    complete: bool = False  # nothing is added to `waiting` any more
+
+    @property
+    def gone(self) -> bool:
+        return self.sock.fileno() < 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A client has asked something."""
+
+    client: Client
+    command: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+class ControlSocket:
+    """The listening socket at `path` and its clients.
+
+    :raises ConfigError: it cannot be made there.
+    :raises TakenError: it belongs to a server that is alive.
+    """
+
+    def __init__(self, path: Path, origin: str) -> None:
+        self.path = path
+        self._listener = _listen(path, origin)
+        self._inode = path.lstat().st_ino
+        self._epoll = select.epoll()
+        # edge-triggered: when no descriptor is left for a client, the loop does not spin until there is one
+        self._epoll.register(self._listener, select.EPOLLIN | select.EPOLLET)
+        self._clients: dict[int, Client] = {}
+
+    def fileno(self) -> int:
+        """Give what to poll for reading."""
+        return self._epoll.fileno()
+
+    def close(self) -> None:
+        """End all conversations and remove the socket, unless another server has replaced it."""
+        for client in list(self._clients.values()):
+            self._drop(client)
+        self._epoll.close()
+        self._listener.close()
+        with contextlib.suppress(OSError):
+            if self.path.lstat().st_ino == self._inode:
+                self.path.unlink()
+
+    # Questions -------------------------------------------------------------------------------------------------------
+
+    def collect(self) -> list[Asked]:
+        """Do what can be done without waiting; give the questions that are complete now."""
+        asked = []
+        for fd, events in self._epoll.poll(0):
+            client = self._clients.get(fd)
+            if fd == self._listener.fileno():
+                self._accept()
+            elif client is None:  # dropped a moment ago
+                pass
+            elif events & select.EPOLLIN:
+                if (question := self._read(client)) is not None:
+                    asked.append(question)
+            elif events & select.EPOLLOUT:
+                self._write(client)
+            else:  # it has gone
+                self._drop(client)
+        return asked
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                log.warning("no descriptor for a client of the control socket %s", fields(reason=error.strerror))
+                return
+            self._welcome(sock)
+
+    def _welcome(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        if len(self._clients) >= MOST_CLIENTS:
+            self._drop(next(iter(self._clients.values())))
+        self._clients[sock.fileno()] = Client(sock)
+        self._epoll.register(sock, select.EPOLLIN)
+
+    def _read(self, client: Client) -> Asked | None:
+        try:
+            data = client.sock.recv(MAX_QUESTION)
+        except OSError:
+            data = b""
+        client.question += data
+        if not data or len(client.question) > MAX_QUESTION:
+            self._drop(client)
+            return None
+        line, end, _ = client.question.partition(b"\n")
+        if not end:
+            return None
+        _, uid, _ = _PEER.unpack(client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        if uid not in (0, os.geteuid()):
+            self.refuse(client, "this server belongs to another user")
+            return None
+        self._epoll.modify(client.sock, 0)  # a client that half-closes behind its question still gets the answer
+        try:
+            arguments = decode(line)
+        except ValueError:
+            self.refuse(client, "the question is not a line of JSON")
+            return None
+        return Asked(client, str(arguments.pop("command", "")), arguments)
+
+    # Answers ---------------------------------------------------------------------------------------------------------
+
+    def progress(self, client: Client, text: str) -> None:
+        """Say something before the answer."""
+        self._say(client, {"progress": text})
+
+    def answer(self, client: Client, values: Mapping[str, Any]) -> None:
+        """Give the answer and end the conversation."""
+        self._say(client, {"ok": values}, complete=True)
+
+    def refuse(self, client: Client, error: str, details: str = "") -> None:
+        """Say in one line why there is no answer, and end the conversation."""
+        self._say(client, {"error": " ".join(error.split()), "details": details}, complete=True)
+
+    def _say(self, client: Client, values: Mapping[str, Any], *, complete: bool = False) -> None:
+        if not client.gone:
+            client.waiting += encode(values)
+            client.complete = complete
+            self._write(client)
+
+    def _write(self, client: Client) -> None:
+        try:
+            while client.waiting:
+                client.waiting = client.waiting[client.sock.send(client.waiting, socket.MSG_NOSIGNAL) :]
+        except BlockingIOError:
+            self._epoll.modify(client.sock, select.EPOLLOUT)
+        except OSError:
+            self._drop(client)
+        else:
+            if client.complete:
+                self._drop(client)
+            else:
+                self._epoll.modify(client.sock, 0)
+
+    def _drop(self, client: Client) -> None:
+        del self._clients[client.sock.fileno()]
+        client.sock.close()  # which takes it out of the epoll
+
+
+def open_control(
+    path: str | None, origin: str, host: str, port: int, environ: Mapping[str, str]
+) -> ControlSocket | None:
+    """Make the control socket: at `path`, or else in the runtime directory, named after the address.
+
+    Without a path it is a convenience that must not keep a site from starting: if it cannot be made, a warning says so,
+    and a name that a living server has (in another network namespace, say) is extended by our pid.
+
+    :raises ConfigError: it cannot be made at `path`, or belongs to a server that is alive.
+    """
+    if path is not None:
+        return _opened(ControlSocket(Path(path).absolute(), origin))
+    reason = ""
+    for directory in directories(environ):
+        try:
+            make_private(directory)
+            try:
+                return _opened(ControlSocket(directory / name_for(host, port), origin))
+            except TakenError:
+                return _opened(ControlSocket(directory / name_for(host, port, f"-{os.getpid()}"), origin))
+        except (OSError, ConfigError) as error:
+            reason = str(error)
+    log.warning("no control socket, spawnctl will not find this server %s", fields(reason=reason))
+    return None
+
+
+def _opened(control: ControlSocket) -> ControlSocket:
+    log.debug("control socket %s", fields(path=control.path))
+    return control
+
+
+def _listen(path: Path, origin: str) -> socket.socket:
+    """Listen under another name first: whoever sees the socket can connect to it, its mode being right already."""
+    draft = path.with_name(f".{os.getpid()}")
+    if max(len(os.fsencode(each)) for each in (path, draft)) > _LONGEST_PATH:
+        raise ConfigError(f"{origin}: {path} is too long for a socket; {_LONGEST_PATH} bytes are the most")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _check_free(path, origin)
+        listener.setblocking(False)
+        draft.unlink(missing_ok=True)
+        umask = os.umask(0o177)
+        try:
+            listener.bind(str(draft))
+        finally:
+            os.umask(umask)
+        listener.listen(MOST_CLIENTS * 2)
+        draft.rename(path)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"{origin}: cannot make a socket at {path}: {error.strerror}") from None
+    except ConfigError:
+        listener.close()
+        raise
+    return listener
+
+
+def _check_free(path: Path, origin: str) -> None:
+    """See that nothing is there but, perhaps, the socket of a server that is dead."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigError(f"{origin}: {path} exists and is not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        if probe.connect_ex(str(path)) not in (errno.ECONNREFUSED, errno.ENOENT):
+            raise TakenError(f"{origin}: {path} belongs to a server that is alive; stop it first, or take another path")

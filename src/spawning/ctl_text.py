@@ -1,0 +1,76 @@
+"""The answers of a server as text for people. Knows nothing of sockets; the keys are those of the control socket."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+Values = dict[str, Any]
+
+_COLUMNS = ("worker", "pid", "state", "age", "requests", "errors", "executing", "queued", "connections")
+
+
+def status_text(values: Values) -> str:
+    """Show what ``status`` answers."""
+    lines = [
+        f"Spawning {values['version']} (Python {values['python']}), pid {values['pid']}, {values['address']},"
+        f" up {duration(values['uptime'])}" + ("" if values["service"] == "run" else ", stopping")
+    ]
+    for generation in values["generations"]:
+        lines += ["", *_generation(generation)]
+    if (refusal := values["last_refusal"]) is not None:
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(refusal["at"]))
+        lines += ["", f"last refusal: generation {refusal['generation']}, {at}, {refusal['trigger']}"]
+        lines += [refusal["reason"], *refusal["traceback"].splitlines()]
+    return "\n".join(lines)
+
+
+def requests_text(values: Values) -> str:
+    """Show what ``requests`` answers."""
+    rows = [
+        (worker["name"], each["thread"], f"{each['seconds']:.3f}", each["address"], f"{each['method']} {each['path']}")
+        for worker in values["workers"]
+        for each in worker["requests"] or ()
+    ]
+    lines = _table(("worker", "thread", "seconds", "client", "request"), rows) if rows else ["no request is executing"]
+    return "\n".join([*lines, *_silent(values)])
+
+
+def stacks_text(values: Values) -> str:
+    """Show what ``stacks`` answers."""
+    stacks = [
+        f"{thread}:\n{stack}"
+        for worker in values["workers"]
+        for thread, stack in sorted((worker["stacks"] or {}).items())
+    ]
+    return "\n".join([*stacks, *_silent(values)])
+
+
+def duration(seconds: float) -> str:
+    """Show a duration with its two largest units: ``3 min 4 s``."""
+    whole = int(seconds)
+    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
+    first = next((index for index, (count, _) in enumerate(parts) if count), len(parts) - 1)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])
+
+
+def _generation(generation: Values) -> list[str]:
+    fork_server = f"fork server {generation['fork_server']}" if generation["fork_server"] else "no fork server"
+    state, trigger, age = generation["state"], generation["trigger"], duration(generation["age"])
+    head = f"generation {generation['number']} {state}, {fork_server}, {trigger} {age} ago"
+    rows = [
+        (each["name"], each["pid"], each["state"], duration(each["age"]), *(each[key] for key in _COLUMNS[4:]))
+        for each in generation["workers"]
+    ]
+    return [head, *(f"  {line}" for line in _table(_COLUMNS, rows))] if rows else [head]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Line up columns; what is not known is a dash."""
+    cells = [list(head), *(["-" if cell is None else str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def _silent(values: Values) -> list[str]:
+    """Name the workers that have not answered: something holds their interpreter lock, or they have just ended."""
+    return [f"worker {worker['name']} has not answered" for worker in values["workers"] if worker["requests"] is None]
