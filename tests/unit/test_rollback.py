@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from spawning.controller.condition import condition
 from spawning.controller.fleet import GenerationState, Source, WorkerState
 from spawning.controller.plan import (
     FREEZE_SECONDS,
@@ -22,6 +23,7 @@ from spawning.controller.plan import (
     StartGeneration,
 )
 from spawning.ipc.messages import Frozen, Loaded, LoadFailed
+from spawning.systemd import Phase
 from unit.test_plan import SETTINGS, Scene
 
 KEEP = 300.0
@@ -109,6 +111,13 @@ def test_a_rollback_step_by_step(kept: Scene) -> None:
     kept.say(NEW[1], Frozen())
     assert kept.settle() == [FinishCutover(1)]
     assert kept.fleet.kept is kept.fleet.generations[2]
+
+
+def test_the_service_manager_hears_of_a_rollback(kept: Scene) -> None:
+    kept.want(recall=1)
+    kept.settle()
+    told = condition(kept.wanted, kept.fleet)
+    assert (told.phase, told.target) == (Phase.RELOADING, 1)
 
 
 def test_back_and_forth(kept: Scene) -> None:

@@ -13,10 +13,10 @@ def condition(wanted: Wanted, fleet: Fleet) -> Condition:
     if not fleet.has_served:
         return Condition(Phase.STARTING, 0, f"generation {fleet.newest} is loading")
     if under_way is not None or fleet.newest < wanted.generation:
-        target = max(fleet.newest, wanted.generation)
+        target = wanted.generation if fleet.newest < wanted.generation else fleet.latest
         return Condition(Phase.RELOADING, target, f"{_serving(fleet)}; generation {target} is loading")
     refusal = fleet.last_refusal
-    if refusal is not None and refusal.generation == fleet.newest:
+    if refusal is not None and refusal.generation == fleet.latest:
         refused = f"; generation {refusal.generation} was refused: {refusal.reason}"
         return Condition(Phase.SERVING, 0, f"{_serving(fleet)}{refused}")
     return Condition(Phase.SERVING, 0, _serving(fleet))
