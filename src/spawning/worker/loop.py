@@ -66,6 +66,7 @@ class Loop:
     :ivar inline_connection: whose request the leader executes inline.
     :ivar closing: the worker has been retired or stopped.
     :ivar stopping: the worker has been stopped.
+    :ivar failed: a bug has ended the loop.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Loop:
         self.refused = 0
         self.closing = False
         self.stopping = False
+        self.failed = False
         self.watchdog_asleep = False
         self.wake_watchdog: Callable[[], None] = _nothing
         self._epoll = select.epoll()
@@ -126,16 +128,19 @@ class Loop:
         while True:
             for fd, events in self._events:
                 connection = self.connections.get(fd)
-                if connection is not None:
-                    if connection.state is READING:
-                        connection.read()
+                try:
+                    if connection is None:
+                        self._on_other_event(fd)
                     else:
-                        connection.on_event()
-                    if events >= _END and connection.state is not CLOSED:
-                        # The end may have come along with the last data, and then no other event tells of it.
-                        self.post(connection.resume)
-                else:
-                    self._on_other_event(fd)
+                        if connection.state is READING:
+                            connection.read()
+                        else:
+                            connection.on_event()
+                        if events >= _END and connection.state is not CLOSED:
+                            # The end may have come along with the last data, and then no other event tells of it.
+                            self.post(connection.resume)
+                except Exception:  # boundary: a bug that one connection has found must not cost the others theirs
+                    self._drop(connection)
                 if self.box is not box:
                     return True
             if not self._between_polls(box):
@@ -146,6 +151,17 @@ class Loop:
             self.idle_deadline = now + keepalive_timeout
             self.clock.set(time())
             self._events = iter(polled)
+
+    def _drop(self, connection: Connection | None) -> None:
+        log.exception("this is a bug in Spawning; a connection is closed")
+        if connection is not None:
+            self.connections.pop(connection.fd, None)
+            connection.sock.close()
+
+    def fail(self) -> None:
+        """End the worker: the loop cannot go on, and the controller has others forked. Any thread."""
+        self.failed = True
+        self.on_end()
 
     def _between_polls(self, box: list[None]) -> bool:
         """Do what is not an event; False: stop leading, because the lead is lost or the worker has ended."""

@@ -106,7 +106,7 @@ class Worker:
         if self._access_log is not None:
             self._access_log.flush()
         if self._ended:
-            return 0
+            return int(self._loop.failed)
         self._name_stuck_requests()
         return 1
 

@@ -10,6 +10,7 @@ so a leader may read it without the lock: at worst it sees a thread as busy that
 under the lock.
 """
 
+import logging
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from spawning.worker.connection import Connection
 
 if TYPE_CHECKING:
     from spawning.worker.loop import Loop
+
+log = logging.getLogger("spawning.worker")
 
 
 class RequestThread(threading.Thread):
@@ -43,7 +46,13 @@ class RequestThread(threading.Thread):
             self._bell.release()
 
     def run(self) -> None:
-        loop = self._threads.loop
+        try:
+            self._work(self._threads.loop)
+        except BaseException:  # boundary: without its leader a worker would serve nobody, and nobody would notice
+            log.exception("this is a bug in Spawning; the worker ends")
+            self._threads.loop.fail()
+
+    def _work(self, loop: "Loop") -> None:
         while True:
             self._bell.acquire()
             connection = self.connection
