@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from spawning.ipc.control import SUFFIX, decode, directories, encode, name_for
 
 PROGRAM = "spawnctl"
 EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 130
+_AGAIN = 0.05  # seconds, between attempts to reach a server that is being upgraded
 _SECONDS = 15.0  # that a server has to say something, unless we wait for the end of what it does
 
 Values = dict[str, Any]
@@ -215,6 +217,30 @@ def reload(where: Where, wait: bool) -> None:
 def rollback(where: Where, wait: bool) -> None:
     """Serve the code before again, from memory (--keep-previous says how long it is there)."""
     _show_begun(ask(where, "rollback", patient=wait, wait=wait))
+
+
+@spawnctl.command()
+@_wait
+@click.pass_obj
+def upgrade(where: Where, wait: bool) -> None:
+    """Change to the Spawning or Python that is installed now, in place.
+
+    With --wait the exit status is 0 when a generation of it serves, and 1 when it or the application was refused.
+    """
+    answer = ask(where, "upgrade", patient=wait, wait=wait)
+    _show_begun(_ask_next(where, answer["generation"]) if wait else answer)
+
+
+def _ask_next(where: Where, generation: int) -> Values:
+    """Wait for a generation of the program that takes the server's place; for a moment nobody listens."""
+    until = time.monotonic() + _SECONDS
+    while True:
+        try:
+            return ask(where, "wait", patient=True, generation=generation)
+        except ControlError as error:
+            if not (isinstance(error, Ended) or error.status == EXIT_UNREACHABLE) or time.monotonic() > until:
+                raise
+        time.sleep(_AGAIN)
 
 
 def _show_begun(answer: Values) -> None:

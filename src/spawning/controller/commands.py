@@ -20,6 +20,7 @@ from spawning.controller.fleet import Fleet, GenerationState, Source, WorkerStat
 from spawning.controller.links import Links
 from spawning.controller.plan import Service, Wanted
 from spawning.controller.snapshot import snapshot
+from spawning.controller.upgrade import Attempt, Upgrade
 from spawning.errors import ConfigError
 from spawning.ipc.messages import AskDetails, Details
 from spawning.logs.setup import fields
@@ -39,6 +40,7 @@ class Server(Protocol):
     links: Links
     wanted: Wanted
     listeners: list[socket.socket]
+    upgrade: Upgrade
 
     def reload(self, trigger: str) -> None:
         """Ask for a new generation; ``wanted.generation`` is its number then."""
@@ -48,6 +50,9 @@ class Server(Protocol):
 
     def scale(self, workers: int) -> None:
         """Want so many workers."""
+
+    def begin_upgrade(self) -> None:
+        """Try to become the Spawning that is installed now; ``upgrade`` says how far that is."""
 
     def stop(self, **cause: str) -> None:
         """Stop gracefully."""
@@ -81,6 +86,7 @@ class Commands:
         self._url = ""
         self._started_at = time.monotonic()
         self._waiting: list[_Waiting] = []
+        self._upgrading: list[Client] = []
         self._questions: dict[int, _Question] = {}
         self._asked = 0
         # One row for a command. Each gets the client and the arguments, and answers, refuses, or remembers the client.
@@ -88,6 +94,8 @@ class Commands:
             "status": self._status,
             "reload": self._reload,
             "rollback": self._rollback,
+            "upgrade": self._upgrade,
+            "wait": self._wait,
             "scale": self._scale,
             "stop": self._stop,
             "requests": self._requests,
@@ -133,6 +141,10 @@ class Commands:
     def observe(self, now: float) -> None:
         """Tell those who wait what they wait for."""
         self._waiting = [each for each in self._waiting if not each.client.gone and not self._told(each, now)]
+        if self._server.upgrade.attempt is not Attempt.CHECKED:
+            for client in self._upgrading:
+                self._upgrade_checked(client)
+            self._upgrading.clear()
         for number, question in list(self._questions.items()):
             if self._complete(question, now):
                 del self._questions[number]
@@ -181,6 +193,31 @@ class Commands:
         else:
             self._server.roll_back(previous.number)
             self._begun(client, previous.number, arguments)
+
+    def _upgrade(self, client: Client, arguments: dict[str, Any]) -> None:
+        self._server.begin_upgrade()
+        if self._server.upgrade.attempt is Attempt.CHECKED and arguments.get("wait"):
+            self._control_progress(client, "checking the Spawning that is installed")
+            self._upgrading.append(client)
+        else:
+            self._upgrade_checked(client)
+
+    def _upgrade_checked(self, client: Client) -> None:
+        """Answer: what comes after the exec has to be asked of the new program (``wait``)."""
+        upgrade = self._server.upgrade
+        if upgrade.attempt is Attempt.NONE:
+            reason, details = upgrade.refusal
+            self._refuse(client, f"the upgrade was refused: {reason}", f"{details}\n" if details else "")
+        else:
+            self._answer(client, {"generation": self._server.fleet.newest + 1})
+
+    def _wait(self, client: Client, arguments: dict[str, Any]) -> None:
+        number = arguments.get("generation")
+        if not isinstance(number, int):
+            self._refuse(client, "generation is not a number")
+        elif self._server.upgrade.attempt is Attempt.NONE:
+            self._waiting.append(_Waiting(client, number, time.monotonic()))
+        # else the next program knows; the end of the connection says that it is time to ask it
 
     def _begun(self, client: Client, number: int, arguments: dict[str, Any]) -> None:
         if arguments.get("wait"):
@@ -245,9 +282,13 @@ class Commands:
         return False
 
     def _progress(self, waiting: _Waiting, text: str) -> None:
-        if self._control is not None and text != waiting.shown:
+        if text != waiting.shown:
             waiting.shown = text
-            self._control.progress(waiting.client, text)
+            self._control_progress(waiting.client, text)
+
+    def _control_progress(self, client: Client, text: str) -> None:
+        if self._control is not None:
+            self._control.progress(client, text)
 
     def _complete(self, question: _Question, now: float) -> bool:
         """Whether all have answered who are still there, or have had their time."""

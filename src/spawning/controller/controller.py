@@ -160,7 +160,7 @@ class Controller:
             signal.SIGQUIT: self._end,
             signal.SIGHUP: self._hang_up,
             signal.SIGUSR1: self._reopen_logs,
-            signal.SIGUSR2: self._upgrade,
+            signal.SIGUSR2: lambda _: self.begin_upgrade(),
             signal.SIGTTIN: self._more,
             signal.SIGTTOU: self._fewer,
             signal.SIGCHLD: self._child,
@@ -178,6 +178,8 @@ class Controller:
 
     def loop(self) -> None:
         """Serve until nothing is left to be done."""
+        if self._bound is not None:  # by the program before this one
+            self._guard(self._open_control, self._bound)
         self.wakeup.listen(self._on_signals)
         if not self.fleet.has_served:
             self.triggers.check(self.settings, self.sources)
@@ -334,7 +336,8 @@ class Controller:
     def _child(self, signum: signal.Signals) -> None:
         """Do nothing: the signal has ended the wait, and exits are collected after each wait."""
 
-    def _upgrade(self, signum: signal.Signals) -> None:
+    def begin_upgrade(self) -> None:
+        """Try to become the Spawning that is installed now."""
         if self.wanted.service is not Service.RUN or not self.fleet.has_served:
             self.upgrade.refuse("the service does not serve yet, or not any more")
         else:
@@ -366,6 +369,13 @@ class Controller:
             bound=self._bound,
             pidfile=str(self.pidfile.path) if self.pidfile else None,
         )
+
+    def _open_control(self, settings: Settings) -> None:
+        """Make the control socket anew: that of the program before this one has ended with it."""
+        try:
+            self.commands.open(settings, "option --control-socket")
+        except ConfigError as error:
+            log.warning("no control socket %s", fields(reason=error))
 
     # Messages --------------------------------------------------------------------------------------------------------
 

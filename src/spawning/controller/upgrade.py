@@ -50,6 +50,8 @@ class Upgrade:
 
     def __init__(self, command: Sequence[str]) -> None:
         self.attempt = Attempt.NONE
+        self.refusal = ("", "")
+        """Why the last attempt was given up, in one line; and what the new program has said, if that is more."""
         self._command = list(command)
         self.pid: int | None = None  # of the check
         self._output = -1  # a memory file
@@ -92,16 +94,18 @@ class Upgrade:
             self.attempt = Attempt.APPROVED
             log.info("upgrade approved %s", approved)
             return True
-        if "\n" in output:
-            log.error("the new Spawning does not start\n%s", output)
+        details = output if "\n" in output else ""
+        if details:
+            log.error("the new Spawning does not start\n%s", details)
         last = output.rpartition("\n")[2] or f"it ended with status {entry.status} without an answer"
-        self.refuse(f"no answer within {CHECK_SECONDS:g} s" if self._overdue else last)
+        self.refuse(f"no answer within {CHECK_SECONDS:g} s" if self._overdue else last, details)
         return True
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str, details: str = "") -> None:
         """Give up the attempt; the next one is on its own."""
         self.attempt = Attempt.NONE
-        log.error("upgrade refused %s", fields(reason=" ".join(reason.split())))
+        self.refusal = " ".join(reason.split()), details
+        log.error("upgrade refused %s", fields(reason=self.refusal[0]))
 
     def close(self) -> None:
         """Leave no process of an attempt."""

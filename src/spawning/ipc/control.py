@@ -8,7 +8,8 @@ of JSON, and its answer, lines of JSON of which the last one says ``ok`` or ``er
     ← {"ok": {"generation": 8, "seconds": 0.412}}        or  {"error": "one line", "details": "a traceback, or empty"}
 
 Commands: ``status``; ``reload`` and ``rollback``, both with ``wait`` (true: answered at their end); ``scale`` with
-``workers``; ``stop``; ``requests``; ``stacks`` with ``worker`` (a name like ``"7.2"``).
+``workers``; ``stop``; ``upgrade`` with ``wait`` (true: answered when it is checked, with the generation to wait for);
+``wait`` with ``generation`` (answered like ``reload``); ``requests``; ``stacks`` with ``worker`` (like ``"7.2"``).
 """
 
 import json
