@@ -191,6 +191,23 @@ def test_a_worker_that_dies_during_the_exec_is_replaced(tmp_path: Path) -> None:
         assert version(server.port) == "1"
 
 
+def test_the_new_program_starts_where_the_link_leads_now(tmp_path: Path) -> None:
+    current = tmp_path / "current"
+    for number in ("1", "2"):
+        (tmp_path / number).mkdir()
+        write(tmp_path / number, number)
+    current.symlink_to("1")
+    with Server(APP, "-s", "1", cwd=current, env={"PWD": str(current)}) as server:
+        assert version(server.port) == "1"
+        current.unlink()
+        server.signal(signal.SIGUSR2)
+        server.wait_for_log(rf' upgrade refused reason="{current}: No such file or directory"$')
+        current.symlink_to("2")
+        shutil.rmtree(tmp_path / "1")
+        assert upgrade(server) == 2
+        assert version(server.port) == "2"
+
+
 def test_an_upgrade_during_the_first_import_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "1", before="import sys, threading\nprint('importing', file=sys.stderr)\nthreading.Event().wait()")
     with Server(APP, cwd=tmp_path, ready=False) as server:
@@ -202,7 +219,7 @@ def test_an_upgrade_during_the_first_import_is_refused(tmp_path: Path) -> None:
 def test_a_check_that_hangs_is_ended() -> None:
     upgrade = Upgrade([sys.executable, "-c", "import threading; threading.Event().wait()"])
     state = State(Wanted(), Fleet(), channels={}, handoff=(0, 1), listeners=[], activated=False, bound=Settings())
-    upgrade.begin(state, 10.0)
+    upgrade.begin(state, os.getcwd(), 10.0)
     assert upgrade.pid is not None
     assert upgrade.look(11.0) == 10.0 + CHECK_SECONDS
     assert upgrade.look(10.0 + CHECK_SECONDS) == math.inf

@@ -22,7 +22,6 @@ import logging
 import math
 import os
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -44,7 +43,7 @@ from spawning.controller.plan import Service, plan, without_done
 from spawning.controller.signals import Wakeup, held_back
 from spawning.controller.state import State
 from spawning.controller.triggers import Triggers
-from spawning.controller.upgrade import Attempt, Upgrade, command_now
+from spawning.controller.upgrade import Attempt, Upgrade, command_now, why
 from spawning.errors import ConfigError
 from spawning.ipc.messages import Born, Configured, Details, Loaded, LoadFailed, Message, Ready, ReopenLog
 from spawning.ipc.prctl import become_subreaper
@@ -341,7 +340,7 @@ class Controller:
         if self.wanted.service is not Service.RUN or not self.fleet.has_served:
             self.upgrade.refuse("the service does not serve yet, or not any more")
         else:
-            self.upgrade.begin(self._state(), time.monotonic())
+            self.upgrade.begin(self._state(), self.executor.directory, time.monotonic())
 
     def _replace(self) -> None:
         """Become the new program, once all that has arrived for this one is dealt with."""
@@ -352,9 +351,9 @@ class Controller:
                 self.upgrade.refuse("the service ends")
             elif not self.fleet.in_cutover:  # else soon
                 try:
-                    self.upgrade.replace(self._state(), self.notifier.variables)
+                    self.upgrade.replace(self._state(), self.executor.directory, self.notifier.variables)
                 except OSError as error:
-                    self.upgrade.refuse(f"{sys.executable}: {error.strerror}")
+                    self.upgrade.refuse(why(error))
 
     def _state(self) -> State:
         assert self._bound is not None, "there is nothing to hand on before the sockets are bound"

@@ -58,18 +58,21 @@ class Upgrade:
         self._until = math.inf
         self._overdue = False
 
-    def begin(self, state: State, now: float) -> None:
-        """Have it checked whether the new program can take over; during an attempt there is nothing to begin."""
+    def begin(self, state: State, directory: str, now: float) -> None:
+        """Have it checked whether the new program can take over; during an attempt there is nothing to begin.
+
+        :param directory: where the program is to be, by its name, which may mean another place now.
+        """
         if self.attempt is not Attempt.NONE:
             return
         log.info("upgrade started %s", fields(python=self._command[0]))
         data, self._output = memory_file(dumps(state)), memory_file(b"")
         try:
-            environ = {**os.environ, CHECK: str(data)}
+            environ = {**_entered(directory), CHECK: str(data)}
             self.pid = process.start_program(self._command, environ, [data], self._output)
         except OSError as error:
             os.close(self._output)
-            self.refuse(f"{self._command[0]}: {error.strerror}")
+            self.refuse(why(error))
         else:
             self.attempt = Attempt.CHECKED
             self._until, self._overdue = now + CHECK_SECONDS, False
@@ -115,12 +118,14 @@ class Upgrade:
             os.close(self._output)
             self.pid = None
 
-    def replace(self, state: State, variables: Mapping[str, str]) -> NoReturn:
+    def replace(self, state: State, directory: str, variables: Mapping[str, str]) -> NoReturn:
         """Become the new program. The signals must be blocked.
 
+        :param directory: as in :meth:`begin`.
         :param variables: to be added to the environment.
         :raises OSError: the exec has failed; everything is as before.
         """
+        environ = _entered(directory)
         data = memory_file(dumps(state))
         descriptors = [data, *state.descriptors]
         for stream in (sys.stdout, sys.stderr):
@@ -129,8 +134,22 @@ class Upgrade:
         try:
             for fd in descriptors:
                 os.set_inheritable(fd, True)
-            os.execve(self._command[0], self._command, {**os.environ, **variables, TAKE_OVER: str(data)})
+            os.execve(self._command[0], self._command, {**environ, **variables, TAKE_OVER: str(data)})
         finally:  # only reached when it has failed
             for fd in descriptors:
                 os.set_inheritable(fd, False)
             os.close(data)
+
+
+def why(error: OSError) -> str:
+    """Say in one line why a program cannot be started."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+
+
+def _entered(directory: str) -> dict[str, str]:
+    """Enter a directory by its name and give the environment that says so.
+
+    :raises OSError: it is not there.
+    """
+    os.chdir(directory)
+    return {**os.environ, "PWD": directory}
