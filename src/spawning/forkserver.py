@@ -31,6 +31,7 @@ from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Boot, Born, Configured, ForkWorker, Loaded, LoadFailed, Message
 from spawning.ipc.prctl import die_with_parent
 from spawning.logs.setup import configure, fields
+from spawning.readable import readable
 from spawning.settings import Settings, as_dict, checked
 from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_path, resolve
 
@@ -124,7 +125,8 @@ class ForkServer:
         named = _files_named([*self.settings.args, self.settings.factory], self._directory)
         files = sorted({*loaded_files(), *_files_of(error, self._directory), *named})
         if isinstance(error, AppLoadError):
-            return LoadFailed("app", str(error), error.details, files)
+            shown = readable(error) if self.settings.reload == "dev" else ""
+            return LoadFailed("app", str(error), error.details, files, shown)
         return LoadFailed("config", str(error), "", files)
 
     # Serving ---------------------------------------------------------------------------------------------------------

@@ -103,6 +103,40 @@ def test_a_directory_that_is_replaced_is_watched_again(site: Path) -> None:
         server.wait_for_log(FINISHED, after=mark)
 
 
+# What the developer sees ---------------------------------------------------------------------------------------------
+
+
+def break_helper(site: Path) -> None:
+    """Have the site import a helper whose function fails, two lines below its head."""
+    (site / "helper.py").write_text("def work():\n    value = 'a'\n    return value + 1\n\n\nwork()\n")
+    write(site, "2", before="import helper")
+
+
+def test_a_refused_change_is_shown_with_the_code_around_it_and_the_files_that_changed(
+    developing: Server, site: Path
+) -> None:
+    break_helper(site)
+    developing.wait_for_log(r" reload refused generation=2 ")
+    log = developing.log()
+    assert "changed: site_app.py\n" in log
+    assert "❱ 3 │   return value + 1" in log
+    assert "value = 'a'" in log
+    assert log.count("TypeError: can only concatenate str") == 2  # the traceback, and the reason
+    assert "importlib" not in log
+    assert "wsgi_factory.py" not in log
+
+
+def test_without_rich_the_plain_traceback_and_a_hint_do(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "absent" / "rich").mkdir(parents=True)
+    (tmp_path / "absent" / "rich" / "__init__.py").write_text("raise ImportError('not installed')\n")
+    environ = {"PYTHONPATH": str(tmp_path / "absent")}
+    with Server(APP, "-s", "1", "--reload", "dev", cwd=site, env=environ) as server:
+        break_helper(site)
+        server.wait_for_log(r" reload refused generation=2 ")
+        assert server.log().count("TypeError: can only concatenate str") == 2  # the traceback, and the reason
+        assert server.log().count("pip install 'spawning[dev]'") == 1
+
+
 # A link that is pointed elsewhere ------------------------------------------------------------------------------------
 
 

@@ -30,8 +30,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wsgi_factory": LEAVES,
     "django_factory": LEAVES | {"wsgi_factory"},
     "paste_factory": LEAVES | {"wsgi_factory"},
+    "readable": LEAVES,
     "readiness": LEAVES | {"http", "wsgi", "wsgi_factory"},
-    "forkserver": BASE | FACTORIES | {"worker", "readiness"},
+    "forkserver": BASE | FACTORIES | {"worker", "readable", "readiness"},
     "systemd": LEAVES | {"logs"},
     "controller": BASE | {"systemd"},
     "upgrade_check": BASE | {"controller", "forkserver", "worker"},
@@ -49,6 +50,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "forkserver": {"setproctitle"},
     "django_factory": {"django"},
     "paste_factory": {"paste"},
+    "readable": {"rich"},
 }
 
 

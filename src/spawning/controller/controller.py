@@ -301,6 +301,7 @@ class Controller:
     def reload(self, trigger: str) -> None:
         """Ask for a new generation, unless the service ends."""
         if self.wanted.service is Service.RUN:
+            self.executor.changed = ()
             number = self.fleet.newest + 1
             self.wanted = dataclasses.replace(self.wanted, generation=number, trigger=trigger, recall=0)
 
@@ -433,7 +434,7 @@ class Controller:
     def _on_load_failed(self, source: Source, message: LoadFailed) -> None:
         self._failed_files = frozenset(message.files)
         if self.fleet.generations[source.generation].state is GenerationState.SERVING:
-            self.executor.show(message.details, again=False)  # a replacement with --no-preload
+            self.executor.show(message, again=False)  # a replacement with --no-preload
             log.error("worker failed to load %s", fields(worker=source, reason=message.message))
         self._follow_files()
 

@@ -140,7 +140,7 @@ class Executor:
         self._kill_all(generation)
         waits_for_change = self._settings.reload is not None and failure.kind == "app"
         if self._fleet.has_served or waits_for_change:
-            self.show(failure.details, again=generation.trigger != REPAIR)
+            self.show(failure, again=generation.trigger != REPAIR)
             sentence = (
                 f"{_undertaking(generation)} refused"
                 if self._fleet.has_served
@@ -152,10 +152,16 @@ class Executor:
         else:
             self.outcome = AppLoadError(failure.message, failure.details)
 
-    def show(self, details: str, *, again: bool) -> None:
-        """Log an application's traceback; one that was logged last only if it is wanted `again`."""
+    def show(self, failure: LoadFailed, *, again: bool) -> None:
+        """Log an application's traceback and, if a change of files has led there, their names.
+
+        :param again: also log one that was the last to be logged.
+        """
+        details = failure.details
         if details and (again or details != self._shown):
-            log.error("the application failed\n%s", details.rstrip("\n"))
+            shown = (failure.readable or details).rstrip("\n")
+            changed = "".join(f"changed: {os.path.relpath(file, self.directory)}\n" for file in self.changed)
+            log.error("the application failed\n%s%s", changed, shown)
             self._shown = details
 
     def _abandon(self, action: Abandon) -> None:

@@ -60,13 +60,15 @@ class LoadFailed:
     """The application or the configuration cannot be loaded (from a fork server, or a worker with --no-preload).
 
     `kind` is ``"app"`` or ``"config"``, `message` one line, `details` the application's traceback or empty,
-    `files` the files behind ``sys.modules`` at that time, for the watcher.
+    `files` the files behind ``sys.modules`` at that time, for the watcher, `readable` what ``--reload dev`` shows in
+    place of `details`, or empty.
     """
 
     kind: str
     message: str
     details: str = ""
     files: list[str] = field(default_factory=list)
+    readable: str = ""
 
 
 # Controller to worker ------------------------------------------------------------------------------------------------
