@@ -3,8 +3,9 @@
 For each case the server is started on a small application that answers with its version, three kinds of clients ask
 without pause (``reload_clients.py``), and meanwhile the application is edited, reloaded, broken, its processes are
 killed … Every failed, refused or reset request, every connection that the server closed, and every answer from
-older code than had been seen before is counted. ``{port}`` in COMMAND is replaced; the application is ``site_app:application``
-in the current directory. Everything stays on the loopback address and ends after a bounded time.
+older code than had been seen before is counted. ``{port}`` in COMMAND is replaced; the application is
+``site_app:application`` in the current directory. Everything stays on the loopback address and ends after a bounded
+time.
 
     python bench/reload.py --name spawning --recycle "--max-requests 500" -- \
         spawn site_app:application -p {port} -s 2 -t 4 -l /dev/null
