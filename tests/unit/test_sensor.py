@@ -25,6 +25,16 @@ def test_one_call_that_waits_proves_nothing() -> None:
     assert sensor.inline
 
 
+def test_a_few_calls_that_wait_among_many_that_do_not_prove_nothing() -> None:
+    sensor = Sensor(enabled=True)
+    for hundreds in range(1, 50):
+        sensor.taken_over(True, 0.005)
+        sensor.taken_over(False, 0.05)
+        sensor.begin()
+        sensor.end(100 * hundreds)
+    assert sensor.inline
+
+
 def test_calls_that_keep_waiting_are_handed_over() -> None:
     assert waiting().inline_until == 0
 
@@ -38,10 +48,10 @@ def test_long_calls_that_compute_stay_inline() -> None:
 
 def test_measured_calls_that_compute_stay_inline() -> None:
     sensor = Sensor(enabled=True)
-    for _ in range(50):
+    for calls in range(50):
         sensor.begin()
         sum(range(1000))
-        sensor.end()
+        sensor.end(calls)
     assert sensor.inline
     assert sensor.due > 0
 

@@ -270,7 +270,7 @@ class Loop:
         self.sensor.begin()
         going_on = self.execute_inline(connection)
         if self.box is box:
-            self.sensor.end()
+            self.sensor.end(self.calls)
         return going_on
 
     def execute_in_thread(self, connection: Connection) -> None:

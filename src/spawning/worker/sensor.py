@@ -7,7 +7,10 @@ lies behind is covered by taking over.
 
 Inline, a call is measured every few milliseconds: its voluntary context switches (a preempted thread makes none), its
 time and its processor time. Calls during which the watchdog took the interpreter lock are not counted, since that looks
-like waiting. Handed over, such a measurement means nothing, because other threads' calls look like waiting too. So from
+like waiting. A measured call stands for all calls since the last one that was, a call that was taken over for
+itself alone, so that one call that waits, or seems to on a busy machine, proves nothing about a thousand that did not.
+
+Handed over, such a measurement means nothing, because other threads' calls look like waiting too. So from
 time to time a *trial* runs one call inline while nothing else is under way; failed trials double the pause before the
 next.
 """
@@ -19,8 +22,8 @@ from typing import Final
 HORIZON: Final = 0.004  # seconds of waiting that count in one call
 SAMPLE_EVERY: Final = 0.005  # seconds between measured calls
 _WAITS_ABOVE: Final = 0.3  # share of the time spent waiting, above which calls are handed over
-_WEIGHT: Final = 0.15  # of a new sample in the running means
-_MIN_SAMPLES: Final = 4
+_LEAST_WAITS: Final = 4.0  # calls seen to wait, before that share counts
+_MEMORY: Final = 0.25  # seconds of running calls, after which what was seen counts half
 _FIRST_PAUSE: Final = 0.25  # seconds until the first trial …
 _LAST_PAUSE: Final = 4.0  # … and most between two
 _TRIALS: Final = 3  # trials in a row that must compute
@@ -38,13 +41,15 @@ class Sensor:
     """
 
     __slots__ = (
+        "_calls",
+        "_counted_at",
         "_disturbed",
         "_enabled",
         "_good",
         "_pause",
-        "_samples",
         "_start",
         "_wait",
+        "_waits",
         "_wall",
         "disturbed",
         "due",
@@ -58,7 +63,9 @@ class Sensor:
         self.due = self.inline_until = 0.0 if enabled else float("inf")
         self.disturbed = 0
         self._disturbed = 0
-        self._samples = 0
+        self._calls = 0  # as of the last judgement …
+        self._counted_at = 0.0  # … and its time
+        self._waits = 0.0
         self._wait = 0.0
         self._wall = 0.0
         self._pause = _FIRST_PAUSE
@@ -70,8 +77,11 @@ class Sensor:
         self._disturbed = self.disturbed
         self._start = (getrusage(RUSAGE_THREAD).ru_nvcsw, thread_time(), monotonic())
 
-    def end(self) -> None:
-        """The measured call has returned, and the lead was not taken meanwhile."""
+    def end(self, calls: int) -> None:
+        """The measured call has returned, and the lead was not taken meanwhile.
+
+        :param calls: inline calls so far.
+        """
         switches, cpu, started = self._start
         now = monotonic()
         wall = now - started
@@ -79,7 +89,11 @@ class Sensor:
         waited = getrusage(RUSAGE_THREAD).ru_nvcsw > switches
         if waited and self.disturbed != self._disturbed:
             return  # not counted; the next call is measured instead
-        self._count(min(wait, HORIZON) if waited else 0.0, wall, now)
+        wait = min(wait, HORIZON) if waited else 0.0
+        # All those calls cannot have lasted longer than the time since the last judgement.
+        stands_for = max(1.0, min(calls - self._calls, (now - self._counted_at) / wall)) if wall else 1.0
+        self._calls = calls
+        self._count(wait * stands_for, wall * stands_for, now)
 
     def taken_over(self, waits: bool, seconds: float) -> None:
         """The watchdog has taken the lead from a call that waits, or that computes for long (already `seconds`)."""
@@ -90,16 +104,21 @@ class Sensor:
         if not self.inline:
             self._judge_trial(wait > _WAITS_ABOVE * wall, now)
             return
-        self._samples += 1
-        self._wait += _WEIGHT * (wait - self._wait)
-        self._wall += _WEIGHT * (wall - self._wall)
+        self._waits += wait > 0
+        self._wait += wait
+        self._wall += wall
+        self._counted_at = now
         self.due = self.inline_until = now + SAMPLE_EVERY
-        if self._samples >= _MIN_SAMPLES and self._wait > _WAITS_ABOVE * self._wall:
+        if self._waits >= _LEAST_WAITS and self._wait > _WAITS_ABOVE * self._wall:
             self.inline = False
             self.inline_until = 0.0
             self._good = 0
             self._pause = _FIRST_PAUSE
             self.due = now + self._pause
+        elif self._wall > _MEMORY:
+            self._waits /= 2
+            self._wait /= 2
+            self._wall /= 2
 
     def _judge_trial(self, waits: bool, now: float) -> None:
         if waits:
@@ -110,8 +129,7 @@ class Sensor:
         if self._good >= _TRIALS:
             self.inline = True
             self.inline_until = now
-            self._samples = 0
-            self._wait = self._wall = 0.0
+            self._waits = self._wait = self._wall = 0.0
 
     def trial_failed(self, now: float) -> None:
         """A trial call waited, or none was possible."""
