@@ -229,6 +229,19 @@ def test_a_rollback_that_does_not_become_ready_is_refused(kept: Scene) -> None:
     assert kept.fleet.serving is kept.fleet.generations[2]
 
 
+def test_a_fork_server_that_dies_during_its_rollback_leaves_what_serves_alone(kept: Scene) -> None:
+    kept.want(recall=1)
+    kept.settle()
+    kept.ready(AGAIN[0])
+    kept.exit(Source(1), -9)
+    (refusal,) = kept.settle()
+    assert isinstance(refusal, Refuse)
+    for source in AGAIN:
+        kept.exit(source, -9) if source == AGAIN[0] else kept.fleet.stillborn(source, kept.now)
+    assert kept.settle() == [Forget(1)]
+    assert kept.fleet.serving is kept.fleet.generations[2]
+
+
 def test_a_stop_ends_what_is_kept(kept: Scene) -> None:
     kept.want(service=Service.END)
     reason = "the service ends"
