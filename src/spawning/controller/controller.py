@@ -34,8 +34,9 @@ from spawning.controller import memory, process
 from spawning.controller.commands import Commands
 from spawning.controller.condition import condition
 from spawning.controller.control import Asked
+from spawning.controller.departures import log_departure
 from spawning.controller.executor import Executor
-from spawning.controller.fleet import GRACE, UNDER_WAY, Departure, GenerationState, Source, WorkerState, how
+from spawning.controller.fleet import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
 from spawning.controller.legacy import Legacy, take_over
 from spawning.controller.links import Links
 from spawning.controller.pidfile import Pidfile
@@ -382,7 +383,7 @@ class Controller:
     def _on_said(self, entry: Said) -> None:
         if entry.message is None:
             if (departure := self.fleet.stillborn(entry.source, time.monotonic())) is not None:
-                self._log_departure(departure, None, None)
+                log_departure(departure, None, None)
             return
         self.fleet.apply(entry.source, entry.message, time.monotonic())
         react = self._on_messages.get(type(entry.message))
@@ -454,28 +455,11 @@ class Controller:
         if departure is None:
             self.upgrade.exited(entry)
             return
-        self._log_departure(departure, entry.pid, entry.status)
+        log_departure(departure, entry.pid, entry.status)
         if departure.worker is not None:
             self.links.drop(departure.worker.source)
         elif departure.generation.state in UNDER_WAY:
             self._follow_files()
-
-    def _log_departure(self, departure: Departure, pid: int | None, status: int | None) -> None:
-        generation, worker, state = departure
-        if worker is None:
-            who = fields(generation=generation.number, pid=pid)
-            if generation.ended:
-                log.debug("fork server ended %s", who)
-            else:
-                log.warning("fork server died %s %s", who, how(status))
-            return
-        who = fields(worker=worker.source, pid=pid)
-        if state is WorkerState.KILLED:
-            log.debug("worker gone %s %s", who, how(status))
-        elif state in (WorkerState.RETIRING, WorkerState.FROZEN) and status == 0:
-            log.info("worker retired %s", who)
-        else:
-            log.warning("worker died %s %s", who, how(status))
 
     def _on_changed(self, entry: Changed) -> None:
         if self.wanted.service is Service.RUN:

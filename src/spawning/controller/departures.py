@@ -1,0 +1,31 @@
+"""How the exit of a process is logged: what was asked for is a detail, what was not is a warning."""
+
+import logging
+
+from spawning.controller.fleet import Departure, WorkerState, how
+from spawning.logs.setup import fields
+
+log = logging.getLogger("spawning.controller")
+
+
+def log_departure(departure: Departure, pid: int | None, status: int | None) -> None:
+    """Log it: as news when nobody has asked for it.
+
+    :param pid: None when the worker has never told it.
+    :param status: how it has ended, None when nobody knows.
+    """
+    generation, worker, state = departure
+    if worker is None:
+        who = fields(generation=generation.number, pid=pid)
+        if generation.ended:
+            log.debug("fork server ended %s", who)
+        else:
+            log.warning("fork server died %s %s", who, how(status))
+        return
+    who = fields(worker=worker.source, pid=pid)
+    if state is WorkerState.KILLED:
+        log.debug("worker gone %s %s", who, how(status))
+    elif state in (WorkerState.RETIRING, WorkerState.FROZEN) and status == 0:
+        log.info("worker retired %s", who)
+    else:
+        log.warning("worker died %s %s", who, how(status))
