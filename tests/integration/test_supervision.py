@@ -103,7 +103,7 @@ def test_a_fork_server_in_the_middle_of_an_import_dies_with_the_controller(tmp_p
 
 
 def test_atexit_functions_of_the_application_run_in_each_worker(tmp_path: Path) -> None:
-    write(tmp_path, "1", before="import atexit, sys\natexit.register(lambda: print('farewell', file=sys.stderr))")
+    write(tmp_path, "1", before="import atexit, sys\natexit.register(sys.stderr.write, 'farewell\\n')")
     with Server(APP, "-s", "2", cwd=tmp_path) as server:
         assert server.stop() == 0
         assert server.err.since().count("farewell") == 2
