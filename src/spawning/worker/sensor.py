@@ -15,6 +15,7 @@ time to time a *trial* runs one call inline while nothing else is under way; fai
 next.
 """
 
+import logging
 from resource import RUSAGE_THREAD, getrusage
 from time import monotonic, thread_time
 from typing import Final
@@ -27,6 +28,8 @@ _MEMORY: Final = 0.25  # seconds of running calls, after which what was seen cou
 _FIRST_PAUSE: Final = 0.25  # seconds until the first trial …
 _LAST_PAUSE: Final = 4.0  # … and most between two
 _TRIALS: Final = 3  # trials in a row that must compute
+
+log = logging.getLogger("spawning.worker")
 
 
 class Sensor:
@@ -115,6 +118,7 @@ class Sensor:
             self._good = 0
             self._pause = _FIRST_PAUSE
             self.due = now + self._pause
+            log.debug("the application waits calls=handed-over share=%.2f", self._wait / self._wall)
         elif self._wall > _MEMORY:
             self._waits /= 2
             self._wait /= 2
@@ -130,6 +134,7 @@ class Sensor:
             self.inline = True
             self.inline_until = now
             self._waits = self._wait = self._wall = 0.0
+            log.debug("the application computes calls=inline")
 
     def trial_failed(self, now: float) -> None:
         """A trial call waited, or none was possible."""
