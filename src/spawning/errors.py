@@ -4,7 +4,7 @@
 ``ProtocolError``  a client sent something that is answered with an error status and a closed connection.
 ``AppLoadError``   the application could not be loaded: its own traceback, one line, exit status 3.
 
-Everything else is a bug. This module imports nothing.
+Everything else is a bug. ``RequestTimeout`` is none of these: applications may see it. This module imports nothing.
 """
 
 EXIT_CONFIG = 2
@@ -38,3 +38,14 @@ class AppLoadError(Exception):
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
         self.details = details
+
+
+class RequestTimeout(BaseException):
+    """Raised inside the application, wherever it is, when its request takes too long (``--request-timeout``).
+
+    Not an ``Exception``, as ``asyncio.CancelledError`` is none: code that retries whatever fails must not go on with a
+    request whose client has been answered. ``finally`` and ``with`` clean up as ever.
+    """
+
+    def __init__(self, message: str = "the request takes too long (--request-timeout)") -> None:
+        super().__init__(message)

@@ -256,6 +256,10 @@ class Settings:
         120.0, "--deadman_timeout", "--deadman", parse=_seconds, metavar="SECONDS", group=_WORKERS,
         help="How long an old worker may take to finish its requests.",
     )
+    request_timeout: float = _option(
+        0.0, "--request-timeout", parse=_seconds_or_none, metavar="SECONDS", group=_WORKERS,
+        help="How long the application may take, or go on without sending anything; 0 is for ever.",
+    )
     boot_timeout: float = _option(
         60.0, "--boot-timeout", parse=_seconds, metavar="SECONDS", group=_WORKERS,
         help="How long a generation may take to become ready.",

@@ -20,6 +20,7 @@ from spawning.ipc.messages import (
     Retire,
     Start,
     Stop,
+    Unwell,
     decode,
     encode,
 )
@@ -39,6 +40,7 @@ EACH: list[Message] = [
     Ready(),
     Frozen(),
     Report(requests=10, errors=1, executing=2, queued=3, connections=4),
+    Unwell("a request is stuck"),
     Details(1, [{"thread": "request thread 1", "seconds": 0.25}], {"request thread 1": "File …\n"}),
 ]
 

@@ -16,9 +16,10 @@ from spawning.controller.plan import (
     RetireWorker,
     StartGeneration,
     StartWorker,
+    SuspectWorker,
 )
-from spawning.controller.recycle import MB, RELOAD_PAUSE, most_requests
-from spawning.ipc.messages import Frozen, LoadFailed, Report
+from spawning.controller.recycle import MB, RELOAD_PAUSE, SILENCE, SUSPICION, most_requests
+from spawning.ipc.messages import Frozen, LoadFailed, Report, Unwell
 from unit.test_plan import SETTINGS, Scene
 
 ONE, TWO, THREE = Source(1, 1), Source(1, 2), Source(1, 3)
@@ -31,7 +32,11 @@ class RecyclingScene(Scene):
         super().__init__(dataclasses.replace(SETTINGS, **settings))
         self.memory: dict[Source, int] = {}
         self.total = 0
-        self._execute |= {RecycleWorker: self._leave, MeasureMemory: self._measure}
+        self._execute |= {
+            RecycleWorker: self._leave,
+            MeasureMemory: self._measure,
+            SuspectWorker: lambda action: self.fleet.suspected(action.source, self.now),
+        }
         self.serve()
         self.now += 20.0
 
@@ -200,3 +205,48 @@ def test_what_old_workers_need_that_are_still_finishing_does_not_count(finishing
         scene.exit(TWO)
     scene.fleet.measured({}, 400 * MB, scene.now + 5.0)
     assert scene.fleet.memory == total
+
+
+# Stuck requests ------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_is_unwell_comes_before_those_that_are_only_due() -> None:
+    scene = RecyclingScene(max_requests=10)
+    scene.report(ONE, 10)
+    scene.say(TWO, Unwell("a request is stuck"))
+    assert scene.settle() == [Fork(1)]
+    scene.ready(THREE)
+    assert scene.settle() == [StartWorker(THREE), RecycleWorker(TWO, 120.0, "a request is stuck")]
+
+
+def test_a_worker_that_does_not_report_is_suspected_and_then_killed() -> None:
+    scene = RecyclingScene(request_timeout=30.0)
+    scene.report(ONE, 0)
+    scene.report(TWO, 0)
+    assert scene.settle() == []
+    scene.now = scene.until
+    assert scene.now == 120.0 + 30.0 + SILENCE
+    scene.report(TWO, 0)
+    assert scene.settle() == [SuspectWorker(ONE)]
+    scene.now = scene.until
+    reason = "has not reported for 35 s (--request-timeout)"
+    assert scene.settle() == [KillWorker(ONE, reason), Fork(1)]
+
+
+def test_after_a_pause_of_the_whole_machine_nobody_is_killed() -> None:
+    scene = RecyclingScene(request_timeout=30.0)
+    scene.report(ONE, 0)
+    scene.report(TWO, 0)
+    scene.now += 3600.0
+    assert scene.settle() == [SuspectWorker(ONE), SuspectWorker(TWO)]
+    scene.now += 1.0
+    scene.report(ONE, 0)
+    scene.report(TWO, 0)
+    scene.now += SUSPICION
+    assert scene.settle() == []
+
+
+def test_without_a_request_timeout_silence_means_nothing() -> None:
+    scene = RecyclingScene()
+    scene.now += 3600.0
+    assert scene.settle() == []

@@ -44,6 +44,7 @@ from spawning.controller.plan import (
     StartGeneration,
     StartWorker,
     StopWorker,
+    SuspectWorker,
 )
 from spawning.controller.refusal import Refusal
 from spawning.errors import AppLoadError, ConfigError
@@ -97,6 +98,7 @@ class Executor:
             StartWorker: self._start_worker,
             RetireWorker: self._retire_worker,
             RecycleWorker: self._recycle_worker,
+            SuspectWorker: self._suspect_worker,
             StopWorker: self._stop_worker,
             KillWorker: self._kill_worker,
             EndForkServer: self._end_fork_server,
@@ -243,6 +245,10 @@ class Executor:
         pid = self._worker(action.source).pid
         log.info("worker recycled %s", fields(worker=action.source, pid=pid, reason=action.reason))
         self._tell_to_leave(action.source, Retire(action.seconds), action.seconds)
+
+    def _suspect_worker(self, action: SuspectWorker) -> None:
+        log.warning("worker silent %s", fields(worker=action.source, pid=self._worker(action.source).pid))
+        self._fleet.suspected(action.source, time.monotonic())
 
     def _stop_worker(self, action: StopWorker) -> None:
         self._tell_to_leave(action.source, Stop(action.seconds), action.seconds)

@@ -13,7 +13,18 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from spawning.controller.refusal import Refusal
-from spawning.ipc.messages import Born, Configured, Details, Frozen, Loaded, LoadFailed, Message, Ready, Report
+from spawning.ipc.messages import (
+    Born,
+    Configured,
+    Details,
+    Frozen,
+    Loaded,
+    LoadFailed,
+    Message,
+    Ready,
+    Report,
+    Unwell,
+)
 from spawning.settings import Settings, checked
 
 REPAIR = "repair"  # the trigger of a generation that replaces one whose fork server has died
@@ -140,6 +151,9 @@ class WorkerRecord:
     kill_at: float = math.inf
     report: Report | None = None
     memory: int = 0  # bytes, when it was measured last
+    unwell: str = ""  # why it wants to be replaced
+    reported_at: float = math.inf
+    suspected_at: float = math.inf  # when it was first noticed that it does not report any more
 
     @property
     def is_active(self) -> bool:
@@ -317,6 +331,9 @@ class Fleet:
     def forgotten(self, number: int) -> None:
         del self.generations[number]
 
+    def suspected(self, source: Source, now: float) -> None:
+        self._worker(source).suspected_at = now
+
     def measured(self, memory: dict[Source, int], total: int, again_at: float) -> None:
         """Note what was measured, in bytes. The total counts only while one generation alone has workers: old ones
         that are still finishing need theirs for a moment.
@@ -422,6 +439,7 @@ def _born(generation: GenerationRecord, worker: WorkerRecord, message: Any, now:
 
 def _ready(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:
     worker.step(WorkerStep.BECAME_READY)
+    worker.reported_at = now
     generation.files |= frozenset(message.files)
 
 
@@ -433,6 +451,12 @@ def _frozen(generation: GenerationRecord, worker: WorkerRecord, message: Any, no
 
 def _reported(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:
     worker.report = message
+    worker.reported_at = now
+    worker.suspected_at = math.inf
+
+
+def _unwell(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:
+    worker.unwell = message.reason
 
 
 def _no_news(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:
@@ -455,5 +479,6 @@ _FROM_WORKER: dict[type[Any], Callable[[GenerationRecord, WorkerRecord, Any, flo
     Frozen: _frozen,
     Report: _reported,
     Details: _no_news,
+    Unwell: _unwell,
     LoadFailed: _worker_load_failed,
 }

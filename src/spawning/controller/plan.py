@@ -142,6 +142,13 @@ class RecycleWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class SuspectWorker:
+    """Note that a worker does not report any more."""
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
 class StopWorker:
     """Tell a worker to accept what waits in the backlog, finish within `seconds` and exit."""
 
@@ -193,6 +200,7 @@ Action = (
     | StartWorker
     | RetireWorker
     | RecycleWorker
+    | SuspectWorker
     | StopWorker
     | KillWorker
     | EndForkServer
@@ -233,6 +241,7 @@ class _Planner:
                 yield from self.prepare(generation)
         yield from self.cutover()
         if (serving := self.fleet.serving) is not None:
+            yield from self.end_silence(serving)
             yield from self.serve(serving)
             if recycle.measures(serving) and self.due(self.fleet.measure_at):
                 yield MeasureMemory()
@@ -313,6 +322,14 @@ class _Planner:
             yield from self.fork(generation, wanted - len(workers))
         for worker in workers[wanted:]:
             yield from self.retire(worker.source, worker.state, generation.settings.deadman_timeout)
+
+    def end_silence(self, generation: GenerationRecord) -> Iterator[Action]:
+        seconds = generation.settings.request_timeout + recycle.SILENCE
+        for worker in recycle.silent(generation, self.due):
+            if worker.suspected_at == math.inf:
+                yield SuspectWorker(worker.source)
+            elif self.due(worker.suspected_at + recycle.SUSPICION):
+                yield KillWorker(worker.source, f"has not reported for {seconds:g} s (--request-timeout)")
 
     def in_cutover(self) -> bool:
         return self.fleet.in_cutover

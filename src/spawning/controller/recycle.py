@@ -7,13 +7,15 @@ known beforehand, so there is a pause between two.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from spawning.controller.fleet import Fleet, GenerationRecord, Source, WorkerRecord, WorkerState
 
 MAX_MEMORY = "max-memory"  # the trigger of a reload because of --max-memory
 RELOAD_PAUSE = 60.0  # seconds between the start of any reload and one by --max-memory
+SILENCE = 5.0  # seconds beyond --request-timeout without a report, after which a worker is suspected …
+SUSPICION = 3.0  # … and after that many more killed
 MB = 1_000_000  # bytes
 
 Due = Callable[[float], bool]
@@ -28,14 +30,16 @@ class Candidate(NamedTuple):
 
 
 def candidate(generation: GenerationRecord, due: Due) -> Candidate | None:
-    """Give the worker of the serving generation that is to be replaced next, oldest first."""
-    if any(worker.is_leaving for worker in generation.workers.values()):
+    """Give the worker of the serving generation that is to be replaced next: unwell ones first, then the oldest."""
+    workers = generation.workers
+    if any(worker.is_leaving for worker in workers.values()):
         return None
     found = [
         Candidate(worker.source, reason)
         for worker in generation.active
         if worker.state is WorkerState.SERVING and (reason := _reason(worker, generation, due))
     ]
+    found.sort(key=lambda each: not workers[each.source.worker].unwell)
     return found[0] if found else None
 
 
@@ -44,6 +48,18 @@ def most_requests(worker: WorkerRecord, generation: GenerationRecord) -> int:
     settings = generation.settings
     chance = random.Random(worker.pid)  # so that servers behind one balancer differ as well
     return settings.max_requests + chance.randint(0, settings.max_requests_jitter)
+
+
+def silent(generation: GenerationRecord, due: Due) -> Iterator[WorkerRecord]:
+    """Give the workers in which nothing runs any more: a request holds the interpreter lock and does not let go.
+
+    Only with --request-timeout. They are to be suspected first, and killed if they still do not report then: when the
+    machine or the controller was stopped for a while, all workers look like that at first.
+    """
+    allowed = generation.settings.request_timeout
+    for worker in generation.active:
+        if allowed and worker.state is WorkerState.SERVING and due(worker.reported_at + allowed + SILENCE):
+            yield worker
 
 
 def measures(generation: GenerationRecord) -> bool:
@@ -60,6 +76,8 @@ def needs_reload(serving: GenerationRecord, fleet: Fleet, due: Due) -> bool:
 def _reason(worker: WorkerRecord, generation: GenerationRecord, due: Due) -> str:
     """Say why a worker is to be replaced; empty: it is not."""
     settings, report = generation.settings, worker.report
+    if worker.unwell:
+        return worker.unwell
     if settings.max_requests and report is not None and report.requests >= most_requests(worker, generation):
         return f"{report.requests} requests (--max-requests {settings.max_requests})"
     if settings.max_worker_memory and worker.memory > settings.max_worker_memory * MB:

@@ -152,6 +152,13 @@ class Details:
     stacks: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Unwell:
+    """Serves, but should be replaced; `reason` is for the log."""
+
+    reason: str
+
+
 # Worker to worker, over the handoff socket ---------------------------------------------------------------------------
 
 
@@ -185,6 +192,7 @@ Message = (
     | Frozen
     | Report
     | Details
+    | Unwell
     | Handoff
 )
 
@@ -192,7 +200,7 @@ _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Boot, ForkWorker, Configured, Loaded, LoadFailed, Start, Retire, Stop, ReopenLog, AskDetails, Born, Ready,
-        Frozen, Report, Details, Handoff,
+        Frozen, Report, Details, Unwell, Handoff,
     )
 }  # fmt: skip
 

@@ -103,6 +103,7 @@ class Loop:
         self.failed = False
         self.watchdog_asleep = False
         self.wake_watchdog: Callable[[], None] = _nothing
+        self.run_exchange: Callable[[Exchange, WSGIApplication], None] = Exchange.run
         self._epoll = select.epoll()
         self._handoff = HandoffSocket(self, self._epoll, *handoff)
         self._events: Iterator[tuple[int, int]] = iter(())
@@ -250,7 +251,7 @@ class Loop:
         exchange.started = self.now if self.access_log is None else monotonic()
         box = self.box
         box.append(None)
-        exchange.run(self.application)
+        self.run_exchange(exchange, self.application)
         head = exchange.head
         if head is not None and head.code >= 500:
             self.errors += 1
@@ -277,7 +278,7 @@ class Loop:
         """Execute a request that was handed over. The request thread that owns it."""
         exchange = connection.exchange
         exchange.started = monotonic()
-        exchange.run(self.application)
+        self.run_exchange(exchange, self.application)
         head = exchange.head
         if head is not None and head.code >= 500:
             self.errors += 1
@@ -289,6 +290,13 @@ class Loop:
         head = exchange.head
         code = head.code if head is not None else 0
         access_log.append((exchange.environ, code, exchange.sent, monotonic() - exchange.started))
+
+    def relieve(self, count: int) -> None:
+        """Allow for `count` threads more, in place of stuck ones; what waits for a thread gets them. Leader only."""
+        threads = self.threads
+        threads.allow(count)
+        while (connection := threads.take_pending()) is not None and threads.hand_over(connection):
+            pass
 
     def give_up_lead(self) -> None:
         """Called in a request that is going to wait for its client: if this thread leads, let another one lead."""

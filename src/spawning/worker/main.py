@@ -11,16 +11,18 @@ import select
 import signal
 import socket
 from collections.abc import Sequence
+from functools import partial
 from time import monotonic
 from types import FrameType
 from typing import Final
 
 from spawning.ipc.channel import Channel
-from spawning.ipc.messages import AskDetails, Frozen, Message, Ready, ReopenLog, Report, Retire, Start, Stop
+from spawning.ipc.messages import AskDetails, Frozen, Message, Ready, ReopenLog, Report, Retire, Start, Stop, Unwell
 from spawning.logs.access import AccessLog
 from spawning.settings import Settings
 from spawning.worker.details import details, executions, method_of, path_of, queued
 from spawning.worker.loop import Loop
+from spawning.worker.timeouts import Timeouts, nothing_but
 from spawning.worker.watchdog import TICK, Watchdog
 from spawning.wsgi.bridge import WSGIApplication
 from spawning.wsgi.environ import EnvironBase
@@ -90,8 +92,13 @@ class Worker:
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
+        self._timeouts = Timeouts(name, settings.request_timeout) if settings.request_timeout else None
+        if self._timeouts is not None:
+            self._loop.run_exchange = self._timeouts.run
         self._ended = False
         self._give_up_at = float("inf")
+        self._unwell = False  # the controller has to be told
+        self._relieved = 0  # stuck requests whose threads have been replaced
         self._next_report = 0.0
         self._next_flush = 0.0
 
@@ -118,6 +125,8 @@ class Worker:
         if before >= self._next_report:
             self._report()
             self._next_report = before + REPORT_EVERY
+            if self._timeouts is not None:
+                self._look_for_stuck_requests(self._timeouts, before)
         wait = self._next_report - before if asleep else TICK
         ready = self._poll.poll(wait * 1000)
         now = monotonic()
@@ -130,6 +139,20 @@ class Worker:
         if self._access_log is not None and now >= self._next_flush:
             self._access_log.flush()
             self._next_flush = now + LOG_AWAKE
+
+    def _look_for_stuck_requests(self, timeouts: Timeouts, now: float) -> None:
+        if timeouts.look(now):
+            self._unwell = True
+        stuck = timeouts.stuck
+        if len(stuck) > self._relieved:
+            self._loop.post(partial(self._loop.relieve, len(stuck) - self._relieved))
+            self._relieved = len(stuck)
+        if self._unwell:
+            with contextlib.suppress(BlockingIOError):  # else the next time
+                self._channel.send(Unwell("a request is stuck (--request-timeout)"))
+                self._unwell = False
+        if self._loop.closing and stuck and nothing_but(stuck, self._loop):
+            self._give_up_at = now
 
     def _log_waits(self) -> bool:
         return self._access_log is not None and self._access_log.waiting

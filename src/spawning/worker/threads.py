@@ -134,6 +134,12 @@ class Threads:
             self.loop.wake()
         return None
 
+    def allow(self, count: int) -> None:
+        """Allow for `count` more at a time. Leader only."""
+        with self.lock:
+            self.limit += count
+            self.full = self.executing >= self.limit
+
     def take_pending(self) -> Connection | None:
         """Give the leader a waiting request, if it may be executed."""
         with self.lock:

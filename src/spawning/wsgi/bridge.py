@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Protocol
 
+from spawning.errors import RequestTimeout
 from spawning.http.response import LAST_CHUNK, Clock, Pairs, ResponseHead, chunk, encode_head, error_response
 from spawning.wsgi.environ import Environ
 from spawning.wsgi.files import FileWrapper
@@ -101,6 +102,8 @@ class Exchange:
                 self._send_and_close(result)
         except ClientGone:
             self.cut = True
+        except RequestTimeout:  # the log has its stack already
+            self._answer(504, "Gateway Timeout", "the application takes too long")
         except BaseException:  # boundary: whatever the application raises, sys.exit() too, concerns this request only
             self._failed()
 
@@ -269,15 +272,18 @@ class Exchange:
 
     def _failed(self) -> None:
         log.exception("application raised %s", self._names())
+        self._answer(500, "Internal Server Error", "the application failed")
+
+    def _answer(self, code: int, phrase: str, reason: str) -> None:
+        """Answer in the application's place, unless it has begun to."""
         if self.head_sent:
             self.cut = True
             return
         self.head_sent = True
         self.keep_alive = False
-        self.head = encode_head("500 Internal Server Error", [])
-        with_body = not self.head_only
+        self.head = encode_head(f"{code} {phrase}", [])
         try:
-            self.transport.send(error_response(500, "the application failed", self.clock, with_body=with_body))
+            self.transport.send(error_response(code, reason, self.clock, with_body=not self.head_only))
         except ClientGone:
             self.cut = True
 

@@ -1,0 +1,209 @@
+"""Requests that take too long (``--request-timeout``): named in the log, interrupted, and given up if that fails.
+
+The main thread looks once a second. It logs the stack of the thread and has :class:`RequestTimeout` raised in it. The
+interpreter does that at the thread's next step in Python, so a thread that waits in C (for a socket, a lock) gets it
+when the wait is over; if that takes too long as well, the request is *stuck*, and the worker asks to be replaced.
+
+Where the exception may strike. Only inside the application: never in the code that sends, where it could leave a lock
+taken, and never in a thread that has finished the request. Each call of the application (itself, one step of its
+iterable, ``close``) puts a token, the time, into its ``window``, a list, and takes it out again; whoever raises has to
+take it out first. Both are atomic, so exactly one of the two succeeds. A thread that finds its token gone waits until
+the exception has been set, takes it back if it has not arrived yet, and raises it itself. So nothing is left behind
+that could strike later. A request is interrupted once; from then on the application cannot send anything for it.
+"""
+
+import ctypes
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from time import monotonic, sleep
+from typing import Any, Final
+
+from spawning.errors import RequestTimeout
+from spawning.worker.details import method_of, path_of, stack_of
+from spawning.worker.loop import Loop
+from spawning.wsgi.bridge import Exchange, ExcInfo, WSGIApplication
+from spawning.wsgi.environ import Environ
+from spawning.wsgi.files import FileWrapper
+
+PATIENCE: Final = 5.0  # seconds that an interrupted request may take to end
+
+log = logging.getLogger("spawning.worker")
+
+_set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
+_set_exception.argtypes = (ctypes.c_ulong, ctypes.py_object)
+_set_exception.restype = ctypes.c_int
+
+
+class Timeouts:
+    """The requests under way in a worker, and how long they may take.
+
+    :param worker: its name, for the log.
+    :param seconds: that the application may take, or go on without sending anything.
+    """
+
+    def __init__(self, worker: str, seconds: float) -> None:
+        self._worker = worker
+        self._seconds = seconds
+        self._calls: dict[int, Call] = {}  # by thread
+
+    def run(self, exchange: Exchange, application: WSGIApplication) -> None:
+        """Run an exchange so that it can be interrupted. The thread that owns it."""
+        call = Call(exchange, application)
+        self._calls[call.ident] = call
+        try:
+            exchange.run(call)
+        finally:
+            del self._calls[call.ident]
+
+    def look(self, now: float) -> bool:
+        """Interrupt what takes too long; whether a request has become stuck since the last look. Main thread.
+
+        :param now: monotonic seconds.
+        """
+        found = False
+        for call in list(self._calls.values()):
+            if call.is_stuck(now) and not call.given_up:
+                call.given_up = found = True
+                log.error("request stuck %s", self._names(call, now))
+            elif call.claim(now - self._seconds):
+                log.error("request timed out %s\n%s", self._names(call, now), stack_of(call.ident))
+                call.interrupt()
+        return found
+
+    @property
+    def stuck(self) -> set[Exchange]:
+        """Those that were interrupted in vain and are still under way."""
+        return {call.exchange for call in list(self._calls.values()) if call.given_up}
+
+    def _names(self, call: "Call", now: float) -> str:
+        exchange = call.exchange
+        path, seconds = path_of(exchange), now - exchange.started
+        return f"worker={self._worker} method={method_of(exchange)} path={path!r} seconds={seconds:.1f}"
+
+
+class Call:
+    """The application, as one exchange sees it. For the thread that runs the exchange, but for what says otherwise.
+
+    :ivar claimed: the watchdog is about to interrupt it, or has.
+    :ivar interrupted_at: (monotonic seconds) when the exception was set; 0: it was not.
+    :ivar given_up: it has not ended in time after that.
+    """
+
+    __slots__ = ("_application", "_window", "claimed", "exchange", "given_up", "ident", "interrupted_at")
+
+    def __init__(self, exchange: Exchange, application: WSGIApplication) -> None:
+        self.exchange = exchange
+        self.ident = threading.get_ident()
+        self.claimed = False
+        self.interrupted_at = 0.0
+        self.given_up = False
+        self._application = application
+        self._window: list[float] = []
+
+    def __call__(self, environ: Environ, start_response: object) -> Iterable[bytes]:
+        result: Iterable[bytes] = self.inside(self._application, environ, self._start_response)
+        if type(result) in (list, tuple) or (type(result) is FileWrapper and result.extent() is not None):
+            return result
+        return Blocks(self, result)
+
+    def inside(self, function: Callable[..., Any], *arguments: object) -> Any:
+        """Call a function of the application, which may be interrupted.
+
+        :raises RequestTimeout: it was, now or before.
+        """
+        if self.interrupted_at:
+            raise RequestTimeout
+        try:
+            self._window.append(monotonic())
+            return function(*arguments)
+        finally:
+            self._leave()
+
+    def _leave(self) -> bool:
+        """Let nobody interrupt any more; False: nobody could have."""
+        try:
+            self._window.pop()
+        except IndexError:
+            while self.claimed and not self.interrupted_at:
+                sleep(0.0005)  # the other side is between two lines
+            if self.interrupted_at:
+                _set_exception(self.ident, ctypes.py_object())  # NULL takes back what has not arrived
+                raise RequestTimeout from None
+            return False
+        return True
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        self.exchange.start_response(status, headers, exc_info)
+        return self._write
+
+    def _write(self, data: bytes) -> None:
+        was_inside = self._leave()
+        try:
+            self.exchange.write(data)
+        finally:
+            if was_inside:
+                self._window.append(monotonic())
+
+    # -- the main thread ----------------------------------------------------------------------------------------------
+
+    def is_stuck(self, now: float) -> bool:
+        return bool(self.interrupted_at) and now - self.interrupted_at >= PATIENCE
+
+    def claim(self, before: float) -> bool:
+        """If the application was entered before that time and has not returned: get the right, and the duty, to
+        :meth:`interrupt` it.
+        """
+        try:
+            entered = self._window[-1]
+            if entered >= before:
+                return False
+            self.claimed = True
+            self._window.remove(entered)
+        except (IndexError, ValueError):  # it has returned meanwhile
+            self.claimed = False
+            return False
+        return True
+
+    def interrupt(self) -> None:
+        """Raise in the thread."""
+        _set_exception(self.ident, ctypes.py_object(RequestTimeout))
+        self.interrupted_at = monotonic()
+
+
+class Blocks:
+    """What the application returned, each step of which may be interrupted."""
+
+    __slots__ = ("_blocks", "_call", "_iterator")
+
+    _iterator: Iterator[bytes]
+
+    def __init__(self, call: Call, blocks: Iterable[bytes]) -> None:
+        self._call = call
+        self._blocks = blocks
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._iterator = self._call.inside(iter, self._blocks)
+        return self
+
+    def __next__(self) -> bytes:
+        block: bytes = self._call.inside(next, self._iterator)
+        return block
+
+    def close(self) -> None:
+        """Close it, also behind an interruption (PEP 3333: whatever has happened)."""
+        close = getattr(self._blocks, "close", None)
+        if close is None:
+            return
+        if self._call.interrupted_at:
+            close()
+        else:
+            self._call.inside(close)
+
+
+def nothing_but(stuck: set[Exchange], loop: Loop) -> bool:
+    """Whether a retired worker has nothing left to do but what is stuck. Main thread."""
+    connections = list(loop.connections.values())
+    return loop.threads.executing + len(loop.box) <= len(stuck) and all(each.exchange in stuck for each in connections)

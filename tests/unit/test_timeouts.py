@@ -1,0 +1,200 @@
+"""Interrupting a request: only inside the application, once, and never whoever has the thread afterwards."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from spawning.errors import RequestTimeout
+from spawning.http.response import Clock
+from spawning.worker.timeouts import PATIENCE, Timeouts
+from spawning.wsgi.bridge import Exchange, WSGIApplication
+from spawning.wsgi.files import FileWrapper
+
+
+class Transport:
+    """Collects what is sent; with `inside`, calls it in the middle."""
+
+    def __init__(self, inside: Callable[[], object] | None = None) -> None:
+        self.data = b""
+        self._inside = inside
+
+    def send(self, data: bytes) -> None:
+        if self._inside is not None:
+            self._inside()
+        self.data += data
+
+    def send_two(self, head: bytes, body: bytes) -> None:
+        self.send(head + body)
+
+    def send_file(self, descriptor: int, offset: int, count: int) -> None:
+        raise NotImplementedError
+
+
+def exchange(transport: Transport) -> Exchange:
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
+    made = Exchange(transport, environ, 1, False, True, Clock())
+    made.started = monotonic()
+    return made
+
+
+def at_once() -> Timeouts:
+    """Timeouts for which everything takes too long already."""
+    return Timeouts("1.1", -1.0)
+
+
+def look(timeouts: Timeouts, at: float = 0.0) -> bool:
+    """Look from another thread, as the main thread does in a worker, and let it end."""
+    answers: list[bool] = []
+    watchdog = threading.Thread(target=lambda: answers.append(timeouts.look(at or monotonic())))
+    watchdog.start()
+    watchdog.join()
+    return answers[0]
+
+
+class Closing:
+    """An iterable that interrupts itself, and notes its closing."""
+
+    def __init__(self, look: Callable[[], object], closed: list[str]) -> None:
+        self._look = look
+        self._closed = closed
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"one"
+        self._look()
+        yield b"two"
+
+    def close(self) -> None:
+        self._closed.append("closed")
+
+
+def test_inside_the_application_it_becomes_504() -> None:
+    timeouts, transport = at_once(), Transport()
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        look(timeouts)
+        raise AssertionError("never reached")
+
+    run = exchange(transport)
+    timeouts.run(run, application)
+    assert transport.data.startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
+    assert not run.keep_alive
+
+
+def test_a_response_that_has_begun_is_cut_and_closed_once() -> None:
+    timeouts, transport = at_once(), Transport()
+    closed: list[str] = []
+
+    def application(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", "6")])
+        return Closing(lambda: look(timeouts), closed)
+
+    run = exchange(transport)
+    timeouts.run(run, application)
+    assert transport.data.endswith(b"\r\n\r\none")
+    assert run.cut
+    assert closed == ["closed"]
+
+
+def test_an_application_that_swallows_it_cannot_answer_any_more() -> None:
+    timeouts, transport = at_once(), Transport()
+    caught: list[BaseException] = []
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        try:
+            look(timeouts)
+        except RequestTimeout as error:
+            caught.append(error)
+        start_response("200 OK", [])
+        return [b"late"]
+
+    run = exchange(transport)
+    timeouts.run(run, application)
+    assert len(caught) == 1
+    assert transport.data.startswith(b"HTTP/1.1 504 ")
+
+
+@pytest.mark.parametrize("way", ["list", "iterable", "write", "file"])
+def test_while_it_is_sent_nothing_is_interrupted(way: str) -> None:
+    timeouts = at_once()
+    transport = Transport(lambda: look(timeouts))
+
+    class Once:
+        def read(self, size: int) -> bytes:
+            return b""
+
+    def application(environ: Any, start_response: Any) -> Iterable[bytes]:
+        write = start_response("200 OK", [])
+        if way == "write":
+            write(b"all")
+            return []
+        if way == "file":
+            return FileWrapper(Once())  # type: ignore[arg-type]
+        return [b"all"] if way == "list" else iter([b"all"])
+
+    run = exchange(transport)
+    timeouts.run(run, application)
+    assert transport.data.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert not run.cut
+    assert timeouts.stuck == set()
+
+
+def test_one_that_goes_on_after_its_interruption_is_stuck_until_it_ends() -> None:
+    timeouts, transport = at_once(), Transport()
+    seen: list[Any] = []
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        try:
+            look(timeouts)
+        except RequestTimeout:
+            later = monotonic() + PATIENCE
+            seen.extend([look(timeouts, later), look(timeouts, later), set(timeouts.stuck)])
+        raise LookupError
+
+    run = exchange(transport)
+    timeouts.run(run, application)
+    assert seen == [True, False, {run}]
+    assert timeouts.stuck == set()
+
+
+def test_whatever_the_moment_every_request_ends_whole_and_nothing_strikes_later() -> None:
+    """The race itself: a thread runs short requests while another one interrupts whatever it can."""
+    timeouts = at_once()
+    results: list[str] = []
+    over = threading.Event()
+
+    def body() -> Iterator[bytes]:
+        for _ in range(3):
+            yield b"abc"
+
+    def application(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", "9")])
+        return body()
+
+    def run_one(application: WSGIApplication) -> str:
+        transport = Transport()
+        run = exchange(transport)
+        timeouts.run(run, application)
+        if transport.data.startswith(b"HTTP/1.1 504 "):
+            return "504"
+        if run.cut:
+            return "cut"
+        return "whole" if transport.data.endswith(b"\r\n\r\nabcabcabc") else repr(transport.data)
+
+    def work() -> None:
+        try:
+            results.extend(run_one(application) for _ in range(1500))
+        except BaseException as error:
+            results.append(repr(error))
+        finally:
+            over.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not over.is_set():
+        timeouts.look(monotonic())
+    thread.join()
+    assert set(results) <= {"504", "cut", "whole"}
+    assert len(results) == 1500
