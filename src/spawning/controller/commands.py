@@ -121,6 +121,13 @@ class Commands:
         except ConfigError as error:
             log.warning("no control socket %s", fields(reason=error))
 
+    def open_again(self, settings: Settings) -> None:
+        """Make the control socket anew after an upgrade; one that cannot be made must not end what serves."""
+        try:
+            self.open(settings, "option --control-socket")
+        except (ConfigError, OSError) as error:
+            log.warning("no control socket %s", fields(reason=error))
+
     def close(self) -> None:
         if self._control is not None:
             self._control.close()

@@ -48,6 +48,7 @@ from spawning.controller.upgrade import Attempt, Upgrade, command_now, why
 from spawning.errors import ConfigError
 from spawning.ipc.messages import Born, Configured, Details, Loaded, LoadFailed, Message, Ready, ReopenLog
 from spawning.ipc.prctl import become_subreaper
+from spawning.logs.access import check_writable
 from spawning.logs.setup import configure, fields
 from spawning.net.listeners import bind
 from spawning.settings import Settings
@@ -179,7 +180,7 @@ class Controller:
     def loop(self) -> None:
         """Serve until nothing is left to be done."""
         if self._bound is not None:  # by the program before this one
-            self._guard(self._open_control, self._bound)
+            self.commands.open_again(self._bound)
         self.wakeup.listen(self._on_signals)
         if not self.fleet.has_served:
             self.triggers.check(self.settings, self.sources)
@@ -371,13 +372,6 @@ class Controller:
             pidfile=str(self.pidfile.path) if self.pidfile else None,
         )
 
-    def _open_control(self, settings: Settings) -> None:
-        """Make the control socket anew: that of the program before this one has ended with it."""
-        try:
-            self.commands.open(settings, "option --control-socket")
-        except ConfigError as error:
-            log.warning("no control socket %s", fields(reason=error))
-
     # Messages --------------------------------------------------------------------------------------------------------
 
     def _on_said(self, entry: Said) -> None:
@@ -413,7 +407,7 @@ class Controller:
         if settings.max_memory or settings.max_worker_memory:
             memory.check_readable(sources["max_memory" if settings.max_memory else "max_worker_memory"])
         self.triggers.check(settings, sources)
-        _check_writable(settings.access_log_file, sources["access_log_file"])
+        check_writable(settings.access_log_file, sources["access_log_file"])
         if not self._activated:
             self.listeners += bind(settings, sources)
         self._bound = settings
@@ -481,20 +475,3 @@ class Controller:
         for listener in self.listeners:
             listener.close()
         self.listeners.clear()
-
-
-def _check_writable(path: str, origin: str) -> None:
-    """See that a log can be written, without creating it for longer than that takes.
-
-    :raises ConfigError: it cannot.
-    """
-    if path == "-":
-        return
-    existed = os.path.lexists(path)
-    try:
-        with open(path, "ab"):
-            pass
-    except OSError as error:
-        raise ConfigError(f"{origin}: cannot write {path}: {error.strerror}") from None
-    if not existed:
-        os.unlink(path)

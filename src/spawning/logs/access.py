@@ -10,6 +10,8 @@ import sys
 import time
 from typing import Any, Final
 
+from spawning.errors import ConfigError
+
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MAX_WRITE: Final = 1 << 20  # bytes a write
 
@@ -96,3 +98,20 @@ def _quoted(value: object) -> str:
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text
     return "".join([c if 32 <= ord(c) < 127 and c not in '"\\' else f"\\x{ord(c) & 0xFF:02x}" for c in text])
+
+
+def check_writable(path: str, origin: str) -> None:
+    """See that a log can be written, without creating it for longer than that takes.
+
+    :raises ConfigError: it cannot.
+    """
+    if path == "-":
+        return
+    existed = os.path.lexists(path)
+    try:
+        with open(path, "ab"):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{origin}: cannot write {path}: {error.strerror}") from None
+    if not existed:
+        os.unlink(path)
