@@ -31,7 +31,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         (["--host", "no such host"], "option --host: cannot find the address of 'no such host'"),
         (["--pidfile", "absent/pid"], "option --pidfile: cannot write "),
         (["-l", "absent/log"], "option --access-log-file: cannot write absent/log: No such file or directory"),
-        (["--reload", "dev", "-w", "absent"], "option --watch: absent does not exist, so it cannot be watched"),
+        (["--reload", "dev", "-w", "absent"], "option --watch: {cwd}/absent does not exist, so it cannot be watched"),
     ],
     ids=["foreign-host", "unknown-host", "pidfile", "access-log", "watch"],
 )
@@ -39,7 +39,7 @@ def test_what_the_person_has_to_change(tmp_path: Path, arguments: list[str], mes
     write(tmp_path, "1")
     finished = run(APP, *arguments, cwd=tmp_path)
     assert finished.status == 2
-    assert finished.err.startswith(f"spawn: {message}")
+    assert finished.err.startswith(f"spawn: {message.format(cwd=tmp_path)}")
     assert "\n" not in finished.err
 
 
