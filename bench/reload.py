@@ -40,7 +40,7 @@ from reload_clients import (
     steps_back,
 )
 
-COLUMNS = ("requests", "failed", "refused", "reset", "closed", "steps back", "longest silence (s)")
+COLUMNS = ("requests", "failed", "refused", "reset", "closed", "said close", "steps back", "longest silence (s)")
 _WAIT = 20.0  # seconds for the new version to answer; then the case goes on without it
 _BEGIN, _END = "<!-- bench/reload.py: table -->", "<!-- bench/reload.py: end -->"
 
@@ -285,7 +285,7 @@ def run(case: str, options: argparse.Namespace) -> dict[str, float]:
         counts = sum((tally.counts for tally in clients.tallies), collections.Counter())
         answers = clients.answers
         _use_idle(site, answers, counts)
-    figures = [len(answers), *(counts[name] for name in COLUMNS[1:5]), steps_back(answers)]
+    figures = [len(answers), *(counts[name] for name in COLUMNS[1:6]), steps_back(answers)]
     return dict(zip(COLUMNS, [*figures, round(longest_silence(answers), 2)], strict=True))
 
 

@@ -37,7 +37,9 @@ class Answer:
 
 @dataclass(slots=True)
 class Tally:
-    """What one client has seen. `counts` has the keys failed, refused, reset and closed."""
+    """What one client has seen. `counts` has the keys failed, refused, reset, closed (with a request unanswered)
+    and "said close" (announced with a response, so that nothing is lost).
+    """
 
     answers: list[Answer] = field(default_factory=list)
     counts: collections.Counter[str] = field(default_factory=collections.Counter)
@@ -148,7 +150,7 @@ class Clients:
         self._keep(tally, PIPELINED)
 
     def _keep(self, tally: Tally, count: int) -> None:
-        """Use one connection until the server closes it, which is counted as closed, or the end."""
+        """Use one connection until the server closes it, which is counted, or the end."""
         connection = Connection(self._port)
         with contextlib.closing(connection.sock):
             while not self._over.is_set():
@@ -157,7 +159,7 @@ class Clients:
                 for _ in range(count):
                     tally.answers.append(Answer(started, version=connection.read(), ended=time.monotonic()))
                 if connection.closing:
-                    raise Trouble("closed")
+                    raise Trouble("said close")
                 self._over.wait(_PAUSE)
 
 
