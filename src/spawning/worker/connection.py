@@ -150,7 +150,8 @@ class Connection:
                 request_environ(self.template, reader.body),
                 fields.minor,
                 line.method == "HEAD",
-                fields.keep_alive and loop.keep_alive,
+                # What a client has pipelined behind this is answered too, whoever is leaving.
+                fields.keep_alive and (loop.keep_alive or (loop.closing and bool(reader.unread))),
                 loop.clock,
             )
             self.state = EXECUTING
