@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, cast
 from spawning.errors import ProtocolError
 from spawning.http.request import Fields, RequestLine, RequestReader
 from spawning.http.response import CONTINUE, LAST_CHUNK, Clock, error_response
+from spawning.worker import syscalls
 from spawning.worker.output import BytesSegment, FileSegment, Output
 from spawning.worker.states import CLOSED, EXECUTING, FLUSHING, LEAVING, LINGERING, READING, TRANSITIONS, State
 from spawning.wsgi.bridge import ClientGone, Exchange
@@ -111,7 +112,10 @@ class Connection:
         data = b""
         try:
             while True:
-                data = self.sock.recv(READ_SIZE, _DONTWAIT)
+                if self.loop.sensor.inline:
+                    data = self.sock.recv(READ_SIZE, _DONTWAIT)
+                else:
+                    data = self.loop.receiver.receive(self.fd)
                 if not data:
                     self._end_of_input()
                     return
@@ -141,21 +145,7 @@ class Connection:
         loop = self.loop
         reader = self.reader
         while True:
-            fields = reader.fields
-            line = reader.line
-            if fields is not self.fields or line is not self.line:
-                self._prepare(fields, line)
-            self.exchange = Exchange(
-                self,
-                request_environ(self.template, reader.body),
-                fields.minor,
-                line.method == "HEAD",
-                # What a client has pipelined behind this is answered too, whoever is leaving.
-                fields.keep_alive and (loop.keep_alive or (loop.closing and bool(reader.unread))),
-                loop.clock,
-            )
-            self.state = EXECUTING
-            self.missed = more
+            self._begin(more)
             if loop.now < loop.sensor.inline_until and not loop.threads.full:
                 if not loop.execute_inline(self):
                     return False
@@ -165,6 +155,26 @@ class Connection:
                 return True
             if not reader.receive(b""):
                 return self._wait_for_more()
+
+    def _begin(self, more: bool) -> None:
+        """Make an exchange of the request that the reader has completed."""
+        loop = self.loop
+        reader = self.reader
+        fields = reader.fields
+        line = reader.line
+        if fields is not self.fields or line is not self.line:
+            self._prepare(fields, line)
+        self.exchange = Exchange(
+            self,
+            request_environ(self.template, reader.body),
+            fields.minor,
+            line.method == "HEAD",
+            # What a client has pipelined behind this is answered too, whoever is leaving.
+            fields.keep_alive and (loop.keep_alive or (loop.closing and bool(reader.unread))),
+            loop.clock,
+        )
+        self.state = EXECUTING
+        self.missed = more
 
     def _prepare(self, fields: Fields, line: RequestLine) -> None:
         """Bring the template up to date with a request that is not like the last one."""
@@ -275,17 +285,53 @@ class Connection:
             self.unregister()
             self.loop.hand_off(self)
 
-    def finish_in_thread(self) -> None:
-        """As :meth:`finish`, in a thread that does not lead: what is left to do is given to the leader."""
-        if self.finish() and (self.missed or self.reader.unread):
+    def finish_in_thread(self) -> bool:
+        """As :meth:`finish`, in a thread that does not lead; what is left to do is given to the leader.
+
+        But a client that has its response asks for the next page before this thread has the interpreter lock again. To
+        wake the leader for that would cost more than the request, so this thread reads it.
+
+        :returns: True when it has read a request, which is to be executed in its turn.
+        """
+        try:
+            if (self.missed or self.reader.unread) and self._read_on():
+                return True
+        except ProtocolError as error:
+            self.refuse(error)
+            return False
+        except OSError as error:
+            self._broken(error)
+            return False
+        if self.finish() and (self.missed or not self.reader.idle):
             self.loop.post(self.go_on)
+        return False
+
+    def _read_on(self) -> bool:
+        """Read the next request without leaving ``EXECUTING``, if this one has ended in the usual way."""
+        exchange = self.exchange
+        reader = self.reader
+        if exchange.cut or not exchange.keep_alive or self.output is not None or self.loop.closing:
+            return False
+        if reader.unread and reader.receive(b""):
+            self._begin(True)
+            return True
+        self.missed = False
+        try:
+            data = self.sock.recv(READ_SIZE, _DONTWAIT)
+        except BlockingIOError:
+            return False
+        if data and reader.receive(data):
+            self._begin(len(data) == READ_SIZE)
+            return True
+        self.missed = True  # the end, or a part of a request: the leader's business
+        return False
 
     def go_on(self) -> None:
         """Serve what arrived while a thread owned the connection."""
         if self.state is not READING:
             return
         try:
-            if self.reader.unread:
+            if not self.reader.idle:
                 if not self.reader.receive(b""):
                     self._wait_for_more()
                 elif not self._serve(True):
@@ -319,7 +365,7 @@ class Connection:
             self._keep(BytesSegment(data, 0))
             return
         try:
-            sent = self.sock.send(data, _DONTWAIT)
+            sent = self.sock.send(data, _DONTWAIT) if self.loop.sensor.inline else syscalls.send(self.fd, data)
         except BlockingIOError:
             sent = 0
         except OSError as error:

@@ -31,15 +31,18 @@ from spawning.http.response import Clock
 from spawning.ipc.channel import Channel
 from spawning.logs.access import AccessLog
 from spawning.settings import Settings
-from spawning.worker.connection import Connection
+from spawning.worker.connection import READ_SIZE, Connection
 from spawning.worker.handoff import HandoffSocket
 from spawning.worker.sensor import Sensor
 from spawning.worker.states import CLOSED, READING
+from spawning.worker.syscalls import Receiver
 from spawning.worker.threads import RequestThread, Threads
 from spawning.wsgi.bridge import Exchange, WSGIApplication
 from spawning.wsgi.environ import EnvironBase
 
 ACCEPTS: Final = 8  # connections a wake-up, so that workers share a burst
+SIBLINGS_FIRST: Final = 0.01  # seconds that new connections are left to the siblings when all threads are busy
+LEFTOVERS: Final = 64  # connections that are accepted after that
 SWEEP_EVERY: Final = 1.0  # seconds between looks at the deadlines
 FRESH_GRACE: Final = 0.5  # seconds that a new connection may take to send its request when the worker stops
 _HOLD: Final = 0.02  # seconds that requests may be kept back for a trial
@@ -66,6 +69,7 @@ class Loop:
     :ivar inline_connection: whose request the leader executes inline.
     :ivar closing: the worker has been retired or stopped.
     :ivar stopping: the worker has been stopped.
+    :ivar crowded: all threads are busy, so new connections are left to the siblings at first.
     :ivar failed: a bug has ended the loop.
     """
 
@@ -85,6 +89,7 @@ class Loop:
         self.access_log = access_log
         self.on_end = on_end
         self.clock = Clock()
+        self.receiver = Receiver(READ_SIZE)
         self.now = monotonic()
         self.idle_deadline = self.now + settings.keepalive_timeout
         self.keep_alive = not settings.no_keepalive
@@ -101,6 +106,7 @@ class Loop:
         self.closing = False
         self.stopping = False
         self.failed = False
+        self.crowded = False
         self.watchdog_asleep = False
         self.wake_watchdog: Callable[[], None] = _nothing
         self.run_exchange: Callable[[Exchange, WSGIApplication], None] = Exchange.run
@@ -116,6 +122,7 @@ class Loop:
         self._starved = False
         self._change = threading.Lock()
         self._hold_until = 0.0
+        self._accept_at = 0.0
         self._next_sweep = 0.0
         self._stopped_at = float("inf")
 
@@ -146,12 +153,16 @@ class Loop:
                     return True
             if not self._between_polls(box):
                 return self.box is not box
-            timeout = 0.005 if self.threads.holding else SWEEP_EVERY
-            polled = self._epoll.poll(timeout)
+            polled = self._epoll.poll(self._timeout())
             self.now = now = monotonic()
             self.idle_deadline = now + keepalive_timeout
             self.clock.set(time())
             self._events = iter(polled)
+
+    def _timeout(self) -> float:
+        if self.threads.holding:
+            return 0.005
+        return SIBLINGS_FIRST if self.crowded and not self.closing else SWEEP_EVERY
 
     def _drop(self, connection: Connection | None) -> None:
         log.exception("this is a bug in Spawning; a connection is closed")
@@ -173,8 +184,13 @@ class Loop:
             self._sweep()
             if self.box is not box:
                 return False
-        if self._may_accept and not self._accepting and not self._starved and not threads.full:
-            self._resume_accepting()
+        if self._may_accept and not self._accepting and not self._starved:
+            if not threads.full:
+                self._resume_accepting()
+            elif self.now >= self._accept_at:
+                self._accept_leftovers()
+                if self.box is not box:
+                    return False
         if self.closing and not self.connections and not threads.executing and not self._mail:
             self.on_end()
             return False
@@ -212,7 +228,7 @@ class Loop:
     @property
     def requests(self) -> int:
         """Requests whose execution has begun."""
-        return self.calls + self.handed_over
+        return self.calls + self.handed_over + self.threads.read
 
     # -- executing ----------------------------------------------------------------------------------------------------
 
@@ -238,7 +254,7 @@ class Loop:
         # From here on another thread may own the connection at any moment, so its events must be known by then.
         connection.register()
         if not threads.hand_over(connection) and not threads.holding:
-            self._pause_accepting()
+            self._leave_to_siblings()
         return False
 
     def execute_inline(self, connection: Connection) -> bool:
@@ -262,7 +278,8 @@ class Loop:
         except IndexError:  # the lead was taken; from here on this is an ordinary request thread
             with self._change:
                 pass  # whoever took it has put a new box in its place when this lock is free
-            connection.finish_in_thread()
+            if connection.finish_in_thread():
+                self.threads.queue(connection)
             return False
         return connection.finish()
 
@@ -284,7 +301,8 @@ class Loop:
             self.errors += 1
         if self.access_log is not None:
             self._log(exchange, self.access_log)
-        connection.finish_in_thread()
+        if connection.finish_in_thread():
+            self.threads.queue(connection)
 
     def _log(self, exchange: Exchange, access_log: AccessLog) -> None:
         head = exchange.head
@@ -345,8 +363,25 @@ class Loop:
     def _resume_accepting(self) -> None:
         if not self._accepting:
             self._accepting = True
+            self.crowded = False
             for fd in (*self._listeners, self._handoff.receiving_fd):
                 self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+
+    def _leave_to_siblings(self) -> None:
+        """Stop accepting, because all threads are busy: a worker that has one to spare will be faster."""
+        if self._accepting:
+            self._pause_accepting()
+            self.crowded = True
+            self._accept_at = self.now + SIBLINGS_FIRST
+
+    def _accept_leftovers(self) -> None:
+        """Accept what no sibling has wanted either, so that a client waits for a thread and not for ever."""
+        self._accept_at = self.now + SIBLINGS_FIRST
+        box = self.box
+        for listener in self._listeners.values():
+            self._accept(listener, LEFTOVERS)
+            if self.box is not box:
+                return
 
     def _pause_accepting(self) -> None:
         if self._accepting:

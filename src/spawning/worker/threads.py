@@ -72,6 +72,7 @@ class Threads:
     :param limit: most requests executed at a time.
 
     :ivar full: ``limit`` requests are executed; only whoever may raise ``executing`` may rely on False.
+    :ivar read: requests that request threads have read.
     :ivar holding: requests are kept back so that the threads run dry, for a trial (``sensor``).
     """
 
@@ -82,6 +83,7 @@ class Threads:
         self.executing = 0
         self.full = False
         self.holding = False
+        self.read = 0
         self.all: list[RequestThread] = []
         self._idle: list[RequestThread] = []
         self._pending: deque[Connection] = deque()
@@ -118,10 +120,18 @@ class Threads:
         """Make the first leader."""
         self._new().give(None)
 
+    def queue(self, connection: Connection) -> None:
+        """Take the next request of a connection, which a request thread has read; its turn is behind those that wait.
+
+        That thread must ask for its own next request afterwards.
+        """
+        with self.lock:
+            self.read += 1
+            self._pending.append(connection)
+
     def next(self, thread: RequestThread) -> Connection | None:
         """Give `thread`, which has finished a request, a waiting one; None: it is idle from now on."""
         with self.lock:
-            was_full = self.full
             if self._pending and not self.holding:
                 thread.connection = connection = self._pending.popleft()
                 return connection
@@ -129,7 +139,7 @@ class Threads:
             self.full = False
             thread.connection = None
             self._idle.append(thread)
-            tell = was_full or (self.executing == 0 and (self.holding or self.loop.closing))
+            tell = self.loop.crowded or (self.executing == 0 and (self.holding or self.loop.closing))
         if tell:
             self.loop.wake()
         return None
