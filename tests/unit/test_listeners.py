@@ -1,9 +1,11 @@
 import contextlib
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
 
+from spawning.cli import parse
 from spawning.errors import ConfigError
 from spawning.net.listeners import bind, url
 from spawning.settings import Settings
@@ -33,6 +35,16 @@ def test_all_addresses_of_a_name_have_the_same_port() -> None:
         assert len({listener.getsockname()[1] for listener in listeners}) == 1
         families = {item[0] for item in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}
         assert {listener.family for listener in listeners} <= families
+
+
+def test_the_backlog_is_what_the_option_says() -> None:
+    arguments = parse(["--backlog", "7", "--port", "0", "app"])
+    assert arguments is not None
+    (listener,) = bind(*arguments)
+    with listener:
+        # tcpi_sacked of a listening socket is the longest queue of connections to be accepted
+        (longest,) = struct.unpack_from("I", listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)
+        assert longest == 7
 
 
 def test_the_sockets_are_as_workers_expect_them() -> None:

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Final, cast
 
 from spawning.errors import ProtocolError
 from spawning.http.request import Fields, RequestLine, RequestReader
-from spawning.http.response import CONTINUE, LAST_CHUNK, Clock, error_response
-from spawning.worker import syscalls
-from spawning.worker.output import BytesSegment, FileSegment, Output
+from spawning.http.response import CONTINUE, Clock, error_response
 from spawning.worker.states import CLOSED, EXECUTING, FLUSHING, LEAVING, LINGERING, READING, TRANSITIONS, State
+from spawning.worker.transport import Transport
 from spawning.wsgi.bridge import ClientGone, Exchange
 from spawning.wsgi.environ import Environ, connection_template, request_environ, set_line
 from spawning.wsgi.input import BodyBuffer
@@ -43,8 +42,8 @@ _NO_EXCHANGE: Final = Exchange(cast("Connection", None), {}, 1, False, False, Cl
 log = logging.getLogger("spawning.worker")
 
 
-class Connection:
-    """See the module. The transport of its exchanges (``wsgi.bridge.Transport``).
+class Connection(Transport):
+    """See the module. The transport of its own exchanges.
 
     :param loop: the worker's loop.
     :param sock: the connected socket; each call says itself that it must not wait, which saves the system call that
@@ -54,8 +53,7 @@ class Connection:
     """
 
     __slots__ = (
-        "address", "deadline", "exchange", "fd", "fields", "fresh", "line", "loop", "missed", "output", "port",
-        "reader", "registered", "sock", "state", "template",
+        "address", "exchange", "fields", "fresh", "line", "missed", "port", "reader", "registered", "state", "template",
     )  # fmt: skip
 
     template: Environ
@@ -71,7 +69,7 @@ class Connection:
         self.missed = False
         self.fresh = True  # no byte of the next request has arrived
         self.deadline = loop.now + loop.settings.head_timeout
-        self.output: Output | None = None
+        self.output = None
         self.fields: Fields | None = None
         self.line = _NO_LINE
         self.exchange = _NO_EXCHANGE
@@ -96,7 +94,7 @@ class Connection:
         elif state is EXECUTING:
             self.missed = True
             if self.output is not None:
-                self._flush_beside_owner()
+                self.flush_beside_owner()
             elif self.state is READING:  # the owner gave it back meanwhile, perhaps without seeing `missed`
                 self.read()
         elif state is FLUSHING:
@@ -352,98 +350,9 @@ class Connection:
         else:
             self.close()
 
-    # -- writing: the owner -------------------------------------------------------------------------------------------
-
-    def send(self, data: bytes) -> None:
-        """Send, keep what the socket does not take.
-
-        :raises ClientGone: the connection is broken.
-        """
-        if self.output is not None:
-            if data is not LAST_CHUNK:  # the end of a response has nobody behind it who could produce too much
-                self._make_room()
-            self._keep(BytesSegment(data, 0))
-            return
-        try:
-            sent = self.sock.send(data, _DONTWAIT) if self.loop.sensor.inline else syscalls.send(self.fd, data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            raise ClientGone(str(error)) from None
-        if sent < len(data):
-            self._keep(BytesSegment(data, sent))
-
-    def send_two(self, head: bytes, body: bytes) -> None:
-        """Send two buffers with one call.
-
-        :raises ClientGone: the connection is broken.
-        """
-        if self.output is not None:
-            self._make_room()
-            self._keep(BytesSegment(head, 0))
-            self._keep(BytesSegment(body, 0))
-            return
-        try:
-            sent = self.sock.sendmsg((head, body), (), _DONTWAIT)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            raise ClientGone(str(error)) from None
-        if sent < len(head):
-            self._keep(BytesSegment(head, sent))
-            self._keep(BytesSegment(body, 0))
-        elif sent < len(head) + len(body):
-            self._keep(BytesSegment(body, sent - len(head)))
-
-    def send_file(self, descriptor: int, offset: int, count: int) -> None:
-        """Have the kernel send a part of a file.
-
-        :raises ClientGone: the connection is broken.
-        """
-        self._make_room()
-        self.sock.setblocking(False)  # sendfile() cannot be told to not wait, as send() can
-        segment = FileSegment(descriptor, offset, count)
-        if self.output is None:
-            try:
-                while segment.size:
-                    segment.send(self.sock)
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                segment.close()
-                raise ClientGone(str(error)) from None
-        if segment.size:
-            self._keep(segment)
-        else:
-            segment.close()
-
-    def _keep(self, segment: BytesSegment | FileSegment) -> None:
-        output = self.output
-        if output is None:
-            output = Output()
-            output.put(segment)
-            self.register()
-            self.deadline = monotonic() + self.loop.settings.response_timeout
-            # The socket may have become writable before `output` was there to be seen: the leader has to look.
-            self.output = output
-            self.loop.post(self._flush_beside_owner)
-        elif output.put(segment):
-            # The leader has sent all that was kept, so no event will tell it that there is more.
-            self.loop.post(self._flush_beside_owner)
-
-    def _make_room(self) -> None:
-        """Wait while too much is kept. Only who has more to send comes here: what is complete costs memory, no thread.
-
-        :raises ClientGone: the connection is broken.
-        """
-        output = self.output
-        if output is not None and output.above_high_water:
-            self.loop.give_up_lead()  # whoever waits for a client must not be the one who serves it
-            output.wait()
-
     # -- flushing: leader only ----------------------------------------------------------------------------------------
 
-    def _flush_beside_owner(self) -> None:
+    def flush_beside_owner(self) -> None:
         """Send what is kept while the owner still produces; only it may find that the response is complete."""
         output = self.output
         if output is None or self.state is CLOSED:
