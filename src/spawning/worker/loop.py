@@ -178,7 +178,9 @@ class Loop:
     def _between_polls(self, box: list[None]) -> bool:
         """Do what is not an event; False: stop leading, because the lead is lost or the worker has ended."""
         threads = self.threads
-        if threads.holding and not self._continue_trial(box):
+        if threads.holding:
+            self._continue_trial()
+        if threads.pending and not threads.full and not threads.holding and not self._hand_out(box):
             return False
         if self.now >= self._next_sweep:
             self._sweep()
@@ -339,14 +341,23 @@ class Loop:
     # -- trials (see ``sensor``)
     # ----------------------------------------------------------------------------------------
 
-    def _continue_trial(self, box: list[None]) -> bool:
+    def _continue_trial(self) -> None:
+        """End the wait for the threads to run dry, if they have or if it takes too long."""
         threads = self.threads
         if threads.executing and self.now < self._hold_until:
-            return True
+            return
         if threads.executing:
             self.sensor.trial_failed(self.now)
         threads.holding = False
-        while (connection := threads.take_pending()) is not None:
+
+    def _hand_out(self, box: list[None]) -> bool:
+        """Have executed what waits although there are threads: it was kept back for a trial. False: the lead is lost.
+
+        A trial that waits costs the lead, so the next leader comes here as well: nobody else would find the idle
+        threads for these requests.
+        """
+        threads = self.threads
+        while not threads.holding and (connection := threads.take_pending()) is not None:
             self.handed_over -= 1  # execute() counts it once more
             if self.execute(connection):
                 connection.go_on()

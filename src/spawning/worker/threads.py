@@ -4,7 +4,7 @@ Every thread of a worker but the main one is a request thread; one of them leads
 requests that were handed over, or wait for one. At most ``limit`` execute requests; the leader is one more while it
 polls.
 
-``lock`` guards ``_idle``, ``_pending`` and ``executing``. It is taken for requests that are handed over, never for
+``lock`` guards ``_idle``, ``pending`` and ``executing``. It is taken for requests that are handed over, never for
 inline ones. ``executing`` counts handed-over and taken-over requests; only whoever leads (or takes the lead) raises it,
 so a leader may read it without the lock: at worst it sees a thread as busy that has just finished, and looks again
 under the lock.
@@ -72,6 +72,7 @@ class Threads:
     :param limit: most requests executed at a time.
 
     :ivar full: ``limit`` requests are executed; only whoever may raise ``executing`` may rely on False.
+    :ivar pending: requests that wait for a thread; anybody may look whether there are any.
     :ivar read: requests that request threads have read.
     :ivar holding: requests are kept back so that the threads run dry, for a trial (``sensor``).
     """
@@ -86,17 +87,17 @@ class Threads:
         self.read = 0
         self.all: list[RequestThread] = []
         self._idle: list[RequestThread] = []
-        self._pending: deque[Connection] = deque()
+        self.pending: deque[Connection] = deque()
 
     @property
     def queued(self) -> int:
-        return len(self._pending)
+        return len(self.pending)
 
     def hand_over(self, connection: Connection) -> bool:
         """Have a request executed by an idle or new thread; False: all are busy, it waits for one. Leader only."""
         with self.lock:
             if self.full or self.holding:
-                self._pending.append(connection)
+                self.pending.append(connection)
                 return False
             self.executing += 1
             self.full = self.executing >= self.limit
@@ -127,13 +128,13 @@ class Threads:
         """
         with self.lock:
             self.read += 1
-            self._pending.append(connection)
+            self.pending.append(connection)
 
     def next(self, thread: RequestThread) -> Connection | None:
         """Give `thread`, which has finished a request, a waiting one; None: it is idle from now on."""
         with self.lock:
-            if self._pending and not self.holding:
-                thread.connection = connection = self._pending.popleft()
+            if self.pending and not self.holding:
+                thread.connection = connection = self.pending.popleft()
                 return connection
             self.executing -= 1
             self.full = False
@@ -153,8 +154,8 @@ class Threads:
     def take_pending(self) -> Connection | None:
         """Give the leader a waiting request, if it may be executed."""
         with self.lock:
-            if self._pending and not self.full:
-                return self._pending.popleft()
+            if self.pending and not self.full:
+                return self.pending.popleft()
             return None
 
     def _new(self) -> RequestThread:
