@@ -106,6 +106,8 @@ class Site:
     def start(self, more: str = "") -> None:
         words = [word.replace("{port}", str(self.port)) for word in (*self.options.command, *shlex.split(more))]
         environ = {**os.environ, "PWD": str(self.current), "PYTHONDONTWRITEBYTECODE": "1"}
+        # The server runs in the application's directory, where a relative path to its command leads nowhere.
+        words[0] = os.path.abspath(words[0]) if os.sep in words[0] else words[0]
         with open(self.directory / "log", "ab") as log:
             self.process = subprocess.Popen(
                 words, cwd=self.current, env=environ, stdout=log, stderr=log, start_new_session=True
