@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 READ_SIZE: Final = 65536  # bytes a recv
 _MAX_READS: Final = 16  # reads in a row before others get their turn
 LINGER: Final = 2.0  # seconds that a refused client may go on sending (RFC 9112 section 9.6)
-FOREVER: Final = float("inf")
 _DONTWAIT: Final = socket.MSG_DONTWAIT
 _GONE: Final = (ClientGone, BrokenPipeError, ConnectionResetError, ConnectionAbortedError, TimeoutError)
 

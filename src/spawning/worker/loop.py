@@ -313,10 +313,7 @@ class Loop:
 
     def relieve(self, count: int) -> None:
         """Allow for `count` threads more, in place of stuck ones; what waits for a thread gets them. Leader only."""
-        threads = self.threads
-        threads.allow(count)
-        while (connection := threads.take_pending()) is not None and threads.hand_over(connection):
-            pass
+        self.threads.allow(count)  # before the next poll, _hand_out() gives them what waits
 
     def give_up_lead(self) -> None:
         """Called in a request that is going to wait for its client: if this thread leads, let another one lead."""
