@@ -16,7 +16,6 @@ Everything in :class:`Loop` is for the leader only, but ``post`` and ``wake`` (a
 """
 
 import contextlib
-import errno
 import logging
 import os
 import select
@@ -31,6 +30,7 @@ from spawning.http.response import Clock
 from spawning.ipc.channel import Channel
 from spawning.logs.access import AccessLog
 from spawning.settings import Settings
+from spawning.worker.accepting import CROWDED, ON, SIBLINGS_FIRST, Accepting
 from spawning.worker.connection import READ_SIZE, Connection
 from spawning.worker.handoff import HandoffSocket
 from spawning.worker.sensor import Sensor
@@ -40,15 +40,11 @@ from spawning.worker.threads import RequestThread, Threads
 from spawning.wsgi.bridge import Exchange, WSGIApplication
 from spawning.wsgi.environ import EnvironBase
 
-ACCEPTS: Final = 8  # connections a wake-up, so that workers share a burst
-SIBLINGS_FIRST: Final = 0.01  # seconds that new connections are left to the siblings when all threads are busy
-LEFTOVERS: Final = 64  # connections that are accepted after that
 SWEEP_EVERY: Final = 1.0  # seconds between looks at the deadlines
 FRESH_GRACE: Final = 0.5  # seconds that a new connection may take to send its request when the worker stops
 _HOLD: Final = 0.02  # seconds that requests may be kept back for a trial
 _EVENTS: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _END: Final = select.EPOLLRDHUP  # the client will send nothing more; the greatest of the bits that are reported
-_NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 log = logging.getLogger("spawning.worker")
 
@@ -69,7 +65,6 @@ class Loop:
     :ivar inline_connection: whose request the leader executes inline.
     :ivar closing: the worker has been retired or stopped.
     :ivar stopping: the worker has been stopped.
-    :ivar crowded: all threads are busy, so new connections are left to the siblings at first.
     :ivar failed: a bug has ended the loop.
     """
 
@@ -106,7 +101,6 @@ class Loop:
         self.closing = False
         self.stopping = False
         self.failed = False
-        self.crowded = False
         self.watchdog_asleep = False
         self.wake_watchdog: Callable[[], None] = _nothing
         self.run_exchange: Callable[[Exchange, WSGIApplication], None] = Exchange.run
@@ -116,13 +110,9 @@ class Loop:
         self._mail: deque[Callable[[], object]] = deque()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake_fd, select.EPOLLIN)
-        self._listeners = {sock.fileno(): sock for sock in listeners}
-        self._accepting = False
-        self._may_accept = False
-        self._starved = False
+        self.accepting = Accepting(self, self._epoll, listeners, self._handoff)
         self._change = threading.Lock()
         self._hold_until = 0.0
-        self._accept_at = 0.0
         self._next_sweep = 0.0
         self._stopped_at = float("inf")
 
@@ -162,7 +152,7 @@ class Loop:
     def _timeout(self) -> float:
         if self.threads.holding:
             return 0.005
-        return SIBLINGS_FIRST if self.crowded and not self.closing else SWEEP_EVERY
+        return SIBLINGS_FIRST if self.accepting.state is CROWDED else SWEEP_EVERY
 
     def _drop(self, connection: Connection | None) -> None:
         log.exception("this is a bug in Spawning; a connection is closed")
@@ -186,13 +176,8 @@ class Loop:
             self._sweep()
             if self.box is not box:
                 return False
-        if self._may_accept and not self._accepting and not self._starved:
-            if not threads.full:
-                self._resume_accepting()
-            elif self.now >= self._accept_at:
-                self._accept_leftovers()
-                if self.box is not box:
-                    return False
+        if self.accepting.state is not ON and not self.accepting.look():
+            return False
         if self.closing and not self.connections and not threads.executing and not self._mail:
             self.on_end()
             return False
@@ -211,12 +196,8 @@ class Loop:
                     return
         elif fd == self._handoff.sending_fd:
             self._handoff.send()
-        elif not self._accepting:
-            pass  # a listener's event that was polled before it was unregistered
-        elif fd == self._handoff.receiving_fd:
-            self._handoff.receive()
-        elif fd in self._listeners:
-            self._accept(self._listeners[fd], ACCEPTS)
+        else:
+            self.accepting.on_event(fd)
 
     def post(self, action: Callable[[], object]) -> None:
         """Have the leader do something soon. Any thread."""
@@ -256,7 +237,7 @@ class Loop:
         # From here on another thread may own the connection at any moment, so its events must be known by then.
         connection.register()
         if not threads.hand_over(connection) and not threads.holding:
-            self._leave_to_siblings()
+            self.accepting.leave_to_siblings()
         return False
 
     def execute_inline(self, connection: Connection) -> bool:
@@ -362,72 +343,7 @@ class Loop:
                 return False
         return True
 
-    # -- accepting ----------------------------------------------------------------------------------------------------
-
-    def start_accepting(self) -> None:
-        self._may_accept = True
-        self._resume_accepting()
-
-    def _resume_accepting(self) -> None:
-        if not self._accepting:
-            self._accepting = True
-            self.crowded = False
-            for fd in (*self._listeners, self._handoff.receiving_fd):
-                self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
-
-    def _leave_to_siblings(self) -> None:
-        """Stop accepting, because all threads are busy: a worker that has one to spare will be faster."""
-        if self._accepting:
-            self._pause_accepting()
-            self.crowded = True
-            self._accept_at = self.now + SIBLINGS_FIRST
-
-    def _accept_leftovers(self) -> None:
-        """Accept what no sibling has wanted either, so that a client waits for a thread and not for ever."""
-        self._accept_at = self.now + SIBLINGS_FIRST
-        box = self.box
-        for listener in self._listeners.values():
-            self._accept(listener, LEFTOVERS)
-            if self.box is not box:
-                return
-
-    def _pause_accepting(self) -> None:
-        if self._accepting:
-            self._accepting = False
-            for fd in (*self._listeners, self._handoff.receiving_fd):
-                self._epoll.unregister(fd)
-
-    def _accept(self, listener: socket.SocketType, most: int) -> None:
-        box = self.box
-        for _ in range(most):
-            try:
-                # accept() would make a socket object with 2 µs of Python.
-                fd, address = listener._accept()  # type: ignore[attr-defined]
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in _NO_DESCRIPTORS:
-                    self._starve(error)
-                return
-            sock = socket.SocketType(listener.family, listener.type, listener.proto, fd)
-            if type(address) is tuple:
-                connection = Connection(self, sock, address[0], str(address[1]))
-            else:
-                connection = Connection(self, sock, "", "")
-            self.connections[fd] = connection
-            connection.read()
-            if self.box is not box:
-                # Another thread leads now, and `connection` is not ours; register() was its owner's business.
-                return
-            if not connection.registered and self.connections.get(fd) is connection:
-                connection.register()
-
-    def _starve(self, error: OSError) -> None:
-        """Stop accepting until the next sweep: there are no descriptors left."""
-        if not self._starved:
-            log.error("cannot accept connections=%d error=%s", len(self.connections), error.strerror)
-        self._starved = True
-        self._pause_accepting()
+    # -- connections --------------------------------------------------------------------------------------------------
 
     def register(self, connection: Connection) -> None:
         """Report events of a connection, edge-triggered, once and for all. The owner of the connection."""
@@ -452,7 +368,6 @@ class Loop:
     def _sweep(self) -> None:
         now = self.now
         self._next_sweep = now + SWEEP_EVERY
-        self._starved = False
         for connection in list(self.connections.values()):
             if connection.deadline < now:
                 connection.on_deadline()
@@ -463,13 +378,12 @@ class Loop:
         """Stop accepting and freeze what is idle. What is busy is frozen when it has become idle; a request that has
         arrived in part is served here, and its connection closed behind it.
         """
-        self._cease()
+        self._close_behind_requests()
+        self.accepting.stop()
         for connection in list(self.connections.values()):
             connection.freeze()
 
-    def _cease(self) -> None:
-        self._pause_accepting()
-        self._may_accept = False
+    def _close_behind_requests(self) -> None:
         self.keep_alive = False
         self.closing = True
 
@@ -481,18 +395,13 @@ class Loop:
     def stop(self) -> None:
         """Accept what the kernel has queued, then stop accepting, and close what is idle."""
         box = self.box
-        may_accept = self._may_accept
         self.stopping = True
         self._stopped_at = min(self._stopped_at, self.now)
-        self._cease()
-        for listener in self._listeners.values():
-            if may_accept:
-                self._accept(listener, self.settings.backlog)
-            if self.box is not box:
-                self.post(self.stop)  # a request held this thread up; the new leader accepts the rest
-                self._may_accept = may_accept
-                return
-        self._close_idle(box)
+        self._close_behind_requests()
+        if self.accepting.finish(self.settings.backlog):
+            self._close_idle(box)
+        else:
+            self.post(self.stop)  # a request held this thread up; the new leader accepts the rest
 
     def _close_idle(self, box: list[None]) -> None:
         # A client that has just connected gets until the next sweep to send its request.

@@ -186,7 +186,7 @@ class Worker:
             self._HANDLERS[type(message)](self, message)
 
     def _on_start(self, _: Message) -> None:
-        self._loop.post(self._loop.start_accepting)
+        self._loop.post(self._loop.accepting.start)
 
     def _on_retire(self, message: Message) -> None:
         assert isinstance(message, Retire)

@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from spawning.worker.accepting import CROWDED
 from spawning.worker.connection import Connection
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class Threads:
             self.full = False
             thread.connection = None
             self._idle.append(thread)
-            tell = self.loop.crowded or (self.executing == 0 and (self.holding or self.loop.closing))
+            tell = self.loop.accepting.state is CROWDED or (self.executing == 0 and (self.holding or self.loop.closing))
         if tell:
             self.loop.wake()
         return None
