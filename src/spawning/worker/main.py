@@ -26,6 +26,7 @@ from spawning.worker.timeouts import Timeouts, nothing_but
 from spawning.worker.watchdog import TICK, Watchdog
 from spawning.wsgi.bridge import WSGIApplication
 from spawning.wsgi.environ import EnvironBase
+from spawning.wsgi.errors import ErrorStream
 
 REPORT_EVERY: Final = 1.0  # seconds
 ORPHAN_SECONDS: Final = 30.0  # seconds to finish when the controller is dead
@@ -78,12 +79,14 @@ class Worker:
         self._settings = settings
         self._channel = channel
         self._access_log = _open_log(settings.access_log_file)
+        self._errors = ErrorStream()
         address = listeners[0].getsockname()
         base = EnvironBase(
             server_name=str(address[0]),
             server_port=str(address[1]),
             multithread=settings.threadpool_workers > 1,
             multiprocess=settings.num_processes > 1,
+            errors=self._errors,
         )
         self._loop = Loop(application, settings, listeners, base, self._access_log, handoff, self._on_end)
         self._loop.wake_watchdog = self._wake
@@ -112,6 +115,7 @@ class Worker:
             self._turn()
         if self._access_log is not None:
             self._access_log.flush()
+        self._errors.close()
         if self._ended:
             return int(self._loop.failed)
         self._name_stuck_requests()

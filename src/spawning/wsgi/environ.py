@@ -4,12 +4,12 @@ What is the same for every request of the worker (:class:`EnvironBase`); what th
 with the fields (``Fields.memo``), since a client repeats them; and what each request has of its own.
 """
 
-import sys
 from io import BytesIO
 from typing import Any, Final
 
 from spawning.http.body import Sink
 from spawning.http.request import Fields, RequestLine
+from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.files import FileWrapper
 from spawning.wsgi.input import BodyBuffer
 
@@ -30,16 +30,22 @@ class EnvironBase:
     :param server_port: SERVER_PORT.
     :param multithread: another thread of this process may be running the application at the same time.
     :param multiprocess: another process may.
-    :param errors: ``wsgi.errors``, a text stream.
+    :param errors: ``wsgi.errors``; by default one of its own.
     """
 
     def __init__(
-        self, *, server_name: str, server_port: str, multithread: bool, multiprocess: bool, errors: object = None
+        self,
+        *,
+        server_name: str,
+        server_port: str,
+        multithread: bool,
+        multiprocess: bool,
+        errors: ErrorStream | None = None,
     ) -> None:
         self.values: Environ = {
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
-            "wsgi.errors": errors if errors is not None else sys.stderr,
+            "wsgi.errors": errors if errors is not None else ErrorStream(),
             "wsgi.multithread": multithread,
             "wsgi.multiprocess": multiprocess,
             "wsgi.run_once": False,
