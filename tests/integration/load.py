@@ -3,10 +3,12 @@
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from integration.client import Client, Closed, request
+from integration.server import until
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -56,6 +58,11 @@ class Load:
         for thread in self._threads:
             thread.join()
 
+    def wait_for(self, version: int) -> None:
+        """Wait until `version` has answered a client of each kind."""
+        for stories in filter(None, (self.fresh, self.kept)):
+            until(partial(_answered, stories, version), f"an answer of version {version}")
+
     @property
     def answers(self) -> list[Answer]:
         """List all answers, of one client after the other."""
@@ -87,6 +94,10 @@ class Load:
         if keep and response.closes:
             story.goodbyes += 1
         return keep and not response.closes
+
+
+def _answered(stories: list[Story], version: int) -> bool:
+    return any(story.answers and story.answers[-1].version >= version for story in stories)
 
 
 def steps_back(answers: list[Answer]) -> list[Answer]:

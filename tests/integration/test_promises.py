@@ -73,6 +73,7 @@ def test_reloads_under_load_drop_nothing_close_nothing_and_never_go_back(site: S
                 site.write(version)
                 assert server.reload()
                 assert int(fetch(server.port).body) == version
+                load.wait_for(version)
         assert load.failures == []
         assert steps_back(load.answers) == []
         assert sum(story.goodbyes for story in load.kept) == 0

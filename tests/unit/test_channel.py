@@ -1,4 +1,5 @@
 import os
+import resource
 from collections.abc import Iterator
 
 import pytest
@@ -46,6 +47,23 @@ def test_descriptors_travel_beside_messages_of_any_size(pair: Pair, size: int) -
         assert not any(os.get_inheritable(fd) for fd in fds)
         for fd in fds:
             os.close(fd)
+
+
+def test_a_large_message_without_a_descriptor_left_for_it_is_refused(pair: Pair) -> None:
+    near, far = pair
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(os.devnull, "rb") as first:
+        near.send(LoadFailed("app", "x" * MAX_DATAGRAM), [first.fileno()])
+        before = sorted(os.listdir("/proc/self/fd"))
+        probe = os.dup(first.fileno())  # the lowest free number: one more descriptor fits, two do not
+        os.close(probe)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (probe + 1, hard))
+        try:
+            with pytest.raises(ValueError, match="no descriptor was left"):
+                far.receive()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert sorted(os.listdir("/proc/self/fd")) == before
 
 
 def test_nothing_is_left_open_by_a_large_message(pair: Pair) -> None:

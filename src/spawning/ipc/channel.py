@@ -70,26 +70,33 @@ class Channel:
         """
         try:
             # not socket.recv_fds: it ignores its flags, and the descriptors would survive an exec (Python 3.11)
-            data, ancillary, _, _ = self.sock.recvmsg(MAX_DATAGRAM + 1, _ANCILLARY_SIZE, socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, flags, _ = self.sock.recvmsg(MAX_DATAGRAM + 1, _ANCILLARY_SIZE, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:  # the peer died with unread messages
             return None, []
         fds = _descriptors(ancillary)
         if not data:
             return None, []
         if data == _IN_MEMORY_FILE:
+            if flags & socket.MSG_CTRUNC:
+                _close(fds)
+                raise ValueError("a message was lost: no descriptor was left to receive it")
             with open(fds.pop(), "rb") as reader:
                 reader.seek(0)  # the offset is shared with the writer
                 data = reader.read()
         try:
             return decode(data), fds
         except ValueError:
-            for fd in fds:
-                os.close(fd)
+            _close(fds)
             raise
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self.sock.close()
+
+
+def _close(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

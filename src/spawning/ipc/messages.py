@@ -164,16 +164,18 @@ class Unwell:
 
 @dataclass(frozen=True, slots=True)
 class Handoff:
-    """An idle connection for whichever worker takes it. Beside it: the connected socket.
+    """A connection between two requests for whichever worker takes it. Beside it: the connected socket.
 
-    `address` and `port` are the peer's; `deadline` (seconds of the machine's monotonic clock) is when it has been idle
-    for too long; `family` is that of the socket.
+    `address` and `port` are the peer's; `deadline` (seconds of the machine's monotonic clock) is when it has been idle,
+    or the head on its way, for too long; `family` is that of the socket; `unread` are the bytes of further requests
+    that were received and not interpreted, one character an octet.
     """
 
     address: str
     port: str
     family: int
     deadline: float
+    unread: str = ""
 
 
 Message = (

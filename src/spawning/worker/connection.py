@@ -166,8 +166,8 @@ class Connection(Transport):
             request_environ(self.template, reader.body),
             fields.minor,
             line.method == "HEAD",
-            # What a client has pipelined behind this is answered too, whoever is leaving.
-            fields.keep_alive and (loop.keep_alive or (loop.closing and bool(reader.unread))),
+            # What a client has pipelined behind this is answered too, although the worker stops.
+            fields.keep_alive and (loop.keep_alive or (loop.stopping and bool(reader.unread))),
             loop.clock,
         )
         self.state = EXECUTING
@@ -263,16 +263,16 @@ class Connection(Transport):
         return True
 
     def _leave(self) -> bool:
-        """In a retiring worker: freeze a connection that has become idle; False if it has to be served here."""
-        if self.loop.stopping or self.reader.unread:
+        """In a retiring worker: freeze a connection between two requests; False if it has to be served here."""
+        if self.loop.stopping or self.reader.reading_body:
             return False
         self.become(LEAVING)
         self.loop.post(self.depart)
         return True
 
     def freeze(self) -> None:
-        """Stop reading an idle connection, because the worker retires; leader only."""
-        if self.state is READING and self.reader.idle:
+        """Stop reading, because the worker retires, unless a body is arriving; leader only."""
+        if self.state is READING and not self.reader.reading_body:
             self.become(LEAVING)
 
     def depart(self) -> None:
@@ -281,6 +281,19 @@ class Connection(Transport):
             # The registration is the kernel's with the open socket, which goes on to live elsewhere.
             self.unregister()
             self.loop.hand_off(self)
+
+    def take_up(self, unread: bytes, deadline: float) -> None:
+        """Go on where another worker has left off; leader only.
+
+        :param unread: what it has received of further requests.
+        :param deadline: (monotonic seconds) as it was there.
+        """
+        self.register()
+        self.deadline = deadline
+        if unread:
+            self.fresh = False
+            self.reader.unread += unread
+            self.go_on()
 
     def finish_in_thread(self) -> bool:
         """As :meth:`finish`, in a thread that does not lead; what is left to do is given to the leader.
@@ -316,6 +329,10 @@ class Connection(Transport):
         try:
             data = self.sock.recv(READ_SIZE, _DONTWAIT)
         except BlockingIOError:
+            return False
+        if data and self.loop.closing and not reader.reading_body:
+            # Retired since we asked, so this request may be younger than an answer of the new code.
+            reader.unread += data
             return False
         if data and reader.receive(data):
             self._begin(len(data) == READ_SIZE)

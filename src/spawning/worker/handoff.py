@@ -1,15 +1,18 @@
-"""Idle connections on their way from a retiring worker to one that serves.
+"""Connections between two requests on their way from a retiring worker to one that serves.
 
 The handoff socket is a ``SOCK_SEQPACKET`` pair that the controller owns and every worker holds: retiring workers send,
 serving ones receive, and what nobody has received yet waits in the kernel. The order is what makes a reload unnoticed:
-a retiring worker first *freezes* its idle connections (stops reading them), then says so to the controller, and only
-then sends them, as fast as the socket takes them. So nobody serves one of them before the new workers do.
+a retiring worker first *freezes* its connections (stops reading them), then says so to the controller, and only
+then sends them, as fast as the socket takes them. So nobody serves one of them before the new workers do. A connection
+that is busy with a request follows when its response is written.
 
-For the receiving worker the socket is one more listener. Bytes that arrived on the way are reported when the
+For the receiving worker the socket is one more listener. What the other one had received of further requests (a part of
+a head, whatever a client has pipelined) comes along as bytes; those that arrived on the way are reported when the
 connection is registered.
 """
 
 import errno
+import logging
 import os
 import select
 import socket
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 _RECEIVES: Final = 16  # connections a wake-up, so that workers share them
 _FULL: Final = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)  # later, then
+
+log = logging.getLogger("spawning.worker")
 
 
 class HandoffSocket:
@@ -65,7 +70,8 @@ class HandoffSocket:
 
     def _send_one(self, connection: Connection) -> bool:
         family = connection.sock.family
-        message = Handoff(connection.address, connection.port, family, connection.deadline)
+        unread = connection.reader.unread.decode("latin-1")
+        message = Handoff(connection.address, connection.port, family, connection.deadline, unread)
         try:
             self._sending.send(message, [connection.fd])
         except OSError as error:
@@ -85,10 +91,14 @@ class HandoffSocket:
     def receive(self) -> None:
         """Take over connections of retiring workers."""
         loop = self._loop
+        box = loop.box
         for _ in range(_RECEIVES):
             try:
                 message, fds = self._receiving.receive()
             except BlockingIOError:
+                return
+            except ValueError as error:
+                log.warning("a connection is lost error=%r", str(error))
                 return
             if not isinstance(message, Handoff) or not fds:
                 for fd in fds:  # the kernel delivers a message without its descriptor when there are none left
@@ -96,6 +106,7 @@ class HandoffSocket:
                 return
             sock = socket.SocketType(message.family, socket.SOCK_STREAM, 0, fds[0])
             connection = Connection(loop, sock, message.address, message.port)
-            connection.deadline = message.deadline
             loop.connections[connection.fd] = connection
-            connection.register()
+            connection.take_up(message.unread.encode("latin-1"), message.deadline)
+            if loop.box is not box:
+                return  # a request that came along holds this thread up; another one leads

@@ -375,17 +375,13 @@ class Loop:
             self._close_idle(self.box)
 
     def retire(self) -> None:
-        """Stop accepting and freeze what is idle. What is busy is frozen when it has become idle; a request that has
-        arrived in part is served here, and its connection closed behind it.
+        """Stop accepting and freeze what is between two requests. What is busy is frozen when its response is written;
+        a request whose body is arriving is served here.
         """
-        self._close_behind_requests()
+        self.closing = True
         self.accepting.stop()
         for connection in list(self.connections.values()):
             connection.freeze()
-
-    def _close_behind_requests(self) -> None:
-        self.keep_alive = False
-        self.closing = True
 
     def leave(self) -> None:
         """Send the frozen connections away; after the controller has been told that they are frozen."""
@@ -396,8 +392,9 @@ class Loop:
         """Accept what the kernel has queued, then stop accepting, and close what is idle."""
         box = self.box
         self.stopping = True
+        self.closing = True
+        self.keep_alive = False
         self._stopped_at = min(self._stopped_at, self.now)
-        self._close_behind_requests()
         if self.accepting.finish(self.settings.backlog):
             self._close_idle(box)
         else:
