@@ -256,6 +256,10 @@ class Settings:
         120.0, "--deadman_timeout", "--deadman", parse=_seconds, metavar="SECONDS", group=_WORKERS,
         help="How long an old worker may take to finish its requests.",
     )
+    drain_delay: float = _option(
+        0.0, "--drain-delay", parse=_seconds_or_none, metavar="SECONDS", group=_WORKERS,
+        help="How long to serve on after a stop was asked for, with --ready-path at 503, for load balancers to notice.",
+    )
     request_timeout: float = _option(
         0.0, "--request-timeout", parse=_seconds_or_none, metavar="SECONDS", group=_WORKERS,
         help="How long the application may take, or go on without sending anything; 0 is for ever.",

@@ -13,6 +13,7 @@ from spawning.controller.plan import (
     MOST_STARTING,
     Abandon,
     Action,
+    AnnounceEnd,
     BeginCutover,
     EndForkServer,
     Finish,
@@ -60,6 +61,7 @@ class Scene:
             FinishCutover: self._finish_cutover,
             StartWorker: lambda action: self._worker(action.source).step(WorkerStep.STARTED),
             RetireWorker: self._leave,
+            AnnounceEnd: self._announce,
             StopWorker: self._leave,
             KillWorker: lambda action: self.fleet.killed(action.source),
             EndForkServer: self._end_fork_server,
@@ -125,6 +127,9 @@ class Scene:
         if before:
             self.exit(Source(number - 1), -9)
         self.settle()
+
+    def _announce(self, action: AnnounceEnd) -> None:
+        self._worker(action.source).announced = True
 
     def _worker(self, source: Source) -> Any:
         return self.fleet.generations[source.generation].workers[source.worker]
@@ -395,6 +400,29 @@ def test_a_graceful_stop_waits_for_the_workers(serving: Scene) -> None:
     assert serving.settle() == []
     serving.exit(TWO)
     assert serving.settle() == [Finish()]
+
+
+def test_before_a_delayed_stop_the_service_goes_on_and_says_that_it_will_end(serving: Scene) -> None:
+    begin = serving.now + 10.0
+    serving.want(service=Service.DRAIN, drain_at=begin, drain_until=begin + 121.0)
+    assert serving.settle() == [AnnounceEnd(ONE), AnnounceEnd(TWO)]
+    assert serving.until == begin
+    serving.want(generation=2)  # too late
+    serving.exit(ONE, -9)
+    serving.now += 0.1
+    assert serving.settle() == [Fork(1)]
+    replacement = Source(1, 3)
+    serving.ready(replacement)
+    assert serving.settle() == [StartWorker(replacement), AnnounceEnd(replacement)]
+    serving.now = begin
+    assert serving.settle() == [StopWorker(TWO, 120.0), StopWorker(replacement, 120.0), EndForkServer(1)]
+
+
+def test_a_delayed_stop_abandons_what_is_loading(serving: Scene) -> None:
+    serving.want(generation=2)
+    serving.settle()
+    serving.want(service=Service.DRAIN, drain_at=serving.now + 10.0)
+    assert serving.settle() == [Abandon(2), AnnounceEnd(ONE), AnnounceEnd(TWO)]
 
 
 def test_a_graceful_stop_that_takes_too_long_ends_at_once(serving: Scene) -> None:

@@ -230,6 +230,8 @@ class Controller:
         while self._queue:
             entry = self._queue.popleft()
             self._guard(self._dispatch[type(entry)], entry)
+        if self.wanted.service is Service.DRAIN and time.monotonic() >= self.wanted.drain_at:
+            self._close_listeners()  # the workers have theirs
         for _ in range(_ROUNDS):
             actions, until = plan(self.wanted, self.fleet, time.monotonic())
             if not actions:
@@ -280,12 +282,13 @@ class Controller:
         """Stop gracefully, unless that is under way; `cause` goes to the log."""
         if self.wanted.service is not Service.RUN:
             return
-        log.info("stopping %s", fields(**cause))
         serving = self.fleet.serving
-        seconds = (serving.settings if serving else self.settings).deadman_timeout
-        until = time.monotonic() + seconds + GRACE
-        self.wanted = dataclasses.replace(self.wanted, service=Service.DRAIN, drain_until=until)
-        self._close_listeners()  # the workers have theirs
+        settings = serving.settings if serving else self.settings
+        delay = settings.drain_delay if serving else 0.0
+        log.info("stopping %s", fields(**cause, **({"delay": delay} if delay else {})))
+        at = time.monotonic() + delay
+        until = at + settings.deadman_timeout + GRACE
+        self.wanted = dataclasses.replace(self.wanted, service=Service.DRAIN, drain_at=at, drain_until=until)
 
     def _interrupt(self, signum: signal.Signals) -> None:
         if self.wanted.service is Service.RUN:

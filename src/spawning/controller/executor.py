@@ -28,6 +28,7 @@ from spawning.controller.paths import working_directory
 from spawning.controller.plan import (
     Abandon,
     Action,
+    AnnounceEnd,
     BeginCutover,
     EndForkServer,
     Finish,
@@ -49,7 +50,7 @@ from spawning.controller.plan import (
 from spawning.controller.refusal import Refusal
 from spawning.errors import AppLoadError, ConfigError
 from spawning.ipc.channel import Channel
-from spawning.ipc.messages import Boot, ForkWorker, LoadFailed, Message, Retire, Start, Stop
+from spawning.ipc.messages import Announce, Boot, ForkWorker, LoadFailed, Message, Retire, Start, Stop
 from spawning.logs.setup import fields
 from spawning.net.listeners import url
 from spawning.settings import Settings, as_dict
@@ -99,6 +100,7 @@ class Executor:
             RetireWorker: self._retire_worker,
             RecycleWorker: self._recycle_worker,
             SuspectWorker: self._suspect_worker,
+            AnnounceEnd: self._announce_end,
             StopWorker: self._stop_worker,
             KillWorker: self._kill_worker,
             EndForkServer: self._end_fork_server,
@@ -249,6 +251,10 @@ class Executor:
     def _suspect_worker(self, action: SuspectWorker) -> None:
         log.warning("worker silent %s", fields(worker=action.source, pid=self._worker(action.source).pid))
         self._fleet.suspected(action.source, time.monotonic())
+
+    def _announce_end(self, action: AnnounceEnd) -> None:
+        self._worker(action.source).announced = True
+        self._links.send(action.source, Announce())
 
     def _stop_worker(self, action: StopWorker) -> None:
         self._tell_to_leave(action.source, Stop(action.seconds), action.seconds)

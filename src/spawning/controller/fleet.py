@@ -151,6 +151,7 @@ class WorkerRecord:
     kill_at: float = math.inf
     report: Report | None = None
     memory: int = 0  # bytes, when it was measured last
+    announced: bool = False  # it tells its clients that the service will end
     unwell: str = ""  # why it wants to be replaced
     reported_at: float = math.inf
     suspected_at: float = math.inf  # when it was first noticed that it does not report any more

@@ -41,6 +41,7 @@ class Wanted:
     :param trigger: what asked for it.
     :param recall: the number of a kept generation that is asked for in place of the newest; 0 is none.
     :param extra: workers more (or fewer) than the generation's settings say.
+    :param drain_at: when a graceful stop begins; before that the service goes on and says that it will end.
     :param drain_until: when a graceful stop turns into one at once.
     """
 
@@ -49,6 +50,7 @@ class Wanted:
     recall: int = 0
     extra: int = 0
     service: Service = Service.RUN
+    drain_at: float = -math.inf
     drain_until: float = math.inf
 
     def workers(self, generation: GenerationRecord) -> int:
@@ -149,6 +151,13 @@ class SuspectWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnounceEnd:
+    """Have a worker tell its clients that the service will end."""
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
 class StopWorker:
     """Tell a worker to accept what waits in the backlog, finish within `seconds` and exit."""
 
@@ -201,6 +210,7 @@ Action = (
     | RetireWorker
     | RecycleWorker
     | SuspectWorker
+    | AnnounceEnd
     | StopWorker
     | KillWorker
     | EndForkServer
@@ -352,10 +362,23 @@ class _Planner:
 
     # Stopping --------------------------------------------------------------------------------------------------------
 
+    def announce(self) -> Iterator[Action]:
+        """Serve on, with nothing new, and say that this will end (``--drain-delay``)."""
+        yield from self.abandon()
+        yield from self.cutover()
+        if (serving := self.fleet.serving) is not None:
+            yield from self.serve(serving)
+            for worker in serving.active:
+                if worker.state is WorkerState.SERVING and not worker.announced:
+                    yield AnnounceEnd(worker.source)
+        yield from self.clean_up()
+
+    def abandon(self) -> Iterator[Action]:
+        yield from (Abandon(generation.number) for generation in self.fleet if generation.state in UNDER_WAY)
+
     def drain(self) -> Iterator[Action]:
-        under_way = [generation for generation in self.fleet if generation.state in UNDER_WAY]
-        if under_way:
-            yield from (Abandon(generation.number) for generation in under_way)
+        if any(generation.state in UNDER_WAY for generation in self.fleet):
+            yield from self.abandon()
         elif self.in_cutover():  # at most a second; without it nobody would accept what waits in the backlog
             yield from self.cutover()
         else:
@@ -396,6 +419,8 @@ def plan(wanted: Wanted, fleet: Fleet, now: float) -> Plan:
         actions = list(planner.run())
     elif wanted.service is Service.END or planner.due(wanted.drain_until):
         actions = list(planner.end())
+    elif not planner.due(wanted.drain_at):
+        actions = list(planner.announce())
     else:
         actions = list(planner.drain())
     return Plan(actions, min(planner.times, default=math.inf))

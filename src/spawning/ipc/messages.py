@@ -87,6 +87,11 @@ class Retire:
 
 
 @dataclass(frozen=True, slots=True)
+class Announce:
+    """The service will end: serve on, but tell clients so, and answer ``--ready-path`` with 503."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """The service ends: accept what the backlog holds, finish within `seconds`, exit."""
 
@@ -186,6 +191,7 @@ Message = (
     | LoadFailed
     | Start
     | Retire
+    | Announce
     | Stop
     | ReopenLog
     | AskDetails
@@ -201,8 +207,8 @@ Message = (
 _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Boot, ForkWorker, Configured, Loaded, LoadFailed, Start, Retire, Stop, ReopenLog, AskDetails, Born, Ready,
-        Frozen, Report, Details, Unwell, Handoff,
+        Boot, ForkWorker, Configured, Loaded, LoadFailed, Start, Retire, Announce, Stop, ReopenLog, AskDetails, Born,
+        Ready, Frozen, Report, Details, Unwell, Handoff,
     )
 }  # fmt: skip
 

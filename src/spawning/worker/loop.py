@@ -39,6 +39,7 @@ from spawning.worker.syscalls import Receiver
 from spawning.worker.threads import RequestThread, Threads
 from spawning.wsgi.bridge import Exchange, WSGIApplication
 from spawning.wsgi.environ import EnvironBase
+from spawning.wsgi.not_ready import NotReady
 
 SWEEP_EVERY: Final = 1.0  # seconds between looks at the deadlines
 FRESH_GRACE: Final = 0.5  # seconds that a new connection may take to send its request when the worker stops
@@ -382,6 +383,12 @@ class Loop:
         self.accepting.stop()
         for connection in list(self.connections.values()):
             connection.freeze()
+
+    def announce_end(self) -> None:
+        """Serve on, but close each connection behind its next response, and answer ``--ready-path`` with 503."""
+        self.keep_alive = False
+        if self.settings.ready_path is not None:
+            self.application = NotReady(self.application, self.settings.ready_path)
 
     def leave(self) -> None:
         """Send the frozen connections away; after the controller has been told that they are frozen."""

@@ -17,7 +17,19 @@ from types import FrameType
 from typing import Final
 
 from spawning.ipc.channel import Channel
-from spawning.ipc.messages import AskDetails, Frozen, Message, Ready, ReopenLog, Report, Retire, Start, Stop, Unwell
+from spawning.ipc.messages import (
+    Announce,
+    AskDetails,
+    Frozen,
+    Message,
+    Ready,
+    ReopenLog,
+    Report,
+    Retire,
+    Start,
+    Stop,
+    Unwell,
+)
 from spawning.logs.access import AccessLog
 from spawning.settings import Settings
 from spawning.worker.details import details, executions, method_of, path_of, queued
@@ -202,6 +214,9 @@ class Worker:
         self._loop.post(self._acknowledge)
         self._loop.post(self._loop.leave)
 
+    def _on_announce(self, _: Message) -> None:
+        self._loop.post(self._loop.announce_end)
+
     def _on_stop(self, message: Message) -> None:
         assert isinstance(message, Stop)
         self._give_up_at = monotonic() + message.seconds
@@ -239,6 +254,7 @@ class Worker:
     _HANDLERS: Final = {
         Start: _on_start,
         Retire: _on_retire,
+        Announce: _on_announce,
         Stop: _on_stop,
         ReopenLog: _on_reopen,
         AskDetails: _on_ask_details,
