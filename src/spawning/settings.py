@@ -9,6 +9,7 @@ variable, the variable beats the default. ``explicit`` is how a factory knows wh
 """
 
 import dataclasses
+import ipaddress
 import math
 import os
 import re
@@ -82,6 +83,18 @@ def _texts(value: Any) -> tuple[str, ...]:
     elif not isinstance(value, list | tuple):
         raise TypeError("a list of texts")
     return tuple(_text(item) for item in value)
+
+
+def _peers(value: Any) -> tuple[str, ...]:
+    """Take addresses, networks and ``*``, separated by commas, in one text or several."""
+    items = [item.strip() for text in _texts(value) for item in text.split(",") if item.strip()]
+    for item in items:
+        try:
+            if item != "*":
+                ipaddress.ip_network(item)
+        except ValueError:
+            raise ValueError(f"a list of addresses, networks such as 10.0.0.0/8, or *: look at {item!r}") from None
+    return tuple(items)
 
 
 def _optional_text(value: Any) -> str | None:
@@ -242,6 +255,10 @@ class Settings:
     )
     no_keepalive: bool = _option(
         False, "--no-keepalive", parse=_switch, group=_NETWORK, help="Close each connection after its response.",
+    )
+    forwarded_allow_ips: tuple[str, ...] = _option(
+        (), "--forwarded-allow-ips", parse=_peers, metavar="ADDRESS,…", env="FORWARDED_ALLOW_IPS", group=_NETWORK,
+        help="Proxies whose Forwarded and X-Forwarded-… fields count: addresses, networks, or * for every peer.",
     )
 
     num_processes: int = _option(

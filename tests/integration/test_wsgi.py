@@ -1,6 +1,11 @@
 """WSGI's finer points through the real command."""
 
-from integration.client import fetch
+import json
+from typing import Any
+
+import pytest
+
+from integration.client import Client, fetch
 from integration.server import Server
 
 QUIET = ("-s", "1", "-t", "4", "-l", "/dev/null")
@@ -24,3 +29,44 @@ def test_a_line_that_never_ends_is_written_when_the_worker_ends() -> None:
         fetch(server.port, "/errors")
         server.stop()
         assert "ERROR unended line" in server.log()
+
+
+# Trust ---------------------------------------------------------------------------------------------------------------
+
+SAID = ("X-Forwarded-For: 203.0.113.66, 203.0.113.9", "X-Forwarded-Proto: https", "X-Forwarded-Prefix: /shop")
+
+
+def environ(client: Client, *fields: str, target: str = "/environ") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(client.get(target, *fields).body)
+    return found
+
+
+def test_nobody_is_trusted_by_default() -> None:
+    with Server("pep3333.application", *QUIET) as server, Client(server.port) as client:
+        found = environ(client, *SAID, "Forwarded: nonsense")
+    assert (found["REMOTE_ADDR"], found["wsgi.url_scheme"], found["SCRIPT_NAME"]) == ("127.0.0.1", "http", "")
+    assert not [key for key in found if "FORWARDED" in key]
+
+
+@pytest.mark.parametrize("peers", [["127.0.0.0/8"], ["10.0.0.1", "--forwarded-allow-ips", "::1,127.0.0.1"], ["*"]])
+def test_a_trusted_proxy_says_who_the_client_is(peers: list[str]) -> None:
+    arguments = ("pep3333.application", "-s", "1", "--forwarded-allow-ips", *peers)
+    with Server(*arguments) as server, Client(server.port) as client:
+        for _ in range(2):
+            found = environ(client, *SAID)
+            assert (found["REMOTE_ADDR"], found["wsgi.url_scheme"]) == ("203.0.113.9", "https")
+            assert (found["SCRIPT_NAME"], found["SERVER_PORT"]) == ("/shop", "443")
+        assert environ(client)["REMOTE_ADDR"] == "127.0.0.1"
+        server.out.find(r'^203\.0\.113\.9 - - .* "GET /environ HTTP/1\.1" 200 ', 30)
+
+
+def test_a_trusted_proxy_that_writes_nonsense_is_answered_400_and_the_others_served() -> None:
+    with Server("pep3333.application", *QUIET, "--forwarded-allow-ips", "*") as server:
+        for earlier in (False, True):
+            with Client(server.port) as client:
+                if earlier:
+                    environ(client)
+                response = client.get("/", "X-Forwarded-Proto: gopher")
+                assert (response.status, response.text) == (400, "400 Bad Request: malformed X-Forwarded-Proto field\n")
+                assert client.read_eof() == b""
+        assert fetch(server.port, "/").status == 200

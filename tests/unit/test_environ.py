@@ -6,29 +6,35 @@ from wsgiref.validate import validator
 
 import pytest
 
+from spawning.errors import ProtocolError
 from spawning.http.request import RequestReader
 from spawning.wsgi.environ import EnvironBase, connection_template, request_environ, set_line
 from spawning.wsgi.files import FileWrapper
+from spawning.wsgi.forwarded import Trust
 from spawning.wsgi.input import BodyBuffer
 from unit.exchanges import TEXT, Environ, run
 
+PROXY = "10.0.0.1"
+BEHIND_PROXY = EnvironBase(
+    server_name="192.0.2.9", server_port="80", multithread=True, multiprocess=False, trust=Trust([PROXY])
+)
 BASE = EnvironBase(server_name="192.0.2.9", server_port="80", multithread=True, multiprocess=False)
 GET = b"GET /a%20b?c HTTP/1.1\r\nHost: a.example\r\n"
 
 
-def environs(*data: bytes) -> list[Environ]:
+def environs(*data: bytes, base: EnvironBase = BASE, peer: str = "192.0.2.1") -> list[Environ]:
     """Build the environs of requests that come one after the other on one connection."""
     source = RequestReader(BodyBuffer, 65536, 100, 0)
     found = []
     for one in data:
         assert source.receive(one)
-        template = connection_template(BASE, source.fields, source.line, "192.0.2.1", "4711")
+        template = connection_template(base, source.fields, source.line, peer, "4711")
         found.append(request_environ(template, source.body))
     return found
 
 
-def environ(fields: bytes = b"") -> Environ:
-    return environs(GET + fields + b"\r\n")[0]
+def environ(fields: bytes = b"", *, base: EnvironBase = BASE, peer: str = "192.0.2.1") -> Environ:
+    return environs(GET + fields + b"\r\n", base=base, peer=peer)[0]
 
 
 def test_every_key_of_pep_3333() -> None:
@@ -67,6 +73,44 @@ def test_repeated_fields_are_joined_as_their_kind_wants() -> None:
 @pytest.mark.parametrize("field", [b"Proxy: http://b", b"X_A: 1", b"Content_Length: 7", b"Host_: b", b"_: 1"])
 def test_fields_that_could_pose_as_others_are_dropped(field: bytes) -> None:
     assert environ(field + b"\r\n").keys() == environ().keys()
+
+
+FORWARDED = b"X-Forwarded-For: 203.0.113.9\r\nx-forwarded-proto: https\r\nX-Forwarded-User: ann\r\n"
+
+
+@pytest.mark.parametrize(("base", "peer"), [(BASE, "192.0.2.1"), (BASE, PROXY), (BEHIND_PROXY, "192.0.2.1")])
+def test_forwarded_fields_of_a_peer_that_is_not_trusted_are_gone(base: EnvironBase, peer: str) -> None:
+    assert environ(FORWARDED + b"Forwarded: =\r\n", base=base, peer=peer).keys() == environ().keys()
+
+
+def test_those_of_a_trusted_peer_count_and_stay() -> None:
+    found = environ(FORWARDED, base=BEHIND_PROXY, peer=PROXY)
+    assert (found["REMOTE_ADDR"], found["REMOTE_PORT"], found["wsgi.url_scheme"]) == ("203.0.113.9", "", "https")
+    assert (found["HTTP_X_FORWARDED_FOR"], found["HTTP_X_FORWARDED_USER"]) == ("203.0.113.9", "ann")
+    assert (found["HTTP_HOST"], found["SERVER_PORT"]) == ("a.example", "443")
+
+
+def test_a_block_that_came_from_both_counts_for_the_trusted_peer_only() -> None:
+    for _ in range(2):
+        assert environ(FORWARDED, base=BEHIND_PROXY, peer=PROXY)["REMOTE_ADDR"] == "203.0.113.9"
+        assert environ(FORWARDED, base=BEHIND_PROXY)["REMOTE_ADDR"] == "192.0.2.1"
+
+
+def test_repeated_forwarded_fields_are_one_list_and_names_with_an_underscore_none() -> None:
+    fields = b"X-Forwarded-For: 203.0.113.66\r\nx-forwarded-for: 203.0.113.9\r\nX_Forwarded_For: 203.0.113.67\r\n"
+    found = environ(fields, base=BEHIND_PROXY, peer=PROXY)
+    assert (found["REMOTE_ADDR"], found["HTTP_X_FORWARDED_FOR"]) == ("203.0.113.9", "203.0.113.66, 203.0.113.9")
+
+
+def test_a_forwarded_host_beats_that_of_an_absolute_target() -> None:
+    get = GET.replace(b" /a%20b", b" http://b.example/a") + b"X-Forwarded-Host: c.example\r\n\r\n"
+    assert environs(get, base=BEHIND_PROXY, peer=PROXY)[0]["HTTP_HOST"] == "c.example"
+    assert environs(get, base=BEHIND_PROXY)[0]["HTTP_HOST"] == "b.example"
+
+
+def test_a_malformed_one_refuses_the_request_of_a_trusted_peer() -> None:
+    with pytest.raises(ProtocolError):
+        environ(b"X-Forwarded-For: nobody\r\n", base=BEHIND_PROXY, peer=PROXY)
 
 
 def test_the_length_is_that_of_the_body_and_the_coding_is_gone() -> None:

@@ -90,6 +90,9 @@ def test_keys_that_are_no_settings_are_ignored() -> None:
         ("ready_path", "/healthz?deep=1", "/healthz?deep=1"),
         ("ready_status", 204, "204"),
         ("ready_host", "[::1]:8080", "[::1]:8080"),
+        ("forwarded_allow_ips", "127.0.0.1, ::1\n10.0.0.0/8", ("127.0.0.1", "::1", "10.0.0.0/8")),
+        ("forwarded_allow_ips", ["*,10.0.0.1", "10.0.0.2"], ("*", "10.0.0.1", "10.0.0.2")),
+        ("forwarded_allow_ips", [], ()),
     ],
 )
 def test_accepted(name: str, value: Any, result: Any) -> None:
@@ -132,6 +135,12 @@ def test_accepted(name: str, value: Any, result: Any) -> None:
             "option --ready-host: 'a b' is not what a Host field holds, such as www.example.com or localhost:8080",
         ),
         ("watch", 3, "option --watch: 3 is not a list of texts"),
+        (
+            "forwarded_allow_ips",
+            ("127.0.0.1,10.0.0.1/8",),
+            "option --forwarded-allow-ips: ('127.0.0.1,10.0.0.1/8',) is not a list of addresses,"
+            " networks such as 10.0.0.0/8, or *: look at '10.0.0.1/8'",
+        ),
         ("watch", [3], "option --watch: [3] is not a text (and not empty)"),
         (
             "reload",
@@ -158,9 +167,10 @@ def test_value_without_a_source_is_named_by_its_setting() -> None:
 
 
 def test_environment_replaces_the_default_and_nothing_else() -> None:
-    environ = {"PORT": "5000", "WEB_CONCURRENCY": "3"}
+    environ = {"PORT": "5000", "WEB_CONCURRENCY": "3", "FORWARDED_ALLOW_IPS": "10.0.0.1,*"}
     settings = checked({}, environ=environ)
     assert (settings.port, settings.num_processes) == (5000, 3)
+    assert settings.forwarded_allow_ips == ("10.0.0.1", "*")
     assert checked({"port": "6000"}, environ=environ).port == 6000
 
 

@@ -39,6 +39,7 @@ from spawning.worker.watchdog import TICK, Watchdog
 from spawning.wsgi.bridge import WSGIApplication
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
+from spawning.wsgi.forwarded import Trust
 
 REPORT_EVERY: Final = 1.0  # seconds
 ORPHAN_SECONDS: Final = 30.0  # seconds to finish when the controller is dead
@@ -99,6 +100,7 @@ class Worker:
             multithread=settings.threadpool_workers > 1,
             multiprocess=settings.num_processes > 1,
             errors=self._errors,
+            trust=Trust(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None,
         )
         self._loop = Loop(application, settings, listeners, base, self._access_log, handoff, self._on_end)
         self._loop.wake_watchdog = self._wake

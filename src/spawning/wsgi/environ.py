@@ -2,8 +2,11 @@
 
 What is the same for every request of the worker (:class:`EnvironBase`); what the header fields of a request say, kept
 with the fields (``Fields.memo``), since a client repeats them; and what each request has of its own.
+
+``Forwarded`` and ``X-Forwarded-…`` are kept aside: they reach an environ, and change it, only if the peer is trusted.
 """
 
+import re
 from io import BytesIO
 from typing import Any, Final
 
@@ -11,6 +14,7 @@ from spawning.http.body import Sink
 from spawning.http.request import Fields, RequestLine
 from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.files import FileWrapper
+from spawning.wsgi.forwarded import Trust, resolve
 from spawning.wsgi.input import BodyBuffer
 
 Environ = dict[str, Any]
@@ -18,9 +22,11 @@ Environ = dict[str, Any]
 _MAX_KEYS: Final = 512  # field names remembered
 
 # Proxy: https://httpoxy.org. Length and coding are the server's business: wsgi.input is complete and decoded.
-_DROPPED: Final = frozenset({"proxy", "content-length", "transfer-encoding", "content-type"})
+_SPECIAL: Final = frozenset({"proxy", "content-length", "transfer-encoding", "content-type"})
 
-_keys: dict[str, str] = {}  # field name as sent: its key, empty if it is dropped
+_FORWARDED: Final = re.compile("forwarded|x-forwarded-[^_]*", re.IGNORECASE)
+
+_keys: dict[str, str] = {}  # field name as sent: its key, empty if it is special
 
 
 class EnvironBase:
@@ -31,6 +37,7 @@ class EnvironBase:
     :param multithread: another thread of this process may be running the application at the same time.
     :param multiprocess: another process may.
     :param errors: ``wsgi.errors``; by default one of its own.
+    :param trust: which peers' forwarded fields count; None: nobody's.
     """
 
     def __init__(
@@ -41,7 +48,9 @@ class EnvironBase:
         multithread: bool,
         multiprocess: bool,
         errors: ErrorStream | None = None,
+        trust: Trust | None = None,
     ) -> None:
+        self.trust = trust
         self.values: Environ = {
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
@@ -61,16 +70,21 @@ class EnvironBase:
 def connection_template(base: EnvironBase, fields: Fields, line: RequestLine, address: str, port: str) -> Environ:
     """Build what requests on this connection share, as long as they have these fields; with the first request line.
 
-    :param address: REMOTE_ADDR, empty for a Unix socket.
-    :param port: REMOTE_PORT.
+    :param address: of the peer, empty for a Unix socket.
+    :param port: of the peer.
+    :raises ProtocolError: a trusted peer's forwarded fields are malformed.
     """
-    headers: Environ | None = fields.memo
-    if headers is None:
-        headers = fields.memo = _from_fields(fields)
+    memo: tuple[Environ, dict[str, str]] | None = fields.memo
+    if memo is None:
+        memo = fields.memo = _from_fields(fields)
+    headers, forwarded = memo
     # wsgi.input is there so that setting it in a copy does not make the dictionary grow: that costs as much as the
     # copy.
     template = {**base.values, **headers, "REMOTE_ADDR": address, "REMOTE_PORT": port, "wsgi.input": None}
     set_line(template, line)
+    if forwarded and base.trust is not None and base.trust.peer(address):
+        template.update(forwarded)
+        resolve(forwarded, base.trust).put_into(template)
     return template
 
 
@@ -96,8 +110,10 @@ def request_environ(template: Environ, body: Sink | None) -> Environ:
     return environ
 
 
-def _from_fields(fields: Fields) -> Environ:
+def _from_fields(fields: Fields) -> tuple[Environ, dict[str, str]]:
+    """Give the keys that the fields make, and aside those that only a trusted peer may set."""
     environ: Environ = {"SERVER_PROTOCOL": "HTTP/1.1" if fields.minor else "HTTP/1.0"}
+    forwarded: dict[str, str] = {}
     for name, value in fields.pairs:
         key = _keys.get(name)
         if key is None:
@@ -111,14 +127,21 @@ def _from_fields(fields: Fields) -> Environ:
             environ["CONTENT_TYPE"] = value
         elif name.lower() == "content-length":
             environ["CONTENT_LENGTH"] = value
-    return environ
+        elif _FORWARDED.fullmatch(name):
+            key = _key(name)
+            forwarded[key] = f"{forwarded[key]}, {value}" if key in forwarded else value
+    return environ, forwarded
 
 
 def _remember(name: str) -> str:
     # A name with an underscore would be taken for the one with a hyphen.
-    dropped = "_" in name or name.lower() in _DROPPED
-    key = "" if dropped else "HTTP_" + name.upper().replace("-", "_")
+    special = "_" in name or name.lower() in _SPECIAL or _FORWARDED.fullmatch(name)
+    key = "" if special else _key(name)
     if len(_keys) >= _MAX_KEYS:
         _keys.clear()
     _keys[name] = key
     return key
+
+
+def _key(name: str) -> str:
+    return "HTTP_" + name.upper().replace("-", "_")
