@@ -15,7 +15,7 @@ import traceback
 from typing import Final
 
 from spawning.errors import AppLoadError
-from spawning.http.request import RequestReader
+from spawning.http.request import Limits, RequestReader
 from spawning.http.response import Clock
 from spawning.settings import Settings, status_range
 from spawning.wsgi.bridge import ClientGone, Exchange, WSGIApplication
@@ -25,7 +25,6 @@ from spawning.wsgi_factory import application_traceback, one_line
 
 ENOUGH: Final = 65536  # bytes of a response; what follows is not waited for
 _LONGEST_LINE: Final = 200  # characters of a response that are shown
-_HEAD_BYTES: Final = 65536  # of the request: a path and a host
 _WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})
 
 
@@ -117,7 +116,7 @@ def _exchange(settings: Settings, path: str, address: tuple[str, int]) -> _Check
     """Build the request as a client on this machine would send it; the response is kept as for HTTP/1.0, so nothing
     of it is chunked.
     """
-    reader = RequestReader(BodyBuffer, _HEAD_BYTES, 10, 0)
+    reader = RequestReader(BodyBuffer, Limits())
     host = settings.ready_host or _authority(*address)
     complete = reader.receive(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: spawning-ready\r\n\r\n".encode())
     assert complete

@@ -347,24 +347,46 @@ class Settings:
     )
     verbose: bool = _option(False, "-v", "--verbose", parse=_switch, group=_PROCESS, help="Log details (level debug).")
 
-    # Factory-only until each has its flag. Precedents: nginx for the times (keepalive_timeout 75 s,
-    # client_header_timeout, client_body_timeout and send_timeout 60 s), h2o and Tomcat for the size of a head.
-    keepalive_timeout: float = _option(75.0, parse=_seconds, group=_LIMITS, help="How long an idle connection is kept.")
-    head_timeout: float = _option(
-        30.0, parse=_seconds, group=_LIMITS, help="How long a client may take to send a request's head."
+    # Where each default comes from: docs/settings.md.
+    keepalive_timeout: float = _option(
+        75.0, "--keepalive-timeout", parse=_seconds_or_none, metavar="SECONDS", group=_LIMITS,
+        help="How long an idle connection is kept; 0 closes each connection after its response.",
     )
-    body_timeout: float = _option(30.0, parse=_seconds, group=_LIMITS, help="How long a request's body may pause.")
+    head_timeout: float = _option(
+        30.0, "--head-timeout", parse=_seconds, metavar="SECONDS", group=_LIMITS,
+        help="How long a client may take to send the head of a request, in total.",
+    )
+    body_timeout: float = _option(
+        30.0, "--body-timeout", parse=_seconds, metavar="SECONDS", group=_LIMITS,
+        help="How long a client may send nothing of a request's body.",
+    )
+    min_body_rate: int = _option(
+        500, "--min-body-rate", parse=_integer(0, 2**40), metavar="BYTES", group=_LIMITS,
+        help="Bytes of a body a second, on average after the first --body-timeout; 0 is off.",
+    )
     response_timeout: float = _option(
-        60.0, parse=_seconds, group=_LIMITS, help="How long a client may take none of a response."
+        60.0, "--response-timeout", parse=_seconds, metavar="SECONDS", group=_LIMITS,
+        help="How long a client may take nothing of a response.",
+    )
+    max_request_line: int = _option(
+        16384, "--max-request-line", parse=_integer(32, 2**24), metavar="BYTES", group=_LIMITS,
+        help="Longest request line.",
     )
     max_head_bytes: int = _option(
-        65536, parse=_integer(256, 2**24), group=_LIMITS, help="Largest head of a request."
+        65536, "--max-head-bytes", parse=_integer(256, 2**24), metavar="BYTES", group=_LIMITS,
+        help="Largest head of a request: its line and its fields.",
     )
     max_fields: int = _option(
-        100, parse=_integer(1, 10000), group=_LIMITS, help="Most fields in the head of a request."
+        100, "--max-fields", parse=_integer(1, 10000), metavar="N", group=_LIMITS,
+        help="Most fields in the head of a request.",
     )
     max_body_bytes: int = _option(
-        2**30, parse=_integer(0, 2**62), group=_LIMITS, help="Largest body of a request; 0 is unlimited."
+        2**30, "--max-body-bytes", parse=_integer(0, 2**62), metavar="BYTES", group=_LIMITS,
+        help="Largest body of a request; 0 is unlimited.",
+    )
+    max_connections: int = _option(
+        10000, "--max-connections", parse=_integer(0, 2**20), metavar="N", group=_LIMITS,
+        help="Most connections a worker; 0 is as many as there are descriptors.",
     )
     # fmt: on
 

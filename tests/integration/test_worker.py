@@ -1,4 +1,4 @@
-"""A worker through its socket: threads that wait, clients that are slow or vanish, limits that end them."""
+"""A worker through its socket: threads that wait, clients that are slow or vanish."""
 
 import contextlib
 import socket
@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from integration.client import Client, Closed, fetch, request
+from integration.client import Client, fetch, request
+from integration.clients import LARGE, lazy, serves
 from integration.gate import Gate
 from integration.server import Server, until
-
-LARGE = 20_000_000  # bytes, more than the kernel's buffers between two sockets hold
 
 
 @pytest.fixture(scope="module")
@@ -26,26 +25,6 @@ def single() -> Iterator[Server]:
     """One worker with one request thread: whatever holds that, holds everybody."""
     with Server("crowd.application", "-s", "1", "-t", "1", "-l", "/dev/null") as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def hasty() -> Iterator[Server]:
-    """One worker that has patience for a second only, whatever it waits for."""
-    limits = [f"{name}_timeout=1" for name in ("head", "body", "keepalive", "response")]
-    with Server("-f", "limited.config_factory", "-s", "1", "-t", "2", "-l", "/dev/null", *limits) as server:
-        yield server
-
-
-def serves(server: Server, requests: int = 10) -> bool:
-    """Check that other clients are served."""
-    return [fetch(server.port, "/hello").body for _ in range(requests)] == [b"Hello, world!\n"] * requests
-
-
-def lazy(server: Server) -> Client:
-    """Connect a client whose socket buffers little, so that what it does not read stays with the worker."""
-    client = Client(server.port)
-    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
-    return client
 
 
 # Threads -------------------------------------------------------------------------------------------------------------
@@ -215,63 +194,3 @@ def test_nul_behind_a_known_request_line_is_no_request(single: Server) -> None:
     with Client(single.port) as client:
         client.send(b"GET /hello\0")
         assert serves(single)
-
-
-# Patience ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("begun", [b"G", b"GET / HTTP/1.1\r\nHost: a", b"GET / HTTP/1.1\r\nHost: a\r\n"])
-def test_a_head_that_does_not_come_to_an_end_is_408(hasty: Server, begun: bytes) -> None:
-    with Client(hasty.port) as client:
-        client.send(begun)
-        response = client.read()
-        assert (response.status, response.closes) == (408, True)
-        assert client.read_eof() == b""
-
-
-@pytest.mark.parametrize("field", ["Content-Length: 5", "Transfer-Encoding: chunked"])
-def test_a_body_that_does_not_come_to_an_end_is_408(hasty: Server, field: str) -> None:
-    with Client(hasty.port) as client:
-        client.send(request("/echo", field, method="POST") + b"1\r\n")
-        assert client.read().status == 408
-        assert client.read_eof() == b""
-
-
-def test_an_idle_connection_is_closed_without_a_word(hasty: Server) -> None:
-    with Client(hasty.port) as silent, Client(hasty.port) as used:
-        assert not used.get("/hello").closes
-        assert (silent.read_eof(), used.read_eof()) == (b"", b"")
-
-
-@pytest.mark.parametrize("target", [f"/repeat?bytes={LARGE}", "/blocks?blocks=100000"])
-def test_a_reader_that_takes_nothing_is_cut_off(hasty: Server, target: str) -> None:
-    with lazy(hasty) as client:
-        client.send(request(target))
-        # It finds out as soon as it wants something of the worker: there is nobody any more.
-        until(lambda: not connections(hasty, client), "the end of the connection")
-        with pytest.raises(Closed):
-            client.read()
-    assert serves(hasty)
-
-
-def connections(server: Server, client: Client) -> bool:
-    """Tell whether the worker still holds its end of the client's connection."""
-    port = client.sock.getsockname()[1]
-    processes = server.processes()
-    return any(at.raddr and at.raddr.port == port for process in processes for at in process.net_connections("tcp"))
-
-
-# A full disk ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_body_that_the_disk_cannot_take_is_507_and_concerns_nobody_else() -> None:
-    with Server("full_disk.application", "-s", "1", "-t", "2", "-l", "/dev/null") as server:
-        for size, status in ((100_000, 200), (200_000, 200), (200_001, 507), (2_000_000, 507)):
-            with Client(server.port) as client:
-                client.send(request("/echo", f"Content-Length: {size}", method="POST"))
-                with contextlib.suppress(ConnectionError):  # it may be refused before all of it is sent
-                    client.send(b"b" * size)
-                response = client.read()
-                assert response.status == status
-                assert status != 200 or response.body == b"b" * size
-        assert serves(server)

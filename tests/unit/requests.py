@@ -11,9 +11,7 @@ from typing import Any
 
 from spawning.errors import ProtocolError
 from spawning.http import request
-from spawning.http.request import RequestReader
-
-LIMITS = {"max_head": 65536, "max_fields": 100, "max_body": 1 << 30}
+from spawning.http.request import Limits, RequestReader
 
 
 def forget() -> None:
@@ -23,8 +21,8 @@ def forget() -> None:
 
 
 def reader(**limits: int) -> RequestReader:
-    """Make a reader that collects bodies in memory; `limits` replace those of ``LIMITS``."""
-    return RequestReader(lambda length: BytesIO(), **{**LIMITS, **limits})
+    """Make a reader that collects bodies in memory; `limits` replace the usual ones."""
+    return RequestReader(lambda length: BytesIO(), Limits(**limits))
 
 
 @dataclass(frozen=True, slots=True)

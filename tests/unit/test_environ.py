@@ -7,7 +7,7 @@ from wsgiref.validate import validator
 import pytest
 
 from spawning.errors import ProtocolError
-from spawning.http.request import RequestReader
+from spawning.http.request import Limits, RequestReader
 from spawning.wsgi.environ import EnvironBase, connection_template, request_environ, set_line
 from spawning.wsgi.files import FileWrapper
 from spawning.wsgi.forwarded import Trust
@@ -24,7 +24,7 @@ GET = b"GET /a%20b?c HTTP/1.1\r\nHost: a.example\r\n"
 
 def environs(*data: bytes, base: EnvironBase = BASE, peer: str = "192.0.2.1") -> list[Environ]:
     """Build the environs of requests that come one after the other on one connection."""
-    source = RequestReader(BodyBuffer, 65536, 100, 0)
+    source = RequestReader(BodyBuffer, Limits())
     found = []
     for one in data:
         assert source.receive(one)
@@ -130,7 +130,7 @@ def test_the_host_of_an_absolute_target_beats_the_field_for_that_request_only() 
 
 
 def test_a_template_takes_another_request_line() -> None:
-    source = RequestReader(BodyBuffer, 65536, 100, 0)
+    source = RequestReader(BodyBuffer, Limits())
     assert source.receive(GET + b"\r\n")
     template = connection_template(BASE, source.fields, source.line, "192.0.2.1", "4711")
     before = request_environ(template, None)

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spawning.http.request import MAX_REQUEST_LINE
+from spawning.http.request import Limits
 from unit.requests import Story, byte_by_byte, cold, forget, reader, story, told
 from unit.test_corpus import INVALID, VALID
 
 # Without a database, and derandomized: the same examples on every machine, nothing left behind.
 repeatable = settings(derandomize=True, database=None, deadline=None, max_examples=300)
+
+MAX_LINE = Limits().max_line
 
 HOST = b"Host: a.example\r\n\r\n"
 GET = b"GET / HTTP/1.1\r\n" + HOST
@@ -21,10 +23,10 @@ GET = b"GET / HTTP/1.1\r\n" + HOST
 # Limits --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("length", "status"), [(MAX_REQUEST_LINE, 0), (MAX_REQUEST_LINE + 1, 414)])
+@pytest.mark.parametrize(("length", "status"), [(MAX_LINE, 0), (MAX_LINE + 1, 414)])
 def test_a_request_line_has_a_longest_length(length: int, status: int) -> None:
     data = b"GET /".ljust(length - 9, b"x") + b" HTTP/1.1\r\n" + HOST
-    near = range(MAX_REQUEST_LINE - 4, MAX_REQUEST_LINE + 6)
+    near = range(MAX_LINE - 4, MAX_LINE + 6)
     for pieces in ([data], byte_by_byte(data), *([data[:offset], data[offset:]] for offset in near)):
         assert cold(pieces).status == status
 

@@ -39,6 +39,13 @@ def test_documentation_shows_the_table() -> None:
     assert documented() in DOCUMENTATION.read_text(), f"put this into {DOCUMENTATION.name}:\n{documented()}"
 
 
+def test_documentation_says_where_each_limit_comes_from() -> None:
+    precedents = DOCUMENTATION.read_text().partition("## Where the limits come from")[2]
+    for name, option in OPTIONS.items():
+        if option.group == "Limits towards clients":
+            assert f"\n| `{name}` | " in precedents, name
+
+
 def test_every_setting_has_a_name_for_messages_and_one_line_of_help() -> None:
     for name, option in OPTIONS.items():
         assert option.help.endswith("."), name

@@ -9,6 +9,7 @@ ask for the same few targets. So the last block of the connection, the recent bl
 request lines are kept with what was read from them. All three are bounded.
 """
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -17,7 +18,6 @@ from spawning.errors import ProtocolError
 from spawning.http import grammar
 from spawning.http.body import BodyReader, ChunkedReader, FixedReader, Sink, SinkFactory
 
-MAX_REQUEST_LINE: Final = 16384  # bytes
 _MAX_LINES: Final = 1024  # request lines remembered …
 _MAX_REMEMBERED_LINE: Final = 256  # … of at most so many bytes each
 _MAX_BLOCKS: Final = 128  # header blocks remembered …
@@ -33,6 +33,25 @@ _SINGLE: Final = frozenset(
         "if-unmodified-since", "max-forwards", "proxy-authorization", "referer", "transfer-encoding", "user-agent",
     }
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request may be at most.
+
+    :param max_line: bytes of the request line; never more than ``max_head``.
+    :param max_head: bytes of the head, the request line included.
+    :param max_fields: header fields.
+    :param max_body: bytes of the body; 0 is unlimited.
+    """
+
+    max_line: int = 16384
+    max_head: int = 65536
+    max_fields: int = 100
+    max_body: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "max_line", min(self.max_line, self.max_head))
 
 
 class RequestLine:
@@ -97,25 +116,20 @@ class RequestReader:
     10.1.1); whoever sends that sets it back.
 
     :param make_sink: called for a request with a body; what it returns collects the bytes and becomes ``body``.
-    :param max_head: bytes of the largest head.
-    :param max_fields: most fields in a head.
-    :param max_body: bytes of the largest body; 0 is unlimited.
+    :param limits: of every request.
     """
 
     __slots__ = (
-        "_block", "_line_end", "_make_sink", "_max_body", "_max_fields", "_max_head", "_max_line", "_phase",
-        "_reader", "_searched", "_skipped", "body", "fields", "line", "unread", "wants_continue",
+        "_block", "_limits", "_line_end", "_make_sink", "_phase", "_reader", "_searched", "_skipped", "body", "fields",
+        "line", "unread", "wants_continue",
     )  # fmt: skip
 
     line: RequestLine
     fields: Fields
 
-    def __init__(self, make_sink: SinkFactory, max_head: int, max_fields: int, max_body: int) -> None:
+    def __init__(self, make_sink: SinkFactory, limits: Limits) -> None:
         self._make_sink = make_sink
-        self._max_head = max_head
-        self._max_line = min(MAX_REQUEST_LINE, max_head)
-        self._max_fields = max_fields
-        self._max_body = max_body
+        self._limits = limits
         self._block = _NO_BLOCK  # the header block of ``fields``
         self._line_end = 0
         self._phase = _HEAD
@@ -160,7 +174,7 @@ class RequestReader:
         if unread.startswith(b"\r\n"):
             self._skip_empty_line()
         end = unread.find(b"\r\n\r\n", max(0, self._searched - 3))
-        if end < 0 or end > self._max_line:
+        if end < 0 or end > self._limits.max_line:
             self._check_limits(end)
             if end < 0:
                 return False
@@ -192,9 +206,9 @@ class RequestReader:
         if unread and not (33 <= unread[0] <= 126 or unread == b"\r"):
             raise self._failed(400, "malformed request line")
         line_end = unread.find(b"\r\n")
-        if (length - 1 if line_end < 0 else line_end) > self._max_line:
+        if (length - 1 if line_end < 0 else line_end) > self._limits.max_line:
             raise self._failed(414, "request line too long")
-        if (length - 3 if end < 0 else end) > self._max_head:
+        if (length - 3 if end < 0 else end) > self._limits.max_head:
             raise self._failed(431, "request head too large")
 
     def _read_head(self, head: bytes) -> None:
@@ -205,13 +219,13 @@ class RequestReader:
             self.line = _lines.get(head[:split]) or _read_line(head[:split])
             block = head[split:]
             if block != self._block:
-                fields = _blocks.get(block) or _read_block(block, self._max_fields)
+                fields = _blocks.get(block) or _read_block(block, self._limits.max_fields)
                 self.fields = fields
                 self._block = block
                 self._line_end = -len(block)  # seen from the end of what is received
                 # A block that announces a body must not take the short way through receive(), nor one that a longer
                 # request line would make too long.
-                if fields.chunked or fields.content_length or len(block) + _MAX_REMEMBERED_LINE > self._max_head:
+                if fields.chunked or fields.content_length or len(block) + _MAX_REMEMBERED_LINE > self._limits.max_head:
                     self._forget_block()
         except ProtocolError:
             self._phase = _FAILED
@@ -223,12 +237,11 @@ class RequestReader:
 
     def _start_body(self) -> bool:
         fields = self.fields
-        if self._max_body and fields.content_length > self._max_body:
+        max_body = self._limits.max_body
+        if max_body and fields.content_length > max_body:
             raise self._failed(413, "request body too large")
         self.body = sink = self._make_sink(fields.content_length)
-        self._reader = (
-            ChunkedReader(sink, self._max_body) if fields.chunked else FixedReader(sink, fields.content_length)
-        )
+        self._reader = ChunkedReader(sink, max_body) if fields.chunked else FixedReader(sink, fields.content_length)
         self._phase = _BODY
         data = bytes(self.unread)
         self.unread.clear()

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from spawning.worker.connection import Connection
+from spawning.worker.descriptors import Reserve
 from spawning.worker.handoff import HandoffSocket
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 ACCEPTS: Final = 8  # connections a wake-up, so that workers share a burst
 SIBLINGS_FIRST: Final = 0.01  # seconds that new connections are left to the siblings when all threads are busy
 LEFTOVERS: Final = 64  # connections that are accepted after that
+HANDOFFS: Final = 16  # connections of retiring workers a wake-up
 STARVED_FOR: Final = 1.0  # seconds until the next attempt when there were no descriptors
+CALM: Final = 2.0  # seconds of accepting after which a limit that was reached is news again
 _NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 log = logging.getLogger("spawning.worker")
@@ -34,17 +37,21 @@ class Accept(Enum):
     OFF = "not yet, or no more"
     ON = "yes"
     CROWDED = "all threads are busy: what no sibling has wanted for a moment is accepted"
+    FULL = "there are as many connections as there may be (--max-connections)"
     STARVED = "there are no descriptors left"
 
 
-OFF, ON, CROWDED, STARVED = Accept
+OFF, ON, CROWDED, FULL, STARVED = Accept
 
 TRANSITIONS: Final = {
     OFF: {ON},
-    ON: {OFF, CROWDED, STARVED},
-    CROWDED: {OFF, ON, STARVED},
+    ON: {OFF, CROWDED, FULL, STARVED},
+    CROWDED: {OFF, ON, FULL, STARVED},
+    FULL: {OFF, CROWDED},
     STARVED: {OFF, CROWDED},
 }
+
+_REASONS: Final = {FULL: "connections", STARVED: "descriptors"}  # for the log
 
 
 class Accepting:
@@ -54,12 +61,16 @@ class Accepting:
     :param epoll: that of the loop.
     :param listeners: listening sockets, non-blocking.
     :param handoff: its receiving end is one more listener.
+    :param room: most connections at a time.
     """
 
     def __init__(
-        self, loop: "Loop", epoll: select.epoll, listeners: Sequence[socket.socket], handoff: HandoffSocket
+        self, loop: "Loop", epoll: select.epoll, listeners: Sequence[socket.socket], handoff: HandoffSocket, room: int
     ) -> None:
         self.state = OFF
+        self._room = room
+        self._reserve = Reserve()
+        self._reached: dict[Accept, float] = {}  # limits that the log tells of: when last (monotonic seconds)
         self._loop = loop
         self._epoll = epoll
         self._handoff = handoff
@@ -91,32 +102,51 @@ class Accepting:
     def leave_to_siblings(self) -> None:
         """Stop, because all threads are busy: a worker that has one to spare will be faster."""
         if self.state is ON:
-            self._become(CROWDED)
-            self._look_at = self._loop.now + SIBLINGS_FIRST
+            self._crowd()
 
     def look(self) -> bool:
         """Accept again if the reason not to has passed; False: the lead is lost."""
-        if self.state is OFF:
+        state = self.state
+        if state is OFF:
             return True
-        due = self._loop.now >= self._look_at
-        if self.state is STARVED:
-            if not due:
+        if state is not CROWDED:
+            if not self._may_go_on():
                 return True
-            self._become(CROWDED)
+            self._crowd()
         if not self._loop.threads.full:
             self._become(ON)
-        elif due:
+        elif self._loop.now >= self._look_at:
             return self._accept_leftovers()
         return True
+
+    def sweep(self) -> None:
+        """Tell the log when a limit has not been reached for a while; once a second."""
+        for state, last in list(self._reached.items()):
+            if self.state not in (OFF, state) and self._loop.now - last > CALM:
+                del self._reached[state]
+                log.info("accepting again connections=%d reason=%s", len(self._loop.connections), _REASONS[state])
 
     def on_event(self, fd: int) -> None:
         """Accept, if the event is that of a listener, and was not polled before it was unregistered."""
         if self.state is not ON:
             return
         if fd == self._handoff.receiving_fd:
-            self._handoff.receive()
+            self._take_over()
         elif fd in self._listeners:
             self._accept(self._listeners[fd], ACCEPTS)
+
+    def _crowd(self) -> None:
+        self._become(CROWDED)
+        self._look_at = self._loop.now + SIBLINGS_FIRST
+
+    def _may_go_on(self) -> bool:
+        """Find out whether a limit that was reached is no longer."""
+        if self.state is FULL:
+            return len(self._loop.connections) < self._room
+        if self._loop.now < self._look_at:
+            return False
+        self._look_at = self._loop.now + STARVED_FOR
+        return self._reserve.take()
 
     def _become(self, state: Accept) -> None:
         """Change the state; a transition that the table does not have is a bug."""
@@ -140,6 +170,9 @@ class Accepting:
         loop = self._loop
         box = loop.box
         for _ in range(most):
+            if len(loop.connections) >= self._room:
+                self._fill()
+                return True
             try:
                 # accept() would make a socket object with 2 µs of Python.
                 fd, address = listener._accept()  # type: ignore[attr-defined]
@@ -147,7 +180,7 @@ class Accepting:
                 return True
             except OSError as error:
                 if error.errno in _NO_DESCRIPTORS:
-                    self._starve(error)
+                    self._starve(error.strerror or str(error))
                 return True
             sock = socket.SocketType(listener.family, listener.type, listener.proto, fd)
             if type(address) is tuple:
@@ -163,9 +196,44 @@ class Accepting:
                 connection.register()
         return True
 
-    def _starve(self, error: OSError) -> None:
-        """Stop for a while: there are no descriptors left."""
+    def _take_over(self) -> None:
+        """Receive connections of retiring workers.
+
+        A message whose descriptor finds no place has lost it, and with it the client. So each gets the place of the
+        reserve.
+        """
+        loop = self._loop
+        box = loop.box
+        for _ in range(HANDOFFS):
+            if len(loop.connections) >= self._room:
+                self._fill()
+                return
+            self._reserve.release()
+            received = self._handoff.receive()
+            if not self._reserve.take():
+                self._starve("no descriptor is left")
+            if received is not None:
+                self._handoff.take_up(*received)
+            if received is None or loop.box is not box or self.state is not ON:
+                return
+
+    # -- limits -------------------------------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        """Stop until a connection is gone: there are as many as there may be."""
+        if FULL not in self._reached:
+            log.warning("connection limit reached connections=%d", len(self._loop.connections))
+        self._reach(FULL)
+
+    def _starve(self, reason: str) -> None:
+        """Stop for a while: there are no descriptors left. Requests under way get the reserve."""
+        self._reserve.release()
         self._look_at = self._loop.now + STARVED_FOR
+        if STARVED not in self._reached:
+            log.error("cannot accept connections=%d error=%s", len(self._loop.connections), reason)
+        self._reach(STARVED)
+
+    def _reach(self, state: Accept) -> None:
+        self._reached[state] = self._loop.now
         if self.state in (ON, CROWDED):
-            log.error("cannot accept connections=%d error=%s", len(self._loop.connections), error.strerror)
-            self._become(STARVED)
+            self._become(state)

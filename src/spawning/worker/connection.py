@@ -19,7 +19,19 @@ from typing import TYPE_CHECKING, Final, cast
 from spawning.errors import ProtocolError
 from spawning.http.request import Fields, RequestLine, RequestReader
 from spawning.http.response import CONTINUE, Clock, error_response
-from spawning.worker.states import CLOSED, EXECUTING, FLUSHING, LEAVING, LINGERING, READING, TRANSITIONS, State
+from spawning.worker.states import (
+    BODY,
+    CLOSED,
+    EXECUTING,
+    FLUSHING,
+    HEAD,
+    LEAVING,
+    LINGERING,
+    READING,
+    REQUEST,
+    TRANSITIONS,
+    State,
+)  # fmt: skip
 from spawning.worker.transport import Transport
 from spawning.wsgi.bridge import ClientGone, Exchange
 from spawning.wsgi.environ import Environ, connection_template, request_environ, set_line
@@ -52,7 +64,8 @@ class Connection(Transport):
     """
 
     __slots__ = (
-        "address", "exchange", "fields", "fresh", "line", "missed", "port", "reader", "registered", "state", "template",
+        "address", "awaited", "body_since", "exchange", "fields", "line", "missed", "port", "reader", "registered",
+        "state", "template",
     )  # fmt: skip
 
     template: Environ
@@ -66,14 +79,14 @@ class Connection(Transport):
         self.state = READING
         self.registered = False
         self.missed = False
-        self.fresh = True  # no byte of the next request has arrived
+        self.awaited = REQUEST
+        self.body_since = 0.0
         self.deadline = loop.now + loop.settings.head_timeout
         self.output = None
         self.fields: Fields | None = None
         self.line = _NO_LINE
         self.exchange = _NO_EXCHANGE
-        settings = loop.settings
-        self.reader = RequestReader(BodyBuffer, settings.max_head_bytes, settings.max_fields, settings.max_body_bytes)
+        self.reader = RequestReader(BodyBuffer, loop.limits)
 
     def become(self, state: State) -> None:
         """Change the state; a transition that the table does not have is a bug. The two of every request,
@@ -189,11 +202,25 @@ class Connection(Transport):
             if self.reader.wants_continue:
                 self.reader.wants_continue = False
                 self.send(CONTINUE)
-            self.deadline = loop.now + loop.settings.body_timeout
-        elif self.fresh:
-            self.fresh = False
+            self._await_body()
+        elif self.awaited is REQUEST:
+            self.awaited = HEAD
             self.deadline = loop.now + loop.settings.head_timeout
         return True
+
+    def _await_body(self) -> None:
+        """Set the deadline for more of a body: within a pause, and before its average becomes too low."""
+        loop = self.loop
+        settings = loop.settings
+        if self.awaited is not BODY:
+            self.awaited = BODY
+            self.body_since = loop.now
+        self.deadline = loop.now + settings.body_timeout
+        rate = settings.min_body_rate
+        if rate:
+            body = self.reader.body
+            assert type(body) is BodyBuffer
+            self.deadline = min(self.deadline, self.body_since + settings.body_timeout + body.length / rate)
 
     def _end_of_input(self) -> None:
         # A client that half-closed before its request was complete gets no answer; one that did so behind a complete
@@ -253,7 +280,7 @@ class Connection(Transport):
             self._close_behind_response()
             return False
         self.deadline = self.loop.idle_deadline
-        self.fresh = True
+        self.awaited = REQUEST
         if self.loop.closing and self._leave():
             return False
         if not self.registered:
@@ -291,7 +318,7 @@ class Connection(Transport):
         self.register()
         self.deadline = deadline
         if unread:
-            self.fresh = False
+            self.awaited = HEAD
             self.reader.unread += unread
             self.go_on()
 
@@ -397,7 +424,7 @@ class Connection(Transport):
             self._close_behind_response()
             return
         self.deadline = self.loop.idle_deadline
-        self.fresh = True
+        self.awaited = REQUEST
         if self.loop.closing and self._leave():
             return
         self.state = READING

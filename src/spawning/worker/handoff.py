@@ -27,7 +27,6 @@ from spawning.worker.states import LEAVING
 if TYPE_CHECKING:
     from spawning.worker.loop import Loop
 
-_RECEIVES: Final = 16  # connections a wake-up, so that workers share them
 _FULL: Final = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)  # later, then
 
 log = logging.getLogger("spawning.worker")
@@ -88,25 +87,25 @@ class HandoffSocket:
             self._epoll.unregister(self.sending_fd)
         self._waiting = wait
 
-    def receive(self) -> None:
-        """Take over connections of retiring workers."""
+    def receive(self) -> tuple[Handoff, int] | None:
+        """Receive a connection of a retiring worker, for :meth:`take_up`; None: there is none."""
+        try:
+            message, fds = self._receiving.receive()
+        except BlockingIOError:
+            return None
+        except ValueError as error:
+            log.warning("a connection is lost error=%r", str(error))
+            return None
+        if not isinstance(message, Handoff) or not fds:
+            for fd in fds:  # the kernel delivers a message without its descriptor when there are none left
+                os.close(fd)
+            return None
+        return message, fds[0]
+
+    def take_up(self, message: Handoff, fd: int) -> None:
+        """Serve a connection that was received; a request that came along may cost the lead."""
         loop = self._loop
-        box = loop.box
-        for _ in range(_RECEIVES):
-            try:
-                message, fds = self._receiving.receive()
-            except BlockingIOError:
-                return
-            except ValueError as error:
-                log.warning("a connection is lost error=%r", str(error))
-                return
-            if not isinstance(message, Handoff) or not fds:
-                for fd in fds:  # the kernel delivers a message without its descriptor when there are none left
-                    os.close(fd)
-                return
-            sock = socket.SocketType(message.family, socket.SOCK_STREAM, 0, fds[0])
-            connection = Connection(loop, sock, message.address, message.port)
-            loop.connections[connection.fd] = connection
-            connection.take_up(message.unread.encode("latin-1"), message.deadline)
-            if loop.box is not box:
-                return  # a request that came along holds this thread up; another one leads
+        sock = socket.SocketType(message.family, socket.SOCK_STREAM, 0, fd)
+        connection = Connection(loop, sock, message.address, message.port)
+        loop.connections[fd] = connection
+        connection.take_up(message.unread.encode("latin-1"), message.deadline)

@@ -26,11 +26,12 @@ from collections.abc import Callable, Iterator, Sequence
 from time import monotonic, time
 from typing import Final
 
+from spawning.http.request import Limits
 from spawning.http.response import Clock
 from spawning.ipc.channel import Channel
 from spawning.logs.access import AccessLog
 from spawning.settings import Settings
-from spawning.worker.accepting import CROWDED, ON, SIBLINGS_FIRST, Accepting
+from spawning.worker.accepting import CROWDED, FULL, ON, SIBLINGS_FIRST, Accepting
 from spawning.worker.connection import READ_SIZE, Connection
 from spawning.worker.handoff import HandoffSocket
 from spawning.worker.sensor import Sensor
@@ -59,6 +60,7 @@ class Loop:
     :param base: what every environ has.
     :param access_log: None switches it off.
     :param handoff: sending and receiving end of the handoff socket.
+    :param room: most connections at a time.
     :param on_end: called once, by the leader, when the last connection of a retired worker is gone.
 
     :ivar box: holds the token while the leader is inside the application.
@@ -77,6 +79,7 @@ class Loop:
         base: EnvironBase,
         access_log: AccessLog | None,
         handoff: tuple[Channel, Channel],
+        room: int,
         on_end: Callable[[], None],
     ) -> None:
         self.application = application
@@ -88,7 +91,10 @@ class Loop:
         self.receiver = Receiver(READ_SIZE)
         self.now = monotonic()
         self.idle_deadline = self.now + settings.keepalive_timeout
-        self.keep_alive = not settings.no_keepalive
+        self.keep_alive = not settings.no_keepalive and settings.keepalive_timeout > 0
+        self.limits = Limits(
+            settings.max_request_line, settings.max_head_bytes, settings.max_fields, settings.max_body_bytes
+        )
         self.threads = Threads(self, settings.threadpool_workers)
         self.sensor = Sensor(enabled=settings.threadpool_workers > 1)
         self.connections: dict[int, Connection] = {}
@@ -111,7 +117,7 @@ class Loop:
         self._mail: deque[Callable[[], object]] = deque()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake_fd, select.EPOLLIN)
-        self.accepting = Accepting(self, self._epoll, listeners, self._handoff)
+        self.accepting = Accepting(self, self._epoll, listeners, self._handoff, room)
         self._change = threading.Lock()
         self._hold_until = 0.0
         self._next_sweep = 0.0
@@ -361,7 +367,7 @@ class Loop:
     def forget(self, connection: Connection) -> None:
         """Drop a connection whose socket is about to be closed. The owner of the connection."""
         self.connections.pop(connection.fd, None)
-        if self.closing and not self.connections:
+        if (self.closing and not self.connections) or self.accepting.state is FULL:
             self.wake()
 
     # -- time and the end ---------------------------------------------------------------------------------------------
@@ -369,6 +375,7 @@ class Loop:
     def _sweep(self) -> None:
         now = self.now
         self._next_sweep = now + SWEEP_EVERY
+        self.accepting.sweep()
         for connection in list(self.connections.values()):
             if connection.deadline < now:
                 connection.on_deadline()

@@ -32,6 +32,7 @@ from spawning.ipc.messages import (
 )
 from spawning.logs.access import AccessLog
 from spawning.settings import Settings
+from spawning.worker.descriptors import room_for_connections
 from spawning.worker.details import details, executions, method_of, path_of, queued
 from spawning.worker.loop import Loop
 from spawning.worker.timeouts import Timeouts, nothing_but
@@ -102,7 +103,8 @@ class Worker:
             errors=self._errors,
             trust=Trust(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None,
         )
-        self._loop = Loop(application, settings, listeners, base, self._access_log, handoff, self._on_end)
+        room = room_for_connections(settings.max_connections, settings.threadpool_workers)
+        self._loop = Loop(application, settings, listeners, base, self._access_log, handoff, room, self._on_end)
         self._loop.wake_watchdog = self._wake
         self._watchdog = Watchdog(self._loop)
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)

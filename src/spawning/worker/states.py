@@ -15,6 +15,17 @@ class State(Enum):
 
 READING, EXECUTING, FLUSHING, LEAVING, LINGERING, CLOSED = State
 
+
+class Awaited(Enum):
+    """What a connection in ``READING`` waits for."""
+
+    REQUEST = "the first byte of a request"
+    HEAD = "the rest of a head"
+    BODY = "the rest of a body"
+
+
+REQUEST, HEAD, BODY = Awaited
+
 TRANSITIONS: Final = {
     READING: {EXECUTING, FLUSHING, LEAVING, LINGERING, CLOSED},
     EXECUTING: {READING, FLUSHING, LEAVING, LINGERING, CLOSED},

@@ -1,0 +1,198 @@
+"""Limits towards clients, each by its option: how long they may take, how much they may send, how many there may be."""
+
+import contextlib
+import json
+import select
+from collections.abc import Iterator
+
+import pytest
+
+from integration.client import Client, Closed, request
+from integration.clients import LARGE, lazy, serves
+from integration.server import Server, until
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Server]:
+    """One worker that has patience for a second only, whatever it waits for."""
+    limits = [f"--{name}-timeout=1" for name in ("head", "body", "keepalive", "response")]
+    with Server("crowd.application", "-s", "1", "-t", "2", "-l", "/dev/null", *limits) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[Server]:
+    """One worker that takes small requests only."""
+    limits = ["--max-request-line=100", "--max-head-bytes=400", "--max-fields=5", "--max-body-bytes=1000"]
+    with Server("basics.application", "-s", "1", "-t", "2", "-l", "/dev/null", *limits) as server:
+        yield server
+
+
+def connections(server: Server, client: Client) -> bool:
+    """Tell whether the worker still holds its end of the client's connection."""
+    port = client.sock.getsockname()[1]
+    processes = server.processes()
+    return any(at.raddr and at.raddr.port == port for process in processes for at in process.net_connections("tcp"))
+
+
+# Patience ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("begun", [b"G", b"GET / HTTP/1.1\r\nHost: a", b"GET / HTTP/1.1\r\nHost: a\r\n"])
+def test_a_head_that_does_not_come_to_an_end_is_408(hasty: Server, begun: bytes) -> None:
+    with Client(hasty.port) as client:
+        client.send(begun)
+        response = client.read()
+        assert (response.status, response.closes) == (408, True)
+        assert client.read_eof() == b""
+
+
+@pytest.mark.parametrize("field", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_a_body_that_does_not_come_to_an_end_is_408(hasty: Server, field: str) -> None:
+    with Client(hasty.port) as client:
+        client.send(request("/echo", field, method="POST") + b"1\r\n")
+        assert client.read().status == 408
+        assert client.read_eof() == b""
+
+
+def test_an_idle_connection_is_closed_without_a_word(hasty: Server) -> None:
+    with Client(hasty.port) as silent, Client(hasty.port) as used:
+        assert not used.get("/hello").closes
+        assert (silent.read_eof(), used.read_eof()) == (b"", b"")
+
+
+@pytest.mark.parametrize("target", [f"/repeat?bytes={LARGE}", "/blocks?blocks=100000"])
+def test_a_reader_that_takes_nothing_is_cut_off(hasty: Server, target: str) -> None:
+    with lazy(hasty) as client:
+        client.send(request(target))
+        # It finds out as soon as it wants something of the worker: there is nobody any more.
+        until(lambda: not connections(hasty, client), "the end of the connection")
+        with pytest.raises(Closed):
+            client.read()
+    assert serves(hasty)
+
+
+def test_a_body_that_only_trickles_is_408(hasty: Server) -> None:
+    """Each byte comes well within --body-timeout; all of them together are fewer than --min-body-rate."""
+    with Client(hasty.port) as client:
+        client.send(request("/echo", "Content-Length: 1000000", method="POST"))
+        while not select.select([client.sock], [], [], 0.05)[0]:
+            client.send(b"b")
+        assert client.read().status == 408
+
+
+def test_a_keepalive_timeout_of_0_keeps_no_connection() -> None:
+    with (
+        Server("basics.application", "-s", "1", "--keepalive-timeout", "0", "-l", "/dev/null") as server,
+        Client(server.port) as client,
+    ):
+        assert client.get("/hello").closes
+        assert client.read_eof() == b""
+
+
+# Size ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "fields", "status"),
+    [
+        ("/hello?".ljust(87, "a"), [], 200),  # with "GET", "HTTP/1.1" and two spaces a line of 100 bytes
+        ("/hello?".ljust(88, "a"), [], 414),
+        ("/hello", ["X: x"] * 4, 200),
+        ("/hello", ["X: x"] * 5, 431),
+        ("/hello", ["X: " + "x" * 400], 431),
+    ],
+)
+def test_a_head_that_is_too_large_is_refused(narrow: Server, target: str, fields: list[str], status: int) -> None:
+    with Client(narrow.port) as client:
+        response = client.get(target, *fields)
+        assert (response.status, response.closes) == (status, status != 200)
+
+
+def test_a_body_up_to_the_limit_is_taken(narrow: Server) -> None:
+    with Client(narrow.port) as client:
+        assert client.post("/echo", b"b" * 1000).body == b"b" * 1000
+        client.send(request("/echo", "Transfer-Encoding: chunked", method="POST") + b"3e8\r\n" + b"b" * 1000)
+        client.send(b"\r\n0\r\n\r\n")
+        assert client.read().body == b"b" * 1000
+
+
+@pytest.mark.parametrize("expectation", [[], ["Expect: 100-continue"]])
+def test_a_body_announced_too_large_is_413_before_it_is_sent(narrow: Server, expectation: list[str]) -> None:
+    with Client(narrow.port) as client:
+        client.send(request("/echo", "Content-Length: 1001", *expectation, method="POST"))
+        response = client.read()
+        assert (response.status, response.closes) == (413, True)
+        assert client.read_eof() == b""
+
+
+def test_a_body_that_becomes_too_large_is_413(narrow: Server) -> None:
+    with Client(narrow.port) as client:
+        client.send(request("/echo", "Transfer-Encoding: chunked", method="POST"))
+        client.send(b"1f4\r\n" + b"b" * 500 + b"\r\n1f4\r\n" + b"b" * 500 + b"\r\n1\r\n")
+        assert client.read().status == 413
+
+
+def test_a_client_that_goes_on_sending_sees_why_it_was_refused(narrow: Server) -> None:
+    """Closing at once would turn what arrives later into a reset, which destroys the answer (RFC 9112 section 9.6)."""
+    with Client(narrow.port) as client:
+        client.send(request("/echo", f"Content-Length: {LARGE}", method="POST"))
+        with contextlib.suppress(ConnectionError):
+            client.send(b"b" * 1_000_000)
+        assert client.read().status == 413
+
+
+# Number --------------------------------------------------------------------------------------------------------------
+
+
+def test_at_its_limit_of_connections_a_worker_lets_others_wait() -> None:
+    with Server("basics.application", "-s", "1", "--max-connections", "2", "-l", "/dev/null") as server:
+        with Client(server.port) as first, Client(server.port) as second, Client(server.port) as third:
+            assert first.get("/hello").status == second.get("/hello").status == 200
+            third.send(request("/hello"))
+            server.wait_for_log(r"connection limit reached connections=2$")
+            assert first.get("/hello").status == 200
+            second.close()
+            assert third.read().status == 200
+        server.wait_for_log(r"accepting again connections=\d reason=connections$")
+        assert len([line for line in server.err.since() if "connection limit reached" in line]) == 1
+
+
+def test_at_its_limit_of_connections_a_worker_leaves_others_to_its_siblings() -> None:
+    with (
+        Server("basics.application", "-s", "2", "--max-connections", "1", "-l", "/dev/null") as server,
+        Client(server.port) as first,
+        Client(server.port) as second,
+    ):
+        pids = {json.loads(client.get("/environ").body)["pid"] for client in (first, second)}
+        assert pids == {worker.pid for worker in server.workers()}
+
+
+def test_without_descriptors_a_worker_serves_whom_it_has_and_accepts_others_later() -> None:
+    with Server("hoard.application", "-s", "1", "-t", "2", "-l", "/dev/null") as server, Client(server.port) as client:
+        assert int(client.get("/hoard").body) > 0
+        with Client(server.port) as second, Client(server.port) as third:
+            for waiting in (second, third):
+                waiting.send(request("/hello"))
+            server.wait_for_log(r"cannot accept connections=1 error=Too many open files$")
+            assert client.get("/one").body == b"opened"  # the descriptor that was kept in reserve
+            assert client.get("/release").status == 200
+            assert second.read().status == third.read().status == 200
+        server.wait_for_log(r"accepting again connections=\d reason=descriptors$")
+        assert len([line for line in server.err.since() if "cannot accept" in line]) == 1
+
+
+# A full disk ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_body_that_the_disk_cannot_take_is_507_and_concerns_nobody_else() -> None:
+    with Server("full_disk.application", "-s", "1", "-t", "2", "-l", "/dev/null") as server:
+        for size, status in ((100_000, 200), (200_000, 200), (200_001, 507), (2_000_000, 507)):
+            with Client(server.port) as client:
+                client.send(request("/echo", f"Content-Length: {size}", method="POST"))
+                with contextlib.suppress(ConnectionError):  # it may be refused before all of it is sent
+                    client.send(b"b" * size)
+                response = client.read()
+                assert response.status == status
+                assert status != 200 or response.body == b"b" * size
+        assert serves(server)

@@ -1,0 +1,174 @@
+"""When a worker accepts: its states, driven by a loop and a listener that are none."""
+
+import errno
+import logging
+import os
+from typing import Any, cast
+
+import pytest
+
+from spawning.worker.accepting import (
+    CALM,
+    CROWDED,
+    FULL,
+    OFF,
+    ON,
+    SIBLINGS_FIRST,
+    STARVED,
+    STARVED_FOR,
+    TRANSITIONS,
+    Accept,
+    Accepting,
+)
+
+
+class Epoll:
+    """Remembers what is registered."""
+
+    def __init__(self) -> None:
+        self.registered: set[int] = set()
+
+    def register(self, fd: int, _mask: int) -> None:
+        assert fd not in self.registered
+        self.registered.add(fd)
+
+    def unregister(self, fd: int) -> None:
+        self.registered.remove(fd)
+
+
+class Listener:
+    """A listening socket on which nobody is waiting, or for whom there are no descriptors."""
+
+    def __init__(self) -> None:
+        self.error: OSError = BlockingIOError()
+        self.asked = 0
+
+    def fileno(self) -> int:
+        return 1000
+
+    def _accept(self) -> tuple[int, Any]:
+        self.asked += 1
+        raise self.error
+
+
+class Threads:
+    full = False
+
+
+class Loop:
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.box: list[None] = []
+        self.connections: dict[int, None] = {}
+        self.threads = Threads()
+
+
+class Handoff:
+    receiving_fd = 1001
+
+
+class Scene:
+    """Accepting with stand-ins for everything around it."""
+
+    def __init__(self, room: int = 10) -> None:
+        self.loop, self.epoll, self.listener = Loop(), Epoll(), Listener()
+        self.accepting = Accepting(
+            cast("Any", self.loop), cast("Any", self.epoll), [cast("Any", self.listener)], cast("Any", Handoff()), room
+        )
+        self.accepting.start()
+
+    @property
+    def state(self) -> Accept:
+        assert self.epoll.registered == ({1000, 1001} if self.accepting.state is ON else set())
+        return self.accepting.state
+
+    def asked(self) -> int:
+        return self.listener.asked
+
+    def event(self) -> None:
+        self.accepting.on_event(1000)
+
+    def look(self, seconds: float = 0.0) -> Accept:
+        """Let time pass, and have it look."""
+        self.loop.now += seconds
+        assert self.accepting.look()
+        self.accepting.sweep()
+        return self.state
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_it_accepts_from_start_to_stop(scene: Scene) -> None:
+    assert scene.state is ON
+    scene.accepting.stop()
+    assert scene.state is OFF
+    assert scene.look() is OFF
+    scene.event()
+    assert not scene.asked()
+
+
+def test_it_leaves_connections_to_its_siblings_while_all_threads_are_busy(scene: Scene) -> None:
+    scene.loop.threads.full = True
+    scene.accepting.leave_to_siblings()
+    assert scene.state is CROWDED
+    assert scene.look() is CROWDED
+    assert not scene.asked()
+    assert scene.look(SIBLINGS_FIRST) is CROWDED
+    assert scene.asked() == 1  # what no sibling has wanted
+    scene.loop.threads.full = False
+    assert scene.look() is ON
+
+
+def test_as_many_connections_as_it_may_have(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    scene = Scene(room=2)
+    scene.loop.connections = {1: None, 2: None}
+    for _ in range(3):
+        scene.event()
+        assert scene.state is FULL
+        assert scene.look() is FULL
+        del scene.loop.connections[1]
+        assert scene.look() is ON
+        scene.loop.connections[1] = None
+    scene.event()
+    assert not scene.asked()
+    assert messages(caplog) == ["connection limit reached connections=2"]
+    del scene.loop.connections[1]
+    assert scene.look(CALM + 1) is ON
+    assert messages(caplog)[1:] == ["accepting again connections=1 reason=connections"]
+
+
+def test_no_descriptors(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    scene.listener.error = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    for _ in range(3):
+        scene.event()
+        assert scene.state is STARVED
+        assert scene.look() is STARVED
+        assert scene.look(STARVED_FOR) is ON
+    scene.event()
+    assert messages(caplog) == ["cannot accept connections=0 error=Too many open files"]
+    scene.listener.error = BlockingIOError()
+    assert scene.look(STARVED_FOR) is ON
+    assert scene.look(CALM + 1) is ON
+    assert messages(caplog)[1:] == ["accepting again connections=0 reason=descriptors"]
+
+
+def test_what_is_queued_is_accepted_in_the_end_unless_it_never_accepted() -> None:
+    scene = Scene()
+    assert scene.accepting.finish(100)
+    assert (scene.state, scene.asked()) == (OFF, 1)
+    assert scene.accepting.finish(100)
+    assert scene.asked() == 1
+
+
+def test_every_state_can_end() -> None:
+    assert set(TRANSITIONS) == set(Accept)
+    assert all(state is OFF or OFF in following for state, following in TRANSITIONS.items())
