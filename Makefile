@@ -1,4 +1,5 @@
-# `make serve` runs the example site, `make test` checks everything that needs no root, `make bench` compares servers.
+# `make serve` runs the example site, `make test` checks everything that needs no root, `make bench` compares servers,
+# `make fuzz` searches for requests and responses that break the rules.
 # Needs Python 3.11 or newer with `venv`, make, and a package index; all else is installed into .venv.
 
 PYTHON ?= python3
@@ -7,8 +8,10 @@ BIN := $(VENV)/bin
 SITE := examples/django_site
 BENCH_VENV := bench/.venv
 BENCH ?=
+FUZZ_VENV := fuzz/.venv
+FUZZ_SECONDS ?= 300
 
-.PHONY: serve test bench clean
+.PHONY: serve test bench fuzz clean
 
 serve: $(VENV)/serve.stamp
 	cd $(SITE) && $(BIN)/python manage.py prepare
@@ -25,8 +28,13 @@ test: $(VENV)/test.stamp
 bench: $(BENCH_VENV)/bench.stamp
 	$(BENCH_VENV)/bin/python -m bench $(BENCH)
 
+# Each target for FUZZ_SECONDS; fails at the first finding, which is in fuzz/.work/found then.
+fuzz: $(FUZZ_VENV)/fuzz.stamp
+	$(FUZZ_VENV)/bin/python -m fuzz reading -max_total_time=$(FUZZ_SECONDS)
+	$(FUZZ_VENV)/bin/python -m fuzz answering -max_total_time=$(FUZZ_SECONDS)
+
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) bench/.work $(SITE)/data .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(BENCH_VENV) bench/.work $(FUZZ_VENV) fuzz/.work $(SITE)/data .mypy_cache .ruff_cache .pytest_cache
 
 # pip reads dependency groups from version 25.1 on, newer than what `venv` brings along.
 $(VENV)/venv.stamp:
@@ -38,6 +46,11 @@ $(VENV)/venv.stamp:
 $(BENCH_VENV)/bench.stamp: bench/requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable . -r bench/requirements.txt
+	touch $@
+
+$(FUZZ_VENV)/fuzz.stamp: fuzz/requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(FUZZ_VENV)
+	$(FUZZ_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable . -r fuzz/requirements.txt
 	touch $@
 
 # serve.stamp and test.stamp: the package, editable, and the dependency group of that name.
