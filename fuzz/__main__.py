@@ -1,4 +1,6 @@
-"""``python -m fuzz TARGET [libFuzzer's options]``: search for inputs that break what a target promises."""
+"""``python -m fuzz TARGET [libFuzzer's options] [FILE ...]``: search for inputs that break what a target promises; with
+files, run the target with these only.
+"""
 
 import sys
 from pathlib import Path
@@ -24,7 +26,8 @@ def main() -> None:
         (kept / f"seed-{seed}").write_bytes(data)
     words = HERE / f"{name}.dict"
     usual = [f"-artifact_prefix={found}/", "-max_len=1024", *([f"-dict={words}"] if words.exists() else [])]
-    atheris.Setup([name, *usual, *options, str(kept)], target.one_input)
+    inputs = [] if any(not option.startswith("-") for option in options) else [str(kept)]
+    atheris.Setup([name, *usual, *options, *inputs], target.one_input)
     atheris.Fuzz()
 
 
