@@ -45,7 +45,7 @@ $(VENV)/venv.stamp:
 
 $(BENCH_VENV)/bench.stamp: bench/requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(BENCH_VENV)
-	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable . -r bench/requirements.txt
+	$(BENCH_VENV)/bin/python -m bench.install
 	touch $@
 
 $(FUZZ_VENV)/fuzz.stamp: fuzz/requirements.txt pyproject.toml

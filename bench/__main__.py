@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench import environment, matrix, report
+from bench import environment, install, matrix, report, targets
 from bench.idle import raise_descriptor_limit
 from bench.measure import ROOT, Bench, calibrate
 from bench.results import Measurement, Results
@@ -15,6 +15,8 @@ from bench.workloads import WORKLOADS
 
 HERE = Path(__file__).parent
 SPARE_DESCRIPTORS = 1000
+SECONDS = 5
+QUICK_SECONDS = 2
 
 
 def main() -> int:
@@ -27,6 +29,8 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace) -> Results:
+    install.check()
+    options.seconds = options.seconds or (QUICK_SECONDS if options.quick else SECONDS)
     python = options.venv.absolute() / "bin" / "python"
     if not python.exists():
         sys.exit(f"bench: there is no {python}; `make bench` makes the environment, --venv names another one")
@@ -39,7 +43,8 @@ def _run(options: argparse.Namespace) -> Results:
         results.measurements.append(measurement)
         results.save(options.output.with_suffix(".json"))
 
-    wanted = matrix.plan(options.servers, options.workloads, options.reps)
+    only = targets.needed() if options.quick else None
+    wanted = matrix.plan(options.servers, options.workloads, options.reps, only)
     matrix.run(bench, wanted, results.environment["versions"], done)
     return results
 
@@ -51,7 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--servers", type=_names(everything), default=everything, help=f"comma-separated: {', '.join(everything)}")
     add("--workloads", type=_names(WORKLOADS), default=list(WORKLOADS),
         help=f"comma-separated, a prefix stands for all that begin with it: {', '.join(WORKLOADS)}")  # fmt: skip
-    add("--seconds", type=int, default=5, help="how long wrk runs (default: 5)")
+    add("--quick", action="store_true", help="only what the targets are judged by")
+    add("--seconds", type=int, help=f"how long wrk runs (default: {SECONDS}, with --quick {QUICK_SECONDS})")
     add("--reps", type=int, default=3, help="repetitions, interleaved (default: 3)")
     add("--venv", type=Path, default=HERE / ".venv", help="virtual environment with the servers (default: bench/.venv)")
     add("--work", type=Path, default=HERE / ".work", help="directory for data and logs (default: bench/.work)")

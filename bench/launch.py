@@ -46,14 +46,21 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    command: list[str], workload: Workload, port: int, directory: Path, environment: dict[str, str], log: Path
+    command: list[str],
+    workload: Workload,
+    port: int,
+    directory: Path,
+    environment: dict[str, str],
+    log: Path,
+    patience: float = START_SECONDS,
 ) -> Iterator[Running]:
     """Run `command` for the time of the block.
 
     :param directory: its working directory.
     :param environment: what is added to the environment.
     :param log: where its output goes.
-    :raises ServerError: it ends, or gives no right answer within ``START_SECONDS``.
+    :param patience: seconds until the first right answer.
+    :raises ServerError: it ends, or gives no right answer within `patience`.
     """
     with log.open("wb") as output:
         begin = time.monotonic()
@@ -67,7 +74,7 @@ def running(
             start_new_session=True,
         )
         try:
-            _wait_for_answer(process, workload, port, begin + START_SECONDS, log)
+            _wait_for_answer(process, workload, port, begin + patience, log)
             server = Running(process.pid, port, time.monotonic() - begin)
             _wait_for_rest(process.pid)
             yield server
@@ -92,7 +99,7 @@ def _wait_for_answer(
                     f"ended with status {process.returncode} at start: {last_line(log.read_text())}"
                 ) from None
             if time.monotonic() > deadline:
-                raise ServerError(f"no answer within {START_SECONDS:g} s: {error}") from None
+                raise ServerError(f"no answer in time: {error}") from None
             time.sleep(0.01)
 
 

@@ -1,9 +1,14 @@
-"""All measurements of a run in their order: for each workload A B C A B C …, so that noise meets every server alike."""
+"""All measurements of a run in their order, so that noise meets every server alike and comparisons are near in time.
+
+For each workload A B C A B C …; workloads that are compared with each other (``targets.together``) share their rounds,
+and those of one server follow each other.
+"""
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
+from bench import targets
 from bench.measure import Bench, measure
 from bench.results import Measurement
 from bench.servers import LIMIT, SERVERS
@@ -11,16 +16,43 @@ from bench.workloads import WORKLOADS, Workload
 
 Plan = list[tuple[str, Workload, int]]
 
+_AROUND_SECONDS = 2.7
+"""Starting, coming to rest, warming up, ending: of most servers, on a machine of 2023."""
 
-def plan(servers: Sequence[str], workloads: Sequence[str], repetitions: int) -> Plan:
-    """List server, workload and repetition (from 1) of each measurement."""
+_AB_SECONDS = 3.0
+_IDLE_SECONDS = 4.0
+
+
+def plan(
+    servers: Sequence[str],
+    workloads: Sequence[str],
+    repetitions: int,
+    only: Container[tuple[str, str]] | None = None,
+) -> Plan:
+    """List server, workload and repetition (from 1) of each measurement.
+
+    :param only: workload and server of those that are wanted; None wants all.
+    """
     return [
         (server, WORKLOADS[workload], repetition)
-        for workload in workloads
+        for group in targets.together(workloads)
         for repetition in range(1, repetitions + 1)
         for server in servers
-        if server != LIMIT or WORKLOADS[workload].limit
+        for workload in group
+        if (server != LIMIT or WORKLOADS[workload].limit) and (only is None or (workload, server) in only)
     ]
+
+
+def estimate(wanted: Plan, seconds: int) -> float:
+    """Guess how many seconds a plan takes; `seconds` of them wrk runs each time."""
+    return sum(_one(server, workload, seconds) for server, workload, _ in wanted)
+
+
+def _one(server: str, workload: Workload, seconds: int) -> float:
+    if server == LIMIT:
+        return 1.1 * seconds
+    load = seconds if workload.tool == "wrk" else _AB_SECONDS
+    return _AROUND_SECONDS + load + (_IDLE_SECONDS if workload.idle else 0.0)
 
 
 def run(bench: Bench, wanted: Plan, versions: dict[str, str], done: Callable[[Measurement], None]) -> None:
@@ -33,28 +65,33 @@ def run(bench: Bench, wanted: Plan, versions: dict[str, str], done: Callable[[Me
     """
     failed: set[tuple[str, str]] = set()
     begin = time.monotonic()
+    total = estimate(wanted, bench.seconds)
+    _show(f"{len(wanted)} measurements, about {total / 60:.0f} min", end="\n")
     for number, (server, workload, repetition) in enumerate(wanted):
-        label = f"[{number + 1:{len(str(len(wanted)))}}/{len(wanted)}] {workload.name:<10} {server:<16} {repetition}"
         if (server, workload.name) in failed:
             continue
-        _show(f"{label}{_remaining(number, len(wanted), time.monotonic() - begin)}", end="\r")
+        label = f"[{number + 1:{len(str(len(wanted)))}}/{len(wanted)}] {workload.name:<11} {server:<16} {repetition}"
+        rest = estimate(wanted[number:], bench.seconds)
+        left = f"{_left(time.monotonic() - begin, total - rest, rest) / 60:3.0f} min left"
+        _show(f"{label}  {left}", end="\r")
         if server != LIMIT and SERVERS[server].package not in versions:
             measurement = _not_installed(server, workload, repetition)
         else:
             measurement = measure(bench, server, workload, repetition)
-        _show(f"{label}  {_line(measurement)}", end="\n")
+        _show(f"{label}  {left}  {_line(measurement)}", end="\n")
         if measurement.problem:
             failed.add((server, workload.name))
         done(measurement)
 
 
+def _left(elapsed: float, expected: float, rest: float) -> float:
+    """Correct the guess for the rest by how right it was so far; `expected` seconds for what took `elapsed`."""
+    return rest * (elapsed + 60.0) / (expected + 60.0)  # the minute keeps the first measurements from deciding
+
+
 def _not_installed(server: str, workload: Workload, repetition: int) -> Measurement:
     problem = f"not installed ({SERVERS[server].package})"
     return Measurement(server=server, workload=workload.name, repetition=repetition, problem=problem)
-
-
-def _remaining(number: int, total: int, elapsed: float) -> str:
-    return f"  about {elapsed / number * (total - number) / 60:.0f} min left" if number else ""
 
 
 def _line(measurement: Measurement) -> str:

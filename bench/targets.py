@@ -4,7 +4,7 @@ Each row: Spawning's median of a metric is at most (at least) so many times the 
 on both sides are not judged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.results import Summary
@@ -12,7 +12,7 @@ from bench.servers import C_SERVERS, LIMIT, SERVERS
 
 OURS = "spawning"
 HIGHER_IS_BETTER = frozenset({"rate"})
-_PEERS = tuple(name for name in SERVERS if name != OURS)
+_PEERS = tuple(name for name in SERVERS if name not in (OURS, "gunicorn-preload"))  # that one only starts otherwise
 
 Summaries = Mapping[tuple[str, str], Summary]
 """Workload and server to summary."""
@@ -76,6 +76,23 @@ TARGETS = [
     Target(workload="j", metric="start_s", factor=1, plus=0.2, peers=_GUNICORN),
     Target(workload="l", metric="cpu_us", factor=1, plus=1.5, peers=(OURS,), base="b1"),
 ]
+
+
+def needed() -> set[tuple[str, str]]:
+    """Give workload and server of all measurements that the targets are judged by."""
+    pairs = {(target.base or target.workload, peer) for target in TARGETS for peer in target.peers}
+    return pairs | {(target.workload, OURS) for target in TARGETS}
+
+
+def together(workloads: Sequence[str]) -> list[list[str]]:
+    """Group workloads that are compared with each other, directly or by way of a third one; keep the order."""
+    groups = {name: [name] for name in workloads}
+    for target in TARGETS:
+        one, other = groups.get(target.base or target.workload), groups.get(target.workload)
+        if one is not None and other is not None and one is not other:
+            one += other
+            groups |= dict.fromkeys(other, one)
+    return list({id(group): group for group in groups.values()}.values())
 
 
 def judge(summaries: Summaries) -> list[Verdict]:
