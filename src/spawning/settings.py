@@ -161,6 +161,15 @@ def _path(value: Any) -> str | None:
     return text
 
 
+def _script_name(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = _text(value)
+    if not re.fullmatch(r"(/[^/?#%\s]+)*/?", text) or not text.isprintable():
+        raise ValueError("a path such as /shop (not percent-encoded, starting with a slash)")
+    return text.rstrip("/") or None
+
+
 def _host(value: Any) -> str | None:
     if value is None:
         return None
@@ -235,6 +244,10 @@ class Settings:
     factory: str = _option(
         FACTORY_SHORT_NAMES["wsgi"], "-f", "--factory", parse=_factory, metavar="FACTORY", group=_APPLICATION,
         help="Dotted path of a config_factory, or one of wsgi, django, paste.",
+    )
+    script_name: str | None = _option(
+        None, "--script-name", parse=_script_name, metavar="PATH", env="SCRIPT_NAME", group=_APPLICATION,
+        help="The path that the application is below, as SCRIPT_NAME; PATH_INFO is what follows. Others get 404.",
     )
     no_preload: bool = _option(
         False, "--no-preload", parse=_switch, group=_APPLICATION,

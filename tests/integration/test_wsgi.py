@@ -70,3 +70,18 @@ def test_a_trusted_proxy_that_writes_nonsense_is_answered_400_and_the_others_ser
                 assert (response.status, response.text) == (400, "400 Bad Request: malformed X-Forwarded-Proto field\n")
                 assert client.read_eof() == b""
         assert fetch(server.port, "/").status == 200
+
+
+# --script-name -------------------------------------------------------------------------------------------------------
+
+
+def test_the_application_is_below_its_script_name() -> None:
+    arguments = ("pep3333.application", *QUIET, "--script-name", "/app", "--forwarded-allow-ips", "*")
+    with Server(*arguments, "--ready-path", "/app/ready") as server, Client(server.port) as client:
+        for target, *found in (("/app/a?b", "/app", "/a"), ("/app", "/app", ""), ("/%61pp/", "/app", "/")):
+            seen = environ(client, target=target)
+            assert [seen["SCRIPT_NAME"], seen["PATH_INFO"], seen["RAW_URI"]] == [*found, target]
+        assert environ(client, "X-Forwarded-Prefix: /outer", target="/app/")["SCRIPT_NAME"] == "/outer/app"
+        for method in ("GET", "HEAD"):
+            assert client.get("/application", method=method).status == 404
+        assert environ(client, target="/app/again")["PATH_INFO"] == "/again"

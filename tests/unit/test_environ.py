@@ -162,6 +162,7 @@ def validated(environ: Environ, start_response: Any) -> Iterable[bytes]:
         b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
         b"POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         b"OPTIONS /x HTTP/1.0\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: a.example\r\n\r\n",
     ],
 )
 def test_what_the_application_gets_passes_wsgiref_validate(data: bytes) -> None:

@@ -96,6 +96,8 @@ def test_keys_that_are_no_settings_are_ignored() -> None:
         ("reload", "git", "git"),
         ("ready_path", "/healthz?deep=1", "/healthz?deep=1"),
         ("ready_status", 204, "204"),
+        ("script_name", "/shop/eu/", "/shop/eu"),
+        ("script_name", "/", None),
         ("ready_host", "[::1]:8080", "[::1]:8080"),
         ("forwarded_allow_ips", "127.0.0.1, ::1\n10.0.0.0/8", ("127.0.0.1", "::1", "10.0.0.0/8")),
         ("forwarded_allow_ips", ["*,10.0.0.1", "10.0.0.2"], ("*", "10.0.0.1", "10.0.0.2")),
@@ -141,6 +143,15 @@ def test_accepted(name: str, value: Any, result: Any) -> None:
             "a b",
             "option --ready-host: 'a b' is not what a Host field holds, such as www.example.com or localhost:8080",
         ),
+        *[
+            (
+                "script_name",
+                value,
+                f"option --script-name: {value!r} is not a path such as /shop"
+                " (not percent-encoded, starting with a slash)",
+            )
+            for value in ("shop", "//shop", "/a b", "/a?b", "/a%20b", "/a\x7f", "a")
+        ],
         ("watch", 3, "option --watch: 3 is not a list of texts"),
         (
             "forwarded_allow_ips",
@@ -174,10 +185,10 @@ def test_value_without_a_source_is_named_by_its_setting() -> None:
 
 
 def test_environment_replaces_the_default_and_nothing_else() -> None:
-    environ = {"PORT": "5000", "WEB_CONCURRENCY": "3", "FORWARDED_ALLOW_IPS": "10.0.0.1,*"}
+    environ = {"PORT": "5000", "WEB_CONCURRENCY": "3", "FORWARDED_ALLOW_IPS": "10.0.0.1,*", "SCRIPT_NAME": "/app/"}
     settings = checked({}, environ=environ)
     assert (settings.port, settings.num_processes) == (5000, 3)
-    assert settings.forwarded_allow_ips == ("10.0.0.1", "*")
+    assert (settings.forwarded_allow_ips, settings.script_name) == (("10.0.0.1", "*"), "/app")
     assert checked({"port": "6000"}, environ=environ).port == 6000
 
 

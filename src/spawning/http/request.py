@@ -293,7 +293,7 @@ def _other_form(method: str, target: str) -> tuple[str, str]:
     if method == "CONNECT":
         raise ProtocolError(501, "CONNECT is not implemented")
     if target == "*" and method == "OPTIONS":
-        return "*", ""
+        return "", ""  # no path, since one begins with a slash (RFC 3875 section 4.1.5); the target says which it was
     match = grammar.ABSOLUTE.fullmatch(target)
     if match is None or not grammar.HOST.fullmatch(match[1]):
         raise ProtocolError(400, "malformed request target")

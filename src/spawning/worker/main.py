@@ -41,6 +41,7 @@ from spawning.wsgi.bridge import WSGIApplication
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.forwarded import Trust
+from spawning.wsgi.mount import mounted
 
 REPORT_EVERY: Final = 1.0  # seconds
 ORPHAN_SECONDS: Final = 30.0  # seconds to finish when the controller is dead
@@ -103,6 +104,7 @@ class Worker:
             errors=self._errors,
             trust=Trust(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None,
         )
+        application = mounted(application, settings.script_name)
         room = room_for_connections(settings.max_connections, settings.threadpool_workers)
         self._loop = Loop(application, settings, listeners, base, self._access_log, handoff, room, self._on_end)
         self._loop.wake_watchdog = self._wake
