@@ -22,6 +22,7 @@ from spawning.wsgi.bridge import ClientGone, Exchange, WSGIApplication
 from spawning.wsgi.environ import EnvironBase, connection_template, request_environ
 from spawning.wsgi.input import BodyBuffer
 from spawning.wsgi.mount import mounted
+from spawning.wsgi.request_id import identified
 from spawning.wsgi_factory import application_traceback, one_line
 
 ENOUGH: Final = 65536  # bytes of a response; what follows is not waited for
@@ -39,7 +40,7 @@ def check(application: WSGIApplication, settings: Settings, address: tuple[str, 
     path = settings.ready_path
     assert path is not None
     exchange = _exchange(settings, path, address)
-    application = mounted(application, settings.script_name)
+    application = identified(mounted(application, settings.script_name), settings.request_id_header)
     begun = time.monotonic()
     thread = threading.Thread(target=exchange.attempt, args=(application,), name="readiness check", daemon=True)
     thread.start()

@@ -170,6 +170,15 @@ def _script_name(value: Any) -> str | None:
     return text.rstrip("/") or None
 
 
+def _field_name(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = _text(value)
+    if not re.fullmatch(r"[0-9A-Za-z-]+", text):
+        raise ValueError("the name of a header field, such as X-Request-ID")
+    return text
+
+
 def _host(value: Any) -> str | None:
     if value is None:
         return None
@@ -349,6 +358,10 @@ class Settings:
     access_log_file: str = _option(
         "-", "-l", "--access-log-file", parse=_text, metavar="FILE", group=_PROCESS,
         help="Where access lines go; - is stdout, /dev/null switches the log off.",
+    )
+    request_id_header: str | None = _option(
+        None, "--request-id-header", parse=_field_name, metavar="NAME", group=_PROCESS,
+        help="Give each request a REQUEST_ID, from this field of a trusted proxy or made, and log it.",
     )
     pidfile: str | None = _option(
         None, "--pidfile", parse=_optional_text, metavar="FILE", group=_PROCESS,

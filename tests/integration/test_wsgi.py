@@ -1,6 +1,8 @@
 """WSGI's finer points through the real command."""
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -39,6 +41,13 @@ SAID = ("X-Forwarded-For: 203.0.113.66, 203.0.113.9", "X-Forwarded-Proto: https"
 def environ(client: Client, *fields: str, target: str = "/environ") -> dict[str, Any]:
     found: dict[str, Any] = json.loads(client.get(target, *fields).body)
     return found
+
+
+def clients(server: Server, count: int) -> Iterator[Client]:
+    """Give one new connection after the other."""
+    for _ in range(count):
+        with Client(server.port) as client:
+            yield client
 
 
 def test_nobody_is_trusted_by_default() -> None:
@@ -85,3 +94,34 @@ def test_the_application_is_below_its_script_name() -> None:
         for method in ("GET", "HEAD"):
             assert client.get("/application", method=method).status == 404
         assert environ(client, target="/app/again")["PATH_INFO"] == "/again"
+
+
+# REQUEST_ID ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_request_has_an_id_of_its_own_in_environ_and_logs() -> None:
+    arguments = ("pep3333.application", "-s", "2", "--request-id-header", "X-Request-ID")
+    with Server(*arguments) as server:
+        seen = [environ(client, "X-Request-ID: mine") for client in clients(server, 20) for _ in range(2)]
+        ids = {each["REQUEST_ID"] for each in seen}
+        assert len(ids) == 40
+        assert not [each for each in ids if not re.fullmatch(r"[0-9a-f]{12}-[0-9]+", each)]
+        for each in ids:
+            server.out.find(rf'" 200 .* \d+\.\d{{6}} {each}$', 30)
+        assert fetch(server.port, "/fail").status == 500
+        line = server.wait_for_log(r" ERROR application raised method=GET path='/fail' request_id=(\S+)$")
+        server.out.find(rf'"GET /fail HTTP/1\.1" 500 .* {line[1]}$', 30)
+
+
+def test_a_trusted_proxy_gives_the_id() -> None:
+    arguments = ("pep3333.application", *QUIET, "--request-id-header", "X-Request-ID", "--forwarded-allow-ips", "*")
+    with Server(*arguments) as server, Client(server.port) as client:
+        assert environ(client, "X-Request-ID: from-the-proxy")["REQUEST_ID"] == "from-the-proxy"
+        made = [environ(client, "X-Request-ID: not one")["REQUEST_ID"] for _ in range(2)]
+        assert made[0] != made[1]
+        assert "not one" not in made
+
+
+def test_without_the_option_there_is_none() -> None:
+    with Server("pep3333.application", *QUIET, "--forwarded-allow-ips", "*") as server, Client(server.port) as client:
+        assert "REQUEST_ID" not in environ(client, "X-Request-ID: from-the-proxy")

@@ -63,6 +63,15 @@ def test_a_client_cannot_end_a_field_a_line_or_reach_a_terminal(tmp_path: Path, 
     assert match["agent"].encode().decode("unicode_escape") == value
 
 
+@pytest.mark.parametrize(("value", "shown"), [("ab-1", "ab-1"), (None, "-"), ('a"\n', "a\\x22\\x0a")])
+def test_ids_end_the_line_where_they_are_wanted(tmp_path: Path, value: str | None, shown: str) -> None:
+    path = tmp_path / "access.log"
+    log = AccessLog(str(path), with_ids=True)
+    log.append(({**ENVIRON, "REQUEST_ID": value}, 200, 1, 0.25))
+    log.flush()
+    assert path.read_text().endswith(f" 0.250000 {shown}\n")
+
+
 def test_nothing_is_written_before_the_flush_and_everything_then(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     log = AccessLog(str(path))

@@ -113,6 +113,38 @@ def test_a_malformed_one_refuses_the_request_of_a_trusted_peer() -> None:
         environ(b"X-Forwarded-For: nobody\r\n", base=BEHIND_PROXY, peer=PROXY)
 
 
+IDENTIFIED = EnvironBase(
+    server_name="192.0.2.9",
+    server_port="80",
+    multithread=True,
+    multiprocess=False,
+    trust=Trust([PROXY]),
+    request_id_header="X-Request-ID",
+)
+
+
+def test_a_trusted_peer_gives_the_id_of_a_request() -> None:
+    found = environ(b"x-request-id: 0a-Z_9\r\n", base=IDENTIFIED, peer=PROXY)
+    assert (found["REQUEST_ID"], found["HTTP_X_REQUEST_ID"]) == ("0a-Z_9", "0a-Z_9")
+
+
+@pytest.mark.parametrize(
+    ("field", "peer"),
+    [
+        (b"X-Request-ID: one", "192.0.2.1"),
+        (b"X-Request-ID:", PROXY),
+        (b"X-Request-ID: " + b"x" * 129, PROXY),
+        (b"X-Request-ID: a b", PROXY),
+        (b'X-Request-ID: a"', PROXY),
+        (b"X-Request-ID: \xe9", PROXY),
+        (b"X-Request-ID: one\r\nX-Request-ID: two", PROXY),
+        (b"X-Other: one", PROXY),
+    ],
+)
+def test_nobody_else_does_and_nothing_unreasonable_is_taken(field: bytes, peer: str) -> None:
+    assert "REQUEST_ID" not in environ(field + b"\r\n", base=IDENTIFIED, peer=peer)
+
+
 def test_the_length_is_that_of_the_body_and_the_coding_is_gone() -> None:
     post = b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Type: text/x\r\n"
     (known,) = environs(post + b"Content-Length: 05\r\n\r\nhello")

@@ -98,6 +98,7 @@ def test_keys_that_are_no_settings_are_ignored() -> None:
         ("ready_status", 204, "204"),
         ("script_name", "/shop/eu/", "/shop/eu"),
         ("script_name", "/", None),
+        ("request_id_header", "X-Request-ID", "X-Request-ID"),
         ("ready_host", "[::1]:8080", "[::1]:8080"),
         ("forwarded_allow_ips", "127.0.0.1, ::1\n10.0.0.0/8", ("127.0.0.1", "::1", "10.0.0.0/8")),
         ("forwarded_allow_ips", ["*,10.0.0.1", "10.0.0.2"], ("*", "10.0.0.1", "10.0.0.2")),
@@ -152,6 +153,11 @@ def test_accepted(name: str, value: Any, result: Any) -> None:
             )
             for value in ("shop", "//shop", "/a b", "/a?b", "/a%20b", "/a\x7f", "a")
         ],
+        (
+            "request_id_header",
+            "X_Request_ID",
+            "option --request-id-header: 'X_Request_ID' is not the name of a header field, such as X-Request-ID",
+        ),
         ("watch", 3, "option --watch: 3 is not a list of texts"),
         (
             "forwarded_allow_ips",

@@ -1,4 +1,4 @@
-"""The access log: Apache's combined format, the request's duration in seconds appended.
+"""The access log: Apache's combined format, the request's duration in seconds appended, and its id if it has one.
 
 The thread that finished a response appends a record to a list and does nothing else. The worker's main thread formats
 and writes what has gathered, one ``write`` a batch, to a file opened for appending: lines of several workers do not
@@ -23,11 +23,13 @@ class AccessLog:
     """Records in, lines out. :meth:`append` from any thread; the rest from the main thread only.
 
     :param path: a file, ``-`` for stdout.
+    :param with_ids: end each line with ``REQUEST_ID``.
     :raises OSError: the file cannot be opened for appending.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, with_ids: bool = False) -> None:
         self._path = path
+        self._with_ids = with_ids
         self._records: list[Record] = []
         self.append = self._records.append
         self._descriptor = self._open()
@@ -63,7 +65,8 @@ class AccessLog:
         batch = records[:count]
         del records[:count]
         self._stamp(int(time.time()))
-        data = "".join([self._line(record) for record in batch]).encode("latin-1", "replace")
+        line = self._line_with_id if self._with_ids else self._line
+        data = "".join([line(record) for record in batch]).encode("latin-1", "replace")
         for start in range(0, len(data), _MAX_WRITE):
             try:
                 os.write(self._descriptor, data[start : start + _MAX_WRITE])
@@ -90,6 +93,9 @@ class AccessLog:
             f'{code} {sent or "-"} "{_quoted(get("HTTP_REFERER", "-"))}" "{_quoted(get("HTTP_USER_AGENT", "-"))}" '
             f"{seconds:.6f}\n"
         )
+
+    def _line_with_id(self, record: Record) -> str:
+        return f"{self._line(record)[:-1]} {_quoted(record[0].get('REQUEST_ID') or '-')}\n"
 
 
 def _quoted(value: object) -> str:

@@ -42,6 +42,7 @@ from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.forwarded import Trust
 from spawning.wsgi.mount import mounted
+from spawning.wsgi.request_id import id_at_end, identified
 
 REPORT_EVERY: Final = 1.0  # seconds
 ORPHAN_SECONDS: Final = 30.0  # seconds to finish when the controller is dead
@@ -74,8 +75,9 @@ def run(
     return Worker(name, application, settings, channel, handoff, listeners).run(files)
 
 
-def _open_log(path: str) -> AccessLog | None:
-    return None if path == os.devnull else AccessLog(path)
+def _open_log(settings: Settings) -> AccessLog | None:
+    path = settings.access_log_file
+    return None if path == os.devnull else AccessLog(path, with_ids=settings.request_id_header is not None)
 
 
 class Worker:
@@ -93,7 +95,7 @@ class Worker:
         self.name = name
         self._settings = settings
         self._channel = channel
-        self._access_log = _open_log(settings.access_log_file)
+        self._access_log = _open_log(settings)
         self._errors = ErrorStream()
         address = listeners[0].getsockname()
         base = EnvironBase(
@@ -103,8 +105,9 @@ class Worker:
             multiprocess=settings.num_processes > 1,
             errors=self._errors,
             trust=Trust(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None,
+            request_id_header=settings.request_id_header,
         )
-        application = mounted(application, settings.script_name)
+        application = identified(mounted(application, settings.script_name), settings.request_id_header)
         room = room_for_connections(settings.max_connections, settings.threadpool_workers)
         self._loop = Loop(application, settings, listeners, base, self._access_log, handoff, room, self._on_end)
         self._loop.wake_watchdog = self._wake
@@ -286,8 +289,8 @@ class Worker:
         """Log what could not be finished: request, age, and where its thread is."""
         for each in executions(self._loop, monotonic()):
             log.error(
-                "request given up worker=%s method=%s path=%r seconds=%.1f\n%s",
-                self.name, each.method, each.path, each.seconds, each.stack,
+                "request given up worker=%s method=%s path=%r seconds=%.1f%s\n%s",
+                self.name, each.method, each.path, each.seconds, id_at_end(each.exchange.environ), each.stack,
             )  # fmt: skip
         for exchange in queued(self._loop):
             log.error(

@@ -25,6 +25,7 @@ from spawning.worker.loop import Loop
 from spawning.wsgi.bridge import Exchange, ExcInfo, WSGIApplication
 from spawning.wsgi.environ import Environ
 from spawning.wsgi.files import FileWrapper
+from spawning.wsgi.request_id import id_at_end
 
 PATIENCE: Final = 5.0  # seconds that an interrupted request may take to end
 
@@ -78,8 +79,8 @@ class Timeouts:
 
     def _names(self, call: "Call", now: float) -> str:
         exchange = call.exchange
-        path, seconds = path_of(exchange), now - exchange.started
-        return f"worker={self._worker} method={method_of(exchange)} path={path!r} seconds={seconds:.1f}"
+        path, seconds, end = path_of(exchange), now - exchange.started, id_at_end(exchange.environ)
+        return f"worker={self._worker} method={method_of(exchange)} path={path!r} seconds={seconds:.1f}{end}"
 
 
 class Call:

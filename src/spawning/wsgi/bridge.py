@@ -14,6 +14,7 @@ from spawning.errors import RequestTimeout
 from spawning.http.response import LAST_CHUNK, Clock, Pairs, ResponseHead, chunk, encode_head, error_response
 from spawning.wsgi.environ import Environ
 from spawning.wsgi.files import FileWrapper
+from spawning.wsgi.request_id import id_at_end
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
 WSGIApplication = Callable[[Environ, Any], Iterable[bytes]]
@@ -288,7 +289,8 @@ class Exchange:
             self.cut = True
 
     def _names(self) -> str:
-        return f"method={self.environ.get('REQUEST_METHOD')} path={self.environ.get('PATH_INFO')!r}"
+        environ = self.environ
+        return f"method={environ.get('REQUEST_METHOD')} path={environ.get('PATH_INFO')!r}{id_at_end(environ)}"
 
 
 def _not_bytes(block: object) -> TypeError:

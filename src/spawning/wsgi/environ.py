@@ -16,6 +16,7 @@ from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.files import FileWrapper
 from spawning.wsgi.forwarded import Trust, resolve
 from spawning.wsgi.input import BodyBuffer
+from spawning.wsgi.request_id import reasonable
 
 Environ = dict[str, Any]
 
@@ -38,6 +39,7 @@ class EnvironBase:
     :param multiprocess: another process may.
     :param errors: ``wsgi.errors``; by default one of its own.
     :param trust: which peers' forwarded fields count; None: nobody's.
+    :param request_id_header: the field in which a trusted peer may give ``REQUEST_ID``.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class EnvironBase:
         multiprocess: bool,
         errors: ErrorStream | None = None,
         trust: Trust | None = None,
+        request_id_header: str | None = None,
     ) -> None:
         self.trust = trust
+        self.request_id_key = _key(request_id_header) if request_id_header and trust else ""
         self.values: Environ = {
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
@@ -82,6 +86,10 @@ def connection_template(base: EnvironBase, fields: Fields, line: RequestLine, ad
     # copy.
     template = {**base.values, **headers, "REMOTE_ADDR": address, "REMOTE_PORT": port, "wsgi.input": None}
     set_line(template, line)
+    if base.request_id_key in headers and base.trust is not None and base.trust.peer(address):
+        given = headers[base.request_id_key]
+        if reasonable(given):
+            template["REQUEST_ID"] = given
     if forwarded and base.trust is not None and base.trust.peer(address):
         template.update(forwarded)
         resolve(forwarded, base.trust).put_into(template)

@@ -27,7 +27,11 @@ def errors(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return respond(start_response, b"written")
 
 
-PATHS = {"/errors": errors}
+def fail(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    raise LookupError("on purpose")
+
+
+PATHS = {"/errors": errors, "/fail": fail}
 
 
 def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
