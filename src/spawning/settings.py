@@ -179,6 +179,10 @@ def _field_name(value: Any) -> str | None:
     return text
 
 
+def _paths(value: Any) -> tuple[str, ...]:
+    return tuple(_path(item) or "" for item in _texts(value))
+
+
 def _host(value: Any) -> str | None:
     if value is None:
         return None
@@ -302,6 +306,14 @@ class Settings:
     request_timeout: float = _option(
         0.0, "--request-timeout", parse=_seconds_or_none, metavar="SECONDS", group=_WORKERS,
         help="How long the application may take, or go on without sending anything; 0 is for ever.",
+    )
+    queue_timeout: float = _option(
+        0.0, "--queue-timeout", parse=_seconds_or_none, metavar="SECONDS", group=_WORKERS,
+        help="How long a request may wait for a thread before it is answered 503; 0 is for ever.",
+    )
+    health_paths: tuple[str, ...] = _option(
+        (), "--health-path", parse=_paths, metavar="PATH", group=_WORKERS,
+        help="Requests for this path (and --ready-path) go before others that wait, for ever; may be repeated.",
     )
     boot_timeout: float = _option(
         60.0, "--boot-timeout", parse=_seconds, metavar="SECONDS", group=_WORKERS,

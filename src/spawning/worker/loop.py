@@ -38,9 +38,11 @@ from spawning.worker.sensor import Sensor
 from spawning.worker.states import CLOSED, READING
 from spawning.worker.syscalls import Receiver
 from spawning.worker.threads import RequestThread, Threads
+from spawning.worker.waiting import Waiting
 from spawning.wsgi.bridge import Exchange, WSGIApplication
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.not_ready import NotReady
+from spawning.wsgi.overloaded import Overloaded
 
 SWEEP_EVERY: Final = 1.0  # seconds between looks at the deadlines
 FRESH_GRACE: Final = 0.5  # seconds that a new connection may take to send its request when the worker stops
@@ -95,7 +97,7 @@ class Loop:
         self.limits = Limits(
             settings.max_request_line, settings.max_head_bytes, settings.max_fields, settings.max_body_bytes
         )
-        self.threads = Threads(self, settings.threadpool_workers)
+        self.threads = Threads(self, settings.threadpool_workers, _waiting(settings))
         self.sensor = Sensor(enabled=settings.threadpool_workers > 1)
         self.connections: dict[int, Connection] = {}
         self.box: list[None] = []
@@ -105,6 +107,7 @@ class Loop:
         self.handed_over = 0
         self.errors = 0
         self.refused = 0
+        self.overdue = 0
         self.closing = False
         self.stopping = False
         self.failed = False
@@ -120,6 +123,9 @@ class Loop:
         self.accepting = Accepting(self, self._epoll, listeners, self._handoff, room)
         self._change = threading.Lock()
         self._hold_until = 0.0
+        self._queue_timeout = settings.queue_timeout
+        self._overloaded = Overloaded(settings.queue_timeout)
+        self._overdue_told = 0
         self._next_sweep = 0.0
         self._stopped_at = float("inf")
 
@@ -159,7 +165,12 @@ class Loop:
     def _timeout(self) -> float:
         if self.threads.holding:
             return 0.005
-        return SIBLINGS_FIRST if self.accepting.state is CROWDED else SWEEP_EVERY
+        if self.accepting.state is CROWDED:
+            return SIBLINGS_FIRST
+        if self._queue_timeout and self.threads.waiting.size:
+            due = self.threads.waiting_since() + self._queue_timeout
+            return min(SWEEP_EVERY, max(0.0, due - monotonic()))
+        return SWEEP_EVERY
 
     def _drop(self, connection: Connection | None) -> None:
         log.exception("this is a bug in Spawning; a connection is closed")
@@ -177,7 +188,7 @@ class Loop:
         threads = self.threads
         if threads.holding:
             self._continue_trial()
-        if threads.pending and not threads.full and not threads.holding and not self._hand_out(box):
+        if threads.waiting.size and not self._serve_waiting(box):
             return False
         if self.now >= self._next_sweep:
             self._sweep()
@@ -323,8 +334,40 @@ class Loop:
         self.threads.hand_over_lead(connection, leader)
         return True
 
-    # -- trials (see ``sensor``)
-    # ----------------------------------------------------------------------------------------
+    # -- waiting for a thread -----------------------------------------------------------------------------------------
+
+    def _serve_waiting(self, box: list[None]) -> bool:
+        """Answer what has waited too long, and have executed what can be. False: the lead is lost."""
+        if self._queue_timeout and not self._answer_overdue(box):
+            return False
+        threads = self.threads
+        return threads.full or threads.holding or self._hand_out(box)
+
+    def _answer_overdue(self, box: list[None]) -> bool:
+        """Answer with 503 what has waited for a thread for longer than ``--queue-timeout``. False: the lead is lost."""
+        before = self.now - self._queue_timeout
+        while (overdue := self.threads.take_overdue(before)) is not None:
+            connection, since = overdue
+            exchange = connection.exchange
+            exchange.started = since
+            exchange.run(self._overloaded)
+            self.overdue += 1
+            self.errors += 1
+            if self.access_log is not None:
+                self._log(exchange, self.access_log)
+            if connection.finish():
+                connection.go_on()
+            if self.box is not box:
+                return False
+        return True
+
+    def _tell_overdue(self) -> None:
+        if self.overdue != self._overdue_told:
+            count = self.overdue - self._overdue_told
+            log.warning("requests waited too long for a thread count=%d seconds=%g", count, self._queue_timeout)
+            self._overdue_told = self.overdue
+
+    # -- trials (see ``sensor``) --------------------------------------------------------------------------------------
 
     def _continue_trial(self) -> None:
         """End the wait for the threads to run dry, if they have or if it takes too long."""
@@ -342,7 +385,7 @@ class Loop:
         threads for these requests.
         """
         threads = self.threads
-        while not threads.holding and (connection := threads.take_pending()) is not None:
+        while not threads.holding and (connection := threads.take_waiting()) is not None:
             self.handed_over -= 1  # execute() counts it once more
             if self.execute(connection):
                 connection.go_on()
@@ -376,6 +419,7 @@ class Loop:
         now = self.now
         self._next_sweep = now + SWEEP_EVERY
         self.accepting.sweep()
+        self._tell_overdue()
         for connection in list(self.connections.values()):
             if connection.deadline < now:
                 connection.on_deadline()
@@ -421,6 +465,11 @@ class Loop:
             connection.close_if_idle(fresh_too)
             if self.box is not box:
                 return  # the next sweep of the new leader goes on
+
+
+def _waiting(settings: Settings) -> Waiting:
+    paths = settings.health_paths if settings.ready_path is None else (*settings.health_paths, settings.ready_path)
+    return Waiting(paths, timed=settings.queue_timeout > 0)
 
 
 def _nothing() -> None:

@@ -276,7 +276,7 @@ class Worker:
             requests=loop.requests,
             errors=loop.errors,
             executing=threads.executing + len(loop.box),
-            queued=threads.queued,
+            queued=threads.waiting.size,
             connections=len(loop.connections),
         )
         # A controller that is busy misses a report; the next one has the totals.

@@ -4,7 +4,7 @@ Every thread of a worker but the main one is a request thread; one of them leads
 requests that were handed over, or wait for one. At most ``limit`` execute requests; the leader is one more while it
 polls.
 
-``lock`` guards ``_idle``, ``pending`` and ``executing``. It is taken for requests that are handed over, never for
+``lock`` guards ``_idle``, ``waiting`` and ``executing``. It is taken for requests that are handed over, never for
 inline ones. ``executing`` counts handed-over and taken-over requests; only whoever leads (or takes the lead) raises it,
 so a leader may read it without the lock: at worst it sees a thread as busy that has just finished, and looks again
 under the lock.
@@ -12,11 +12,11 @@ under the lock.
 
 import logging
 import threading
-from collections import deque
 from typing import TYPE_CHECKING
 
 from spawning.worker.accepting import CROWDED
 from spawning.worker.connection import Connection
+from spawning.worker.waiting import Waiting
 
 if TYPE_CHECKING:
     from spawning.worker.loop import Loop
@@ -71,16 +71,17 @@ class Threads:
 
     :param loop: what they serve.
     :param limit: most requests executed at a time.
+    :param waiting: requests that wait for a thread.
 
     :ivar full: ``limit`` requests are executed; only whoever may raise ``executing`` may rely on False.
-    :ivar pending: requests that wait for a thread; anybody may look whether there are any.
     :ivar read: requests that request threads have read.
     :ivar holding: requests are kept back so that the threads run dry, for a trial (``sensor``).
     """
 
-    def __init__(self, loop: "Loop", limit: int) -> None:
+    def __init__(self, loop: "Loop", limit: int, waiting: Waiting) -> None:
         self.loop = loop
         self.limit = limit
+        self.waiting = waiting
         self.lock = threading.Lock()
         self.executing = 0
         self.full = False
@@ -88,17 +89,12 @@ class Threads:
         self.read = 0
         self.all: list[RequestThread] = []
         self._idle: list[RequestThread] = []
-        self.pending: deque[Connection] = deque()
-
-    @property
-    def queued(self) -> int:
-        return len(self.pending)
 
     def hand_over(self, connection: Connection) -> bool:
         """Have a request executed by an idle or new thread; False: all are busy, it waits for one. Leader only."""
         with self.lock:
             if self.full or self.holding:
-                self.pending.append(connection)
+                self.waiting.put(connection)
                 return False
             self.executing += 1
             self.full = self.executing >= self.limit
@@ -129,13 +125,13 @@ class Threads:
         """
         with self.lock:
             self.read += 1
-            self.pending.append(connection)
+            self.waiting.put(connection)
 
     def next(self, thread: RequestThread) -> Connection | None:
         """Give `thread`, which has finished a request, a waiting one; None: it is idle from now on."""
         with self.lock:
-            if self.pending and not self.holding:
-                thread.connection = connection = self.pending.popleft()
+            if self.waiting.size and not self.holding:
+                thread.connection = connection = self.waiting.take()
                 return connection
             self.executing -= 1
             self.full = False
@@ -152,12 +148,20 @@ class Threads:
             self.limit += count
             self.full = self.executing >= self.limit
 
-    def take_pending(self) -> Connection | None:
+    def take_waiting(self) -> Connection | None:
         """Give the leader a waiting request, if it may be executed."""
         with self.lock:
-            if self.pending and not self.full:
-                return self.pending.popleft()
-            return None
+            return self.waiting.take() if self.waiting.size and not self.full else None
+
+    def take_overdue(self, before: float) -> tuple[Connection, float] | None:
+        """Give the leader a request that waits since before that time, and since when."""
+        with self.lock:
+            return self.waiting.take_overdue(before)
+
+    def waiting_since(self) -> float:
+        """Since when the request waits that will be overdue next; infinite if none will."""
+        with self.lock:
+            return self.waiting.since
 
     def _new(self) -> RequestThread:
         thread = RequestThread(self, len(self.all) + 1)
