@@ -49,6 +49,21 @@ def test_the_limit_holds_for_a_block_that_is_remembered() -> None:
     assert story([b"GET /" + b"x" * 100 + block], warm).status == 431
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\nX:" + b" " * (1 << 20) + b"\0\r\n" + HOST,
+        b"GET / HTTP/1.1\r\nHost: a\r\nX:" + b"\t" * (1 << 20) + b"\x7f\r\n\r\n",
+        b"GET " + b"/" * (1 << 20) + b"\0 HTTP/1.1\r\n" + HOST,
+        b"GET / HTTP/1.1\r\nHost: " + b"%41" * (1 << 19) + b"%\r\n\r\n",
+        b"GET http://" + b"a" * (1 << 20) + b"%/ HTTP/1.1\r\n" + HOST,
+    ],
+)
+def test_no_pattern_takes_the_square_of_the_length(data: bytes) -> None:
+    """With the square of a megabyte this would not end before the next power cut."""
+    assert cold([data], max_line=1 << 22, max_head=1 << 22).status == 400
+
+
 # What a reader tells while it reads ----------------------------------------------------------------------------------
 
 

@@ -1,7 +1,8 @@
 """The grammar of HTTP/1.1: each pattern below the production that it implements.
 
 Patterns work on heads decoded as latin-1, one character an octet. Whitespace within ``field-value`` is SP and HTAB
-only.
+only. No two neighbouring parts of a pattern may take the same characters without being possessive (``*+``): what a
+client sends must not be able to make a pattern try every way to divide it, which takes the square of its length.
 """
 
 import re
@@ -19,7 +20,7 @@ METHOD_AND_TARGET = re.compile(rf"({TOKEN}) ([\x21-\x7e]+)")
 VERSION = re.compile(r" HTTP/([0-9])\.([0-9])\r\n")
 
 # field-line = field-name ":" OWS field-value OWS (RFC 9112 section 5); no obs-fold, no space before the colon.
-FIELD = re.compile(rf"({TOKEN}):[ \t]*({VALUE})\r\n")
+FIELD = re.compile(rf"({TOKEN}):[ \t]*+({VALUE})\r\n")
 FIELDS = re.compile(rf"(?:{TOKEN}:{VALUE}\r\n)*\r\n")
 
 # Host = uri-host [ ":" port ] (RFC 9110 section 7.2, RFC 3986 section 3.2.2)
