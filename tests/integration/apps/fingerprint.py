@@ -1,0 +1,17 @@
+"""An application that tells what it was asked for, so that a test can compare: ``spawn fingerprint.application``."""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+
+def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    """Answer 200 with a hash of method, target and body; nothing that a client sends makes it fail."""
+    body = fingerprint(environ["REQUEST_METHOD"], environ["RAW_URI"], environ["wsgi.input"].read())
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def fingerprint(method: str, target: str, body: bytes) -> bytes:
+    """Tell requests apart."""
+    return hashlib.sha256(b"%r" % [method, target, body]).hexdigest()[:16].encode()
