@@ -1,5 +1,5 @@
 # `make serve` runs the example site, `make test` checks everything that needs no root, `make bench` compares servers,
-# `make fuzz` searches for requests and responses that break the rules.
+# `make fuzz` searches for requests and responses that break the rules, `make soak` is hostile to a server for minutes.
 # Needs Python 3.11 or newer with `venv`, make, and a package index; all else is installed into .venv.
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ BENCH ?=
 FUZZ_VENV := fuzz/.venv
 FUZZ_SECONDS ?= 300
 
-.PHONY: serve test bench fuzz clean
+.PHONY: serve test bench fuzz soak clean
 
 serve: $(VENV)/serve.stamp
 	cd $(SITE) && $(BIN)/python manage.py prepare
@@ -32,6 +32,9 @@ bench: $(BENCH_VENV)/bench.stamp
 fuzz: $(FUZZ_VENV)/fuzz.stamp
 	$(FUZZ_VENV)/bin/python -m fuzz reading -max_total_time=$(FUZZ_SECONDS)
 	$(FUZZ_VENV)/bin/python -m fuzz answering -max_total_time=$(FUZZ_SECONDS)
+
+soak: $(VENV)/test.stamp
+	$(BIN)/python -m fuzz.soak
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) bench/.work $(FUZZ_VENV) fuzz/.work $(SITE)/data .mypy_cache .ruff_cache .pytest_cache
