@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench import environment, install, matrix, report, targets
+from bench import environment, install, marks, matrix, plot, report, targets
 from bench.idle import raise_descriptor_limit
 from bench.measure import ROOT, Bench, calibrate
 from bench.results import Measurement, Results
@@ -14,6 +14,7 @@ from bench.servers import LIMIT, SERVERS
 from bench.workloads import WORKLOADS
 
 HERE = Path(__file__).parent
+PAGE = ROOT / "docs" / "performance.md"
 SPARE_DESCRIPTORS = 1000
 SECONDS = 5
 QUICK_SECONDS = 2
@@ -25,6 +26,12 @@ def main() -> int:
     options = _parser().parse_args()
     results = Results.load(options.output.with_suffix(".json")) if options.render else _run(options)
     options.output.with_suffix(".md").write_text(report.render(results))
+    picture = plot.draw(results)
+    if picture:
+        options.output.with_suffix(".svg").write_text(picture)
+    if options.publish:
+        (PAGE.with_suffix(".svg")).write_text(picture or "")
+        marks.replace(PAGE, "bench", report.overview(results))
     return int(any(m.problem and m.server == "spawning" for m in results.measurements))
 
 
@@ -62,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--venv", type=Path, default=HERE / ".venv", help="virtual environment with the servers (default: bench/.venv)")
     add("--work", type=Path, default=HERE / ".work", help="directory for data and logs (default: bench/.work)")
     add("--output", type=Path, default=HERE / "RESULTS", help="without suffix (default: bench/RESULTS)")
+    add("--publish", action="store_true", help="put plot and tables into docs/performance.md")
     add("--render", action="store_true", help="measure nothing, write the report from the JSON again")
     return parser
 

@@ -100,3 +100,23 @@ def from_file(environ: Environ, start_response: StartResponse) -> Iterable[bytes
     wrapper = environ.get("wsgi.file_wrapper")
     wrapped: Iterable[bytes] = wrapper(file, CHUNK) if wrapper else iter(lambda: file.read(CHUNK), b"")
     return wrapped
+
+
+WAIT_SECONDS = 0.5
+VERY_LARGE = 10 * 2**20
+_VERY_LARGE_BODY: list[bytes] = []
+
+
+def beside_slow(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """What ``slow`` asks for: ``/`` at once, ``/wait`` after half a second, ``/upload``, and ``/large``, 10 MB."""
+    path = environ["PATH_INFO"]
+    if path == "/upload":
+        return upload(environ, start_response)
+    if path == "/large":
+        if not _VERY_LARGE_BODY:
+            _VERY_LARGE_BODY.append(bytes(VERY_LARGE))
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(VERY_LARGE))])
+        return [_VERY_LARGE_BODY[0]]
+    if path == "/wait":
+        time.sleep(WAIT_SECONDS)
+    return hello(environ, start_response)

@@ -76,7 +76,7 @@ def running(
         try:
             _wait_for_answer(process, workload, port, begin + patience, log)
             server = Running(process.pid, port, time.monotonic() - begin)
-            _wait_for_rest(process.pid)
+            wait_for_rest(process.pid)
             yield server
         finally:
             _stop(process)
@@ -92,7 +92,7 @@ def _wait_for_answer(
 ) -> None:
     while True:
         try:
-            return _check_answer(workload, port)
+            return check_answer(workload, port)
         except (OSError, http.client.HTTPException) as error:
             if process.poll() is not None:
                 raise ServerError(
@@ -103,7 +103,7 @@ def _wait_for_answer(
             time.sleep(0.01)
 
 
-def _check_answer(workload: Workload, port: int) -> None:
+def check_answer(workload: Workload, port: int) -> None:
     """Make one request and see that the answer is the application's."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     with contextlib.closing(connection):
@@ -117,8 +117,8 @@ def _check_answer(workload: Workload, port: int) -> None:
         raise ServerError(f"sent a body of {size} bytes, not {workload.size}")
 
 
-def _wait_for_rest(pid: int) -> None:
-    """Wait until all workers have finished starting: the tree uses less than a tenth of a processor."""
+def wait_for_rest(pid: int) -> None:
+    """Wait until a server has done what it has to: its tree uses less than a tenth of a processor."""
     deadline, before = time.monotonic() + START_SECONDS, tree.cpu_seconds(pid)
     while time.monotonic() < deadline:
         time.sleep(REST_SECONDS)

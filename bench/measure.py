@@ -104,6 +104,7 @@ def _measure_server(bench: Bench, server: Server, workload: Workload, repetition
         _idle_connections(workload, port) as connections,
     ):
         load.warm_up(workload, port, bench.work)
+        launch.check_answer(workload, port)  # behind what the warm-up has left waiting
         before = tree.cpu_seconds(running.pid)
         seen = load.run(workload, port, bench.seconds, bench.work)
         cpu_seconds = tree.cpu_seconds(running.pid) - before

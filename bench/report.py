@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.results import Measurement, Results, Summary
-from bench.servers import SERVERS
-from bench.targets import HIGHER_IS_BETTER, Verdict, judge
+from bench.servers import LIMIT, SERVERS
+from bench.targets import HIGHER_IS_BETTER, OURS, Summaries, Verdict, judge
 from bench.workloads import WORKLOADS
 
 _COLUMNS = {
@@ -17,6 +17,11 @@ _COLUMNS = {
     "start_s": ("start s", ",.2f"),
 }
 """Metric to heading and format."""
+
+_OVERVIEW = {
+    "cpu_us": "**CPU microseconds a request**, of the whole process tree (less is better):",
+    "rate": "**Requests a second** (more is better):",
+}
 
 _INTRODUCTION = """\
 # Benchmark results
@@ -38,6 +43,37 @@ def render(results: Results) -> str:
         parts.append(_workload(workload, [s for s in summaries.values() if s.workload == workload]))
     parts.append(_commands(results.measurements))
     return "\n".join(parts)
+
+
+def overview(results: Results) -> str:
+    """Write two tables, CPU time and rate, of all workloads and servers that have figures."""
+    summaries = results.summaries()
+    where = _machine(results.environment).strip()
+    parts = [f"{results.environment['date']}, commit {results.environment['commit']}. {where}\n"]
+    for metric, heading in _OVERVIEW.items():
+        parts.append(f"{heading}\n\n{_matrix(summaries, metric)}")
+    return "\n".join(parts)
+
+
+def _matrix(summaries: Summaries, metric: str) -> str:
+    measured = {
+        server for _, server in summaries if any(s.medians for (_, name), s in summaries.items() if name == server)
+    }
+    servers = [name for name in (OURS, *SERVERS, LIMIT) if name in measured]
+    rows = []
+    for workload in dict.fromkeys(name for name, _ in summaries):
+        cells = [_short(summaries.get((workload, server)), metric) for server in dict.fromkeys(servers)]
+        rows.append([f"**{workload}**", *cells])
+    return _table(["", *(name.replace("-", "-<br>") for name in dict.fromkeys(servers))], rows)
+
+
+def _short(summary: Summary | None, metric: str) -> str:
+    if summary is None or summary.problem.startswith("not installed"):
+        return ""
+    if summary.problem:
+        return "–"
+    value = summary.medians.get(metric)
+    return "" if value is None else format(value, ",.0f" if value >= 100 else ".1f")
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
