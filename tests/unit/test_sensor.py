@@ -1,4 +1,6 @@
-"""The judgement whether an application waits: what turns it, what does not, and how often it is tried anew."""
+"""The judgement whether a route waits: what turns it, what does not, and how often it is tried anew."""
+
+import threading
 
 from spawning.worker.sensor import Sensor
 
@@ -30,8 +32,9 @@ def test_a_few_calls_that_wait_among_many_that_do_not_prove_nothing() -> None:
     for hundreds in range(1, 50):
         sensor.taken_over(True, 0.005)
         sensor.taken_over(False, 0.05)
-        sensor.begin()
-        sensor.end(100 * hundreds)
+        sensor.calls = 100 * hundreds
+        sensor.begin(0)
+        sensor.end(0, True)
     assert sensor.inline
 
 
@@ -49,11 +52,34 @@ def test_long_calls_that_compute_stay_inline() -> None:
 def test_measured_calls_that_compute_stay_inline() -> None:
     sensor = Sensor(enabled=True)
     for calls in range(50):
-        sensor.begin()
+        sensor.calls = calls
+        sensor.begin(0)
         sum(range(1000))
-        sensor.end(calls)
+        sensor.end(0, True)
     assert sensor.inline
     assert sensor.due > 0
+
+
+def test_waiting_beside_other_calls_is_not_counted() -> None:
+    sensor = Sensor(enabled=True)
+    pause = threading.Event()
+    for calls in range(20):
+        sensor.calls = calls
+        sensor.begin(0)
+        pause.wait(0.001)  # a voluntary switch
+        sensor.end(0, False)
+    assert sensor.inline
+
+
+def test_waiting_alone_is() -> None:
+    sensor = Sensor(enabled=True)
+    pause = threading.Event()
+    for calls in range(20):
+        sensor.calls = calls
+        sensor.begin(0)
+        pause.wait(0.001)
+        sensor.end(0, True)
+    assert not sensor.inline
 
 
 def test_with_one_thread_nothing_is_measured_or_handed_over() -> None:

@@ -58,10 +58,11 @@ class RequestLine:
     """Method and target of a request.
 
     ``path`` is percent-decoded, one character an octet (latin-1), as PEP 3333 wants it; ``query`` is not decoded;
-    ``target`` is what the client sent; ``host`` is the authority of an absolute-form target, otherwise empty.
+    ``target`` is what the client sent; ``host`` is the authority of an absolute-form target, otherwise empty; ``memo``
+    is whatever the layer above derived from this line, and is dropped with it.
     """
 
-    __slots__ = ("host", "method", "path", "query", "target")
+    __slots__ = ("host", "memo", "method", "path", "query", "target")
 
     def __init__(self, method: str, target: str, path: str, query: str, host: str) -> None:
         self.method = method
@@ -69,6 +70,7 @@ class RequestLine:
         self.path = path
         self.query = query
         self.host = host
+        self.memo: Any = None
 
 
 class Fields:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, cast
 from spawning.errors import ProtocolError
 from spawning.http.request import Fields, RequestLine, RequestReader
 from spawning.http.response import CONTINUE, Clock, error_response
+from spawning.worker.sensor import Sensor
 from spawning.worker.states import (
     BODY,
     CLOSED,
@@ -65,9 +66,10 @@ class Connection(Transport):
 
     __slots__ = (
         "address", "awaited", "body_since", "exchange", "fields", "line", "missed", "port", "reader", "registered",
-        "state", "template",
+        "sensor", "state", "template",
     )  # fmt: skip
 
+    sensor: Sensor
     template: Environ
 
     def __init__(self, loop: "Loop", sock: socket.SocketType, address: str, port: str) -> None:
@@ -122,10 +124,10 @@ class Connection(Transport):
         data = b""
         try:
             while True:
-                if self.loop.sensor.inline:
-                    data = self.sock.recv(READ_SIZE, _DONTWAIT)
-                else:
+                if self.loop.contended:
                     data = self.loop.receiver.receive(self.fd)
+                else:
+                    data = self.sock.recv(READ_SIZE, _DONTWAIT)
                 if not data:
                     self._end_of_input()
                     return
@@ -156,7 +158,7 @@ class Connection(Transport):
         reader = self.reader
         while True:
             self._begin(more)
-            if loop.now < loop.sensor.inline_until and not loop.threads.full:
+            if loop.now < self.sensor.inline_until and not loop.threads.full:
                 if not loop.execute_inline(self):
                     return False
             elif not loop.execute(self):
@@ -194,6 +196,7 @@ class Connection(Transport):
             set_line(self.template, line)
         self.fields = fields
         self.line = line
+        self.sensor = line.memo or self.loop.routes.sensor(line)
 
     def _wait_for_more(self) -> bool:
         """Set the deadline for the rest of a request; True: go on reading."""

@@ -34,7 +34,7 @@ from spawning.settings import Settings
 from spawning.worker.accepting import CROWDED, FULL, ON, SIBLINGS_FIRST, Accepting
 from spawning.worker.connection import READ_SIZE, Connection
 from spawning.worker.handoff import HandoffSocket
-from spawning.worker.sensor import Sensor
+from spawning.worker.routes import Routes
 from spawning.worker.states import CLOSED, READING
 from spawning.worker.syscalls import Receiver
 from spawning.worker.threads import RequestThread, Threads
@@ -46,7 +46,8 @@ from spawning.wsgi.overloaded import Overloaded
 
 SWEEP_EVERY: Final = 1.0  # seconds between looks at the deadlines
 FRESH_GRACE: Final = 0.5  # seconds that a new connection may take to send its request when the worker stops
-_HOLD: Final = 0.02  # seconds that requests may be kept back for a trial
+_HOLD: Final = 0.02  # seconds that requests may be kept back for a trial …
+_HOLD_EVERY: Final = 0.25  # … and at least between two times that they are
 _EVENTS: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _END: Final = select.EPOLLRDHUP  # the client will send nothing more; the greatest of the bits that are reported
 
@@ -68,6 +69,9 @@ class Loop:
     :ivar box: holds the token while the leader is inside the application.
     :ivar calls: inline calls so far; with ``box`` it tells the watchdog whether a call lasts.
     :ivar inline_connection: whose request the leader executes inline.
+    :ivar routes: which of them wait.
+    :ivar disturbed: counts the moments at which the watchdog may have held the interpreter lock.
+    :ivar contended: threads want the interpreter lock, since requests have been handed over a moment ago.
     :ivar closing: the worker has been retired or stopped.
     :ivar stopping: the worker has been stopped.
     :ivar failed: a bug has ended the loop.
@@ -98,7 +102,9 @@ class Loop:
             settings.max_request_line, settings.max_head_bytes, settings.max_fields, settings.max_body_bytes
         )
         self.threads = Threads(self, settings.threadpool_workers, _waiting(settings))
-        self.sensor = Sensor(enabled=settings.threadpool_workers > 1)
+        self.routes = Routes(enabled=settings.threadpool_workers > 1)
+        self.disturbed = 0
+        self.contended = False
         self.connections: dict[int, Connection] = {}
         self.box: list[None] = []
         self.leader: RequestThread | None = None
@@ -122,7 +128,10 @@ class Loop:
         self._epoll.register(self._wake_fd, select.EPOLLIN)
         self.accepting = Accepting(self, self._epoll, listeners, self._handoff, room)
         self._change = threading.Lock()
+        self._in_threads = 0
+        self._trial: Connection | None = None
         self._hold_until = 0.0
+        self._next_hold = 0.0
         self._queue_timeout = settings.queue_timeout
         self._overloaded = Overloaded(settings.queue_timeout)
         self._overdue_told = 0
@@ -160,6 +169,9 @@ class Loop:
             self.now = now = monotonic()
             self.idle_deadline = now + keepalive_timeout
             self.clock.set(time())
+            in_threads = self.handed_over + self.threads.read
+            self.contended = in_threads != self._in_threads
+            self._in_threads = in_threads
             self._events = iter(polled)
 
     def _timeout(self) -> float:
@@ -186,8 +198,8 @@ class Loop:
     def _between_polls(self, box: list[None]) -> bool:
         """Do what is not an event; False: stop leading, because the lead is lost or the worker has ended."""
         threads = self.threads
-        if threads.holding:
-            self._continue_trial()
+        if threads.holding and not self._continue_trial(box):
+            return False
         if threads.waiting.size and not self._serve_waiting(box):
             return False
         if self.now >= self._next_sweep:
@@ -236,21 +248,19 @@ class Loop:
     def execute(self, connection: Connection) -> bool:
         """Execute the request of a connection, or have it executed.
 
-        A caller who has seen that the time is before ``sensor.inline_until`` and ``threads`` are not full may call
-        :meth:`execute_inline` instead.
+        A caller who has seen that the time is before ``inline_until`` of its sensor, and ``threads`` are not full, may
+        call :meth:`execute_inline` instead.
 
         :returns: True when the response is finished, this thread still leads, and the connection is being read again.
         """
         threads = self.threads
         if not threads.full:
-            sensor = self.sensor
-            if sensor.inline:
+            sensor = connection.sensor
+            if sensor.inline or (self.now >= sensor.due and not threads.executing):
                 return self._execute_measured(connection)
-            if self.now >= sensor.due and not threads.holding:
-                if not threads.executing:
-                    return self._execute_measured(connection)
-                threads.holding = True
-                self._hold_until = self.now + _HOLD
+            if self.now >= sensor.due and self.now >= self._next_hold:
+                self._hold(connection)
+                return False
         self.handed_over += 1
         # From here on another thread may own the connection at any moment, so its events must be known by then.
         connection.register()
@@ -261,6 +271,7 @@ class Loop:
     def execute_inline(self, connection: Connection) -> bool:
         """Execute a request in this thread, the leader; returns as :meth:`execute`."""
         self.calls += 1
+        connection.sensor.calls += 1
         self.inline_connection = connection
         if self.watchdog_asleep:
             self.wake_watchdog()
@@ -286,10 +297,12 @@ class Loop:
 
     def _execute_measured(self, connection: Connection) -> bool:
         box = self.box
-        self.sensor.begin()
+        sensor = connection.sensor
+        alone = not self.threads.executing
+        sensor.begin(self.disturbed)
         going_on = self.execute_inline(connection)
         if self.box is box:
-            self.sensor.end(self.calls)
+            sensor.end(self.disturbed, alone)
         return going_on
 
     def execute_in_thread(self, connection: Connection) -> None:
@@ -320,19 +333,22 @@ class Loop:
         if leader is not None and leader.ident == threading.get_ident():
             self.take_lead()
 
-    def take_lead(self) -> bool:
-        """If the leader is inside a call, let another thread lead. The watchdog, or the leader from inside the call."""
+    def take_lead(self) -> Connection | None:
+        """If the leader is inside a call, let another thread lead. The watchdog, or the leader from inside the call.
+
+        :returns: whose request that call serves; None if there is none.
+        """
         with self._change:
             try:
                 self.box.pop()
             except IndexError:
-                return False
+                return None
             self.box = []
             leader, connection = self.leader, self.inline_connection
         assert leader is not None
         assert connection is not None
         self.threads.hand_over_lead(connection, leader)
-        return True
+        return connection
 
     # -- waiting for a thread -----------------------------------------------------------------------------------------
 
@@ -369,14 +385,28 @@ class Loop:
 
     # -- trials (see ``sensor``) --------------------------------------------------------------------------------------
 
-    def _continue_trial(self) -> None:
-        """End the wait for the threads to run dry, if they have or if it takes too long."""
+    def _hold(self, connection: Connection) -> None:
+        """Keep requests back until the threads run dry; then the one of this connection is the trial."""
+        self.threads.holding = True
+        self._trial = connection
+        self._hold_until = self.now + _HOLD
+        self._next_hold = self.now + _HOLD_EVERY
+        connection.register()
+
+    def _continue_trial(self, box: list[None]) -> bool:
+        """End the wait for the threads to run dry, if they have or if it takes too long. False: the lead is lost."""
         threads = self.threads
-        if threads.executing and self.now < self._hold_until:
-            return
+        connection = self._trial
+        assert connection is not None
         if threads.executing:
-            self.sensor.trial_failed(self.now)
+            if self.now < self._hold_until:
+                return True
+            connection.sensor.trial_failed(self.now)
         threads.holding = False
+        self._trial = None
+        if self.execute(connection):
+            connection.go_on()
+        return self.box is box
 
     def _hand_out(self, box: list[None]) -> bool:
         """Have executed what waits although there are threads: it was kept back for a trial. False: the lead is lost.

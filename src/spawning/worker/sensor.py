@@ -1,14 +1,15 @@
-"""Judging whether the application waits or computes: hand its calls over, or run them inline.
+"""Judging whether a route of the application waits or computes: hand its calls over, or run them inline.
 
 An inline call that waits holds up the leader until the watchdog takes the lead from it, some 4 ms; a call that is
 handed over costs two thread switches, and threads that compute fight for the interpreter lock. So calls are worth
-handing over when the application spends a good part of its time waiting *within the first* ``HORIZON`` of a call: what
+handing over when the route spends a good part of its time waiting *within the first* ``HORIZON`` of a call: what
 lies behind is covered by taking over.
 
 Inline, a call is measured every few milliseconds: its voluntary context switches (a preempted thread makes none), its
 time and its processor time. Calls during which the watchdog took the interpreter lock are not counted, since that looks
-like waiting. A measured call stands for all calls since the last one that was, a call that was taken over for
-itself alone, so that one call that waits, or seems to on a busy machine, proves nothing about a thousand that did not.
+like waiting; neither is the waiting of calls beside which others execute, which want that lock too. A measured call
+stands for all calls since the last one that was, a call that was taken over for itself alone, so that one call that
+waits, or seems to on a busy machine, proves nothing about a thousand that did not.
 
 Handed over, such a measurement means nothing, because other threads' calls look like waiting too. So from
 time to time a *trial* runs one call inline while nothing else is under way; failed trials double the pause before the
@@ -33,40 +34,43 @@ log = logging.getLogger("spawning.worker")
 
 
 class Sensor:
-    """Judges one application. Called by the leader; by the watchdog only while the leader is inside a call.
+    """Judges one route. Called by the leader; by the watchdog only while the leader is inside a call.
 
     :param enabled: False where there is only one request thread: handing over would gain nothing.
+    :param route: its name, for the log.
 
+    :ivar calls: inline calls so far.
     :ivar inline: what to do with the next call.
     :ivar inline_until: (monotonic seconds) run calls inline, unmeasured, before this time; 0 when they are handed over.
     :ivar due: (monotonic seconds) inline: when to measure a call; handed over: when to try one inline.
-    :ivar disturbed: counts the moments at which the watchdog may have held the interpreter lock.
     """
 
     __slots__ = (
-        "_calls",
+        "_counted",
         "_counted_at",
         "_disturbed",
         "_enabled",
         "_good",
         "_pause",
+        "_route",
         "_start",
         "_wait",
         "_waits",
         "_wall",
-        "disturbed",
+        "calls",
         "due",
         "inline",
         "inline_until",
     )
 
-    def __init__(self, *, enabled: bool) -> None:
+    def __init__(self, *, enabled: bool, route: str = "") -> None:
         self._enabled = enabled
+        self._route = route
+        self.calls = 0
         self.inline = True
         self.due = self.inline_until = 0.0 if enabled else float("inf")
-        self.disturbed = 0
         self._disturbed = 0
-        self._calls = 0  # as of the last judgement …
+        self._counted = 0  # calls as of the last judgement …
         self._counted_at = 0.0  # … and its time
         self._waits = 0.0
         self._wait = 0.0
@@ -75,27 +79,31 @@ class Sensor:
         self._good = 0
         self._start = (0, 0.0, 0.0)
 
-    def begin(self) -> None:
-        """Start to measure an inline call."""
-        self._disturbed = self.disturbed
+    def begin(self, disturbed: int) -> None:
+        """Start to measure an inline call.
+
+        :param disturbed: how often the watchdog may have held the interpreter lock so far.
+        """
+        self._disturbed = disturbed
         self._start = (getrusage(RUSAGE_THREAD).ru_nvcsw, thread_time(), monotonic())
 
-    def end(self, calls: int) -> None:
+    def end(self, disturbed: int, alone: bool) -> None:
         """The measured call has returned, and the lead was not taken meanwhile.
 
-        :param calls: inline calls so far.
+        :param disturbed: as for :meth:`begin`.
+        :param alone: no other call was executing beside it.
         """
         switches, cpu, started = self._start
         now = monotonic()
         wall = now - started
         wait = max(0.0, wall - (thread_time() - cpu))
-        waited = getrusage(RUSAGE_THREAD).ru_nvcsw > switches
-        if waited and self.disturbed != self._disturbed:
+        waited = alone and getrusage(RUSAGE_THREAD).ru_nvcsw > switches
+        if waited and disturbed != self._disturbed:
             return  # not counted; the next call is measured instead
         wait = min(wait, HORIZON) if waited else 0.0
         # All those calls cannot have lasted longer than the time since the last judgement.
-        stands_for = max(1.0, min(calls - self._calls, (now - self._counted_at) / wall)) if wall else 1.0
-        self._calls = calls
+        stands_for = max(1.0, min(self.calls - self._counted, (now - self._counted_at) / wall)) if wall else 1.0
+        self._counted = self.calls
         self._count(wait * stands_for, wall * stands_for, now)
 
     def taken_over(self, waits: bool, seconds: float) -> None:
@@ -118,7 +126,7 @@ class Sensor:
             self._good = 0
             self._pause = _FIRST_PAUSE
             self.due = now + self._pause
-            log.debug("the application waits calls=handed-over share=%.2f", self._wait / self._wall)
+            log.debug("route waits calls=handed-over share=%.2f route=%r", self._wait / self._wall, self._route)
         elif self._wall > _MEMORY:
             self._waits /= 2
             self._wait /= 2
@@ -134,7 +142,7 @@ class Sensor:
             self.inline = True
             self.inline_until = now
             self._waits = self._wait = self._wall = 0.0
-            log.debug("the application computes calls=inline")
+            log.debug("route computes calls=inline route=%r", self._route)
 
     def trial_failed(self, now: float) -> None:
         """A trial call waited, or none was possible."""

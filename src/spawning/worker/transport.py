@@ -54,7 +54,7 @@ class Transport(ABC):
             self._keep(BytesSegment(data, 0))
             return
         try:
-            sent = self.sock.send(data, _DONTWAIT) if self.loop.sensor.inline else syscalls.send(self.fd, data)
+            sent = syscalls.send(self.fd, data) if self.loop.contended else self.sock.send(data, _DONTWAIT)
         except BlockingIOError:
             sent = 0
         except OSError as error:

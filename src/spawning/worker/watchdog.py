@@ -35,7 +35,7 @@ class Watchdog:
         :param late: seconds that the tick ended after its time.
         """
         loop = self._loop
-        loop.sensor.disturbed += 1
+        loop.disturbed += 1
         calls = loop.calls
         if calls != self._calls:
             self._calls = calls
@@ -48,8 +48,10 @@ class Watchdog:
             self._quiet = 0
             self._prompt = self._prompt + 1 if late < PROMPT else 0
             waits = self._prompt >= 2
-            if (waits or now - self._since > LONG) and loop.take_lead():
-                loop.sensor.taken_over(waits, now - self._since)
+            if waits or now - self._since > LONG:
+                connection = loop.take_lead()
+                if connection is not None:
+                    connection.sensor.taken_over(waits, now - self._since)
 
     def may_sleep(self) -> bool:
         """Decide whether to sleep until the next call; if so, the leader knows before this returns."""
