@@ -30,8 +30,9 @@ bench: $(BENCH_VENV)/bench.stamp
 
 # Each target for FUZZ_SECONDS; fails at the first finding, which is in fuzz/.work/found then.
 fuzz: $(FUZZ_VENV)/fuzz.stamp
-	$(FUZZ_VENV)/bin/python -m fuzz reading -max_total_time=$(FUZZ_SECONDS)
-	$(FUZZ_VENV)/bin/python -m fuzz answering -max_total_time=$(FUZZ_SECONDS)
+	for target in reading environ forwarding answering; do \
+		$(FUZZ_VENV)/bin/python -m fuzz $$target -max_total_time=$(FUZZ_SECONDS) || exit; \
+	done
 
 soak: $(VENV)/test.stamp
 	$(BIN)/python -m fuzz.soak

@@ -8,7 +8,7 @@ from pathlib import Path
 import atheris
 
 HERE = Path(__file__).parent
-TARGETS = ("reading", "answering")
+TARGETS = ("reading", "environ", "forwarding", "answering")
 
 
 def main() -> None:
