@@ -3,9 +3,13 @@
 An input is one byte of choices, as many cuts as it says (two bytes each), and what a client sends.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
+
+import h11
 
 from spawning.errors import ProtocolError
 from spawning.http.request import RequestReader
@@ -19,6 +23,12 @@ CUTS = 7  # the choices' lowest bits: how many cuts
 IS_TIGHT = 8  # the next bit
 IS_ENDLESS = 16  # and the next: the last piece is sent again and again
 
+# What h11 refuses and RFC 9112 allows: an empty line before a request, whitespace before a chunk's extension, and
+# trailers with the names of fields that mean something in a head.
+STRICTER_HEAD = re.compile("no request line received")
+STRICTER_BODY = re.compile(
+    r".*(Transfer-Encoding|Content-Length)|illegal chunk header: bytearray\(b['\"]\w+([ ]|\\t)+;"
+)
 STATUSES = {0, 400, 413, 414, 417, 431, 501, 505}
 REPEATS = 400  # how often the last piece is sent again
 MOST_KEPT = 1 << 17  # bytes that the usual limits may let a reader keep: head, chunk head, trailers
@@ -51,11 +61,14 @@ def check(data: bytes, cuts: Iterable[int], limits: dict[str, int]) -> None:
     """Read `data` in every way; raise if two of them differ."""
     whole = read([data], limits)
     assert whole.status in STATUSES, whole
+    agrees_with_another(whole, data)
     # The second time, what the first has left is remembered.
+    requests, blocks = ends_of_requests(data, limits), ends_of_blocks(data)
     for name, pieces in (
-        ("warm", [data]),
+        ("whole", [data]),
         ("cut", split(data, cuts)),
-        ("cut behind each block", split(data, ends_of_blocks(data))),
+        ("request by request", split(data, requests)),
+        ("heads and bodies apart", split(data, {*requests, *blocks})),
         ("byte by byte", list(byte_by_byte(data))),
     ):
         for temperature in ("cold", "warm"):
@@ -75,8 +88,57 @@ def split(data: bytes, cuts: Iterable[int]) -> list[bytes]:
 
 
 def ends_of_blocks(data: bytes) -> list[int]:
-    """List the places behind empty lines: a client that waits for responses sends such pieces."""
+    """List the places behind empty lines."""
     return [end + 4 for end in range(len(data)) if data.startswith(b"\r\n\r\n", end)]
+
+
+def ends_of_requests(data: bytes, limits: dict[str, int]) -> list[int]:
+    """List the places where a request is complete: a client that waits for responses sends such pieces."""
+    source = reader(**limits)
+    ends = []
+    try:
+        for end, piece in enumerate(byte_by_byte(data), 1):
+            if source.receive(piece):
+                ends.append(end)
+    except ProtocolError:
+        pass
+    return ends
+
+
+def agrees_with_another(whole: Story, data: bytes) -> None:
+    """Compare with h11, which others have written and which is more lenient: what is accepted here means the same
+    there. Two servers that read the same bytes differently are how requests are smuggled.
+    """
+    other = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
+    other.receive_data(data)
+    for request in whole.requests:
+        event = step(other, STRICTER_HEAD)
+        if event is None:
+            return
+        assert (event.method.decode(), event.target.decode()) == (request["method"], request["target"]), event
+        body = b""
+        while not isinstance(part := step(other, STRICTER_BODY), h11.EndOfMessage):
+            if part is None:
+                return
+            body += part.data
+        assert body.decode("latin-1") == request["body"], body
+        if not request["keep_alive"]:
+            return  # h11 does not look at what follows
+        other.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
+        other.send(h11.EndOfMessage())
+        if h11.MUST_CLOSE in other.states.values():
+            return
+        other.start_next_cycle()
+
+
+def step(other: h11.Connection, stricter: re.Pattern[str]) -> Any:
+    """Give h11's next event; None if it refuses something that it may."""
+    try:
+        return other.next_event()
+    except h11.RemoteProtocolError as error:
+        if stricter.match(str(error)):
+            return None
+        raise
 
 
 def keeps_within_limits(pieces: list[bytes], limits: dict[str, int]) -> None:
