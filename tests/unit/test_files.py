@@ -1,8 +1,12 @@
 """``wsgi.file_wrapper``: what the kernel may send, and what is read in blocks."""
 
+import bz2
+import gzip
 import io
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -77,6 +81,63 @@ def test_a_position_behind_the_end_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", [io.BytesIO(b"x"), io.StringIO("x"), object()])
 def test_what_has_no_descriptor_has_no_extent(file: object) -> None:
     assert FileWrapper(file).extent() is None  # type: ignore[arg-type]
+
+
+class Upper(io.BufferedReader):
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size).upper()
+
+
+class Holder:
+    """A wrapper as Django's ``File`` is one: ``file`` is the real one, and so are its methods."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+class UpperHolder(Holder):
+    def read(self, size: int = -1) -> bytes:
+        return self.file.read(size).upper()
+
+
+def test_what_reads_as_its_file_does_is_sent_as_that(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    for file in (path.open("rb"), path.open("rb", 0), path.open("r+b"), Holder(path.open("rb"))):
+        extent = FileWrapper(file).extent()  # type: ignore[arg-type]
+        assert extent == (file.fileno(), 0, 7)
+        file.close()
+
+
+PACKED: dict[str, tuple[Any, Callable[[Path], Any]]] = {
+    "gzip": (gzip.compress, gzip.GzipFile),
+    "bz2": (bz2.compress, bz2.BZ2File),
+    "buffered gzip": (gzip.compress, lambda path: io.BufferedReader(gzip.GzipFile(path))),
+    "buffered bz2": (bz2.compress, lambda path: io.BufferedReader(bz2.BZ2File(path))),
+    "held gzip": (gzip.compress, lambda path: Holder(gzip.GzipFile(path))),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_what_is_unpacked_while_it_is_read_is_not_sent_packed(tmp_path: Path, kind: str) -> None:
+    pack, opened = PACKED[kind]
+    path = tmp_path / "file"
+    path.write_bytes(pack(b"content"))
+    transport, _ = run(answering(FileWrapper(opened(path))))
+    assert transport.files == []
+    assert b"content" in transport.body
+
+
+@pytest.mark.parametrize("opened", [lambda path: Upper(path.open("rb", 0)), lambda path: UpperHolder(path.open("rb"))])
+def test_what_reads_otherwise_than_its_file_is_read(tmp_path: Path, opened: Callable[[Path], Any]) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    transport, _ = run(answering(FileWrapper(opened(path))))
+    assert transport.files == []
+    assert b"CONTENT" in transport.body
 
 
 def test_a_device_or_closed_file_has_no_extent(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, Final
+
+_REAL: Final = frozenset({io.FileIO, io.BufferedReader, io.BufferedRandom})
 
 
 class FileWrapper:
@@ -32,12 +34,10 @@ class FileWrapper:
 
     def extent(self) -> tuple[int, int, int] | None:
         """Find what the kernel could send: descriptor, offset and bytes up to the end; None if it cannot."""
-        file: Any = self.file
-        if not isinstance(file, (io.BufferedReader, io.FileIO, io.BufferedRandom)) and not hasattr(file, "file"):
-            return (
-                None  # a subclass in Python may change what read() gives; only plain files are surely their descriptor
-            )
         try:
+            file = _real_file(self.file)
+            if file is None:
+                return None
             descriptor, offset = file.fileno(), file.tell()
             information = os.fstat(descriptor)
         except (OSError, ValueError, AttributeError, io.UnsupportedOperation):
@@ -45,3 +45,17 @@ class FileWrapper:
         if not stat.S_ISREG(information.st_mode):
             return None
         return descriptor, offset, max(0, information.st_size - offset)
+
+
+def _real_file(file: Any) -> Any:
+    """Give the file whose descriptor holds what `file` would read; None if there may be none.
+
+    Types are compared exactly: a subclass in Python may read something else, and what unpacks while it reads (``gzip``,
+    also with a buffer around it) has the descriptor of what is packed. A wrapper (``tempfile``, Django's ``File``) will
+    do if its ``read`` is that of the file inside.
+    """
+    if type(file) not in _REAL:
+        outer, file = file, file.file
+        if type(file) not in _REAL or getattr(outer.read, "__wrapped__", outer.read) != file.read:
+            return None
+    return file if type(file) is io.FileIO or type(file.raw) is io.FileIO else None
