@@ -133,7 +133,14 @@ def _exchange(settings: Settings, path: str, address: tuple[str, int]) -> _Check
     answer = Answer()
     exchange = _Check(answer, environ, 0, False, False, Clock())
     exchange.answer = answer
+    environ["wsgi.early_hints"] = exchange.hint
+    environ["spawning.client_disconnected"] = environ["waitress.client_disconnected"] = _stays
     return exchange
+
+
+def _stays() -> bool:
+    """Say that the client has not gone."""
+    return False
 
 
 def _authority(host: str, port: int) -> str:

@@ -2,13 +2,16 @@
 
 import json
 import re
+import socket
+import struct
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from integration.client import Client, fetch
-from integration.server import Server
+from integration.client import Client, fetch, request
+from integration.gate import Gate
+from integration.server import Server, until
 
 QUIET = ("-s", "1", "-t", "4", "-l", "/dev/null")
 
@@ -125,3 +128,77 @@ def test_a_trusted_proxy_gives_the_id() -> None:
 def test_without_the_option_there_is_none() -> None:
     with Server("pep3333.application", *QUIET, "--forwarded-allow-ips", "*") as server, Client(server.port) as client:
         assert "REQUEST_ID" not in environ(client, "X-Request-ID: from-the-proxy")
+
+
+# Early hints ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [(), ("--request-timeout", "60")])
+def test_early_hints_go_ahead_of_the_head_and_never_behind_it(options: tuple[str, ...]) -> None:
+    with Server("pep3333.application", *QUIET, *options) as server, Client(server.port) as client:
+        for _ in range(2):
+            client.send(request("/hints"))
+            first, second, response = client.read(), client.read(), client.read()
+            assert (first.status, second.status, response.status) == (103, 103, 200)
+            assert first["link"] == "</a.css>; rel=preload; as=style, </b.js>; rel=preload; as=script"
+            assert second.fields == (("x-second", "1"),)
+            assert response.text == "first, last"
+        client.send(request("/hints", version="HTTP/1.0"))
+        assert client.read().text == "first, last"
+
+
+def test_early_hints_that_would_split_a_response_are_an_error() -> None:
+    with Server("pep3333.application", *QUIET) as server:
+        assert fetch(server.port, "/bad-hints").status == 500
+        server.wait_for_log(r"^ValueError: line end or NUL in the status or a response header")
+
+
+def test_an_environ_that_outlives_its_request_harms_nobody() -> None:
+    with Server("pep3333.application", *QUIET) as server:
+        with Client(server.port) as client:
+            assert client.get("/keep").text == "kept"
+            assert fetch(server.port, "/use-kept").text == "False"
+            assert client.get("/environ").status == 200
+        until(lambda: fetch(server.port, "/use-kept").text == "True", "the end of the kept connection")
+
+
+# Clients that go -----------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_stays_is_there_whatever_it_has_sent_meanwhile(gate: Gate) -> None:
+    with Server("pep3333.application", *QUIET) as server, Client(server.port) as client:
+        assert client.get("/gone").text == "{False}"
+        client.send(request(gate.target))
+        gate.wait_entered()
+        client.send(request("/gone"))
+        gate.open()
+        assert [client.read().text, client.read().text] == ["{False}", "{False}"]
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "half-close"])
+def test_an_application_can_ask_whether_its_client_has_gone(gate: Gate, how: str) -> None:
+    with Server("pep3333.application", *QUIET) as server:
+        for _ in range(3):  # inline, and handed over
+            with Client(server.port) as client:
+                client.send(request(gate.target))
+                gate.wait_entered()
+                client.send(request("/gone")[:-2])  # bytes that nobody has read do not hide it
+                if how == "reset":
+                    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                if how == "half-close":
+                    client.sock.shutdown(socket.SHUT_WR)
+                else:
+                    client.close()
+                mark = server.mark()
+                gate.open()
+                server.wait_for_log(r"ERROR gone \{True\}$", after=mark)
+                if how == "half-close":
+                    assert client.read().text == "{True}"  # it is answered all the same
+
+
+def test_a_closed_connection_leaves_nothing_behind() -> None:
+    with Server("pep3333.application", *QUIET) as server:
+        fetch(server.port, "/connections")
+        for _ in range(30):
+            fetch(server.port, "/environ")
+        until(lambda: fetch(server.port, "/connections").text == "1", "the end of the other connections")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from spawning.wsgi.bridge import WSGIApplication
-from unit.exchanges import TEXT, Body, Environ, Recorder, StartResponse, answering, run
+from spawning.wsgi.bridge import Exchange, WSGIApplication
+from unit.exchanges import CLOCK, TEXT, Body, Environ, Recorder, StartResponse, answering, run
 
 # Framing -------------------------------------------------------------------------------------------------------------
 
@@ -242,6 +242,51 @@ def test_write_alone_is_chunked() -> None:
         return []
 
     assert run(application)[0].body == b"5\r\nhello\r\n0\r\n\r\n"
+
+
+# Early hints ---------------------------------------------------------------------------------------------------------
+
+
+def hinting(*fields: tuple[Any, Any]) -> tuple[Recorder, Exchange]:
+    """Send hints before the head and behind it, in an exchange of its own."""
+    transport = Recorder()
+    exchange = Exchange(transport, {}, 1, False, True, CLOCK)
+
+    def application(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+        exchange.hint(list(fields))
+        start_response("200 OK", [("Content-Length", "1")])
+        yield b"x"
+        exchange.hint(list(fields))
+
+    exchange.run(application)
+    return transport, exchange
+
+
+def test_hints_are_an_interim_response() -> None:
+    transport, exchange = hinting(("Link", "</a>"), ("X-Cafe", "caf\u00e9"))
+    assert transport.sends[0] == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Cafe: caf\xe9\r\n\r\n"
+    assert transport.sends[1].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert len(transport.sends) == 2
+    assert (exchange.keep_alive, exchange.cut, exchange.sent) == (True, False, 1)
+
+
+def test_no_hints_are_nothing_and_http_1_0_gets_none() -> None:
+    assert len(hinting()[0].sends) == 1
+    exchange = Exchange(Recorder(), {}, 0, False, True, CLOCK)
+    exchange.hint([("Link", "</a>")])
+    assert not exchange.transport.sends  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        ("X-A", "a\r\nb"), ("X-A", "a\n"), ("X-A", "\0"), ("X A", "a"), ("X-A\r\n", "a"), ("X-A", "\u20ac"), ("", "a"),
+        ("X-A", 1), (1, "a"), ("X-A", None), ("Connection", "close"), ("Content-Length", "0"),
+    ],
+)  # fmt: skip
+def test_hints_that_would_break_something_are_the_applications_error(field: tuple[Any, Any]) -> None:
+    transport, _ = hinting(field)
+    assert transport.data.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
 
 
 # What the application does wrong -------------------------------------------------------------------------------------

@@ -51,18 +51,12 @@ class ResponseHead:
                 kind = _remember(name)
             if kind:
                 self._note(kind, value)
-            lines.append(f"{name}: {value}\r\n" if type(value) is str else _not_text(name, value))
+            lines.append(f"{name}: {value}\r\n" if type(value) is str else _line(name, value))
         if self.content_length >= 0 and self.code == 204:
             # Frameworks add a length of 0 to everything; here it is forbidden (RFC 9110 section 8.6).
             lines = [line for line in lines if not line.lower().startswith("content-length:")]
             self.content_length = -1
-        text = "".join(lines)
-        if text.count("\n") != len(lines) or text.count("\r") != len(lines) or "\0" in text:
-            raise ValueError(f"line end or NUL in the status or a response header: {text[:200]!r}")
-        try:
-            self.start = text.encode("latin-1")
-        except UnicodeEncodeError:
-            raise ValueError(f"a character outside latin-1 in the response headers: {text[:200]!r}") from None
+        self.start = _encoded(lines)
         self.plain = not (self.bodiless or self.dated or self.served)
 
     def _note(self, kind: str, value: str) -> None:
@@ -101,6 +95,35 @@ def encode_head(status: str, headers: Pairs) -> ResponseHead:
     return head
 
 
+def early_hints(headers: Pairs) -> bytes:
+    """Check and write an interim response (103, RFC 8297).
+
+    :param headers: names and values, as for a response.
+    :raises ValueError: a field is malformed, or has no place before a response (hop-by-hop, length, date, server).
+    :raises TypeError: a name or a value is not ``str``.
+    """
+    lines = ["HTTP/1.1 103 Early Hints\r\n"]
+    for name, value in headers:
+        kind = _names.get(name)
+        if kind is None:
+            kind = _remember(name)
+        if kind:
+            raise ValueError(f"{kind} cannot be among early hints")
+        lines.append(_line(name, value))
+    return _encoded(lines) + b"\r\n"
+
+
+def _encoded(lines: list[str]) -> bytes:
+    """Join the lines of a head, if they are as many lines for the client as well."""
+    text = "".join(lines)
+    if text.count("\n") != len(lines) or text.count("\r") != len(lines) or "\0" in text:
+        raise ValueError(f"line end or NUL in the status or a response header: {text[:200]!r}")
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(f"a character outside latin-1 in the response headers: {text[:200]!r}") from None
+
+
 def _check_status(status: str) -> int:
     if type(status) is not str:
         raise TypeError(f"status must be str, not {type(status).__name__}")
@@ -124,7 +147,7 @@ def _remember(name: str) -> str:
     return kind
 
 
-def _not_text(name: str, value: object) -> str:
+def _line(name: str, value: object) -> str:
     if isinstance(value, str):
         return f"{name}: {value}\r\n"
     raise TypeError(f"value of header {name!r} must be str, not {type(value).__name__}")

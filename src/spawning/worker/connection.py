@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from spawning.errors import ProtocolError
 from spawning.http.request import Fields, RequestLine, RequestReader
-from spawning.http.response import CONTINUE, Clock, error_response
+from spawning.http.response import CONTINUE, Clock, Pairs, error_response
 from spawning.worker.sensor import Sensor
 from spawning.worker.states import (
     BODY,
@@ -191,12 +191,21 @@ class Connection(Transport):
     def _prepare(self, fields: Fields, line: RequestLine) -> None:
         """Bring the template up to date with a request that is not like the last one."""
         if fields is not self.fields or line.host or self.line.host:
-            self.template = connection_template(self.loop.base, fields, line, self.address, self.port)
+            template = connection_template(self.loop.base, fields, line, self.address, self.port)
+            # Methods of the connection, so that no request has to make any of its own.
+            template["wsgi.early_hints"] = self.hint
+            template["spawning.client_disconnected"] = template["waitress.client_disconnected"] = self.has_gone
+            self.template = template
         else:
             set_line(self.template, line)
         self.fields = fields
         self.line = line
         self.sensor = line.memo or self.loop.routes.sensor(line)
+
+    def hint(self, headers: Pairs) -> None:
+        """``wsgi.early_hints``: see :meth:`Exchange.hint`. Who keeps it for longer than its request sends nothing."""
+        if self.state is EXECUTING:
+            self.exchange.hint(headers)
 
     def _wait_for_more(self) -> bool:
         """Set the deadline for the rest of a request; True: go on reading."""
@@ -490,6 +499,8 @@ class Connection(Transport):
         body = self.reader.body
         if self.reader.reading_body and isinstance(body, BodyBuffer):
             body.close()
-        self.exchange = _NO_EXCHANGE  # else the two would keep each other alive until a garbage collection
+        # Both hold this connection: they would keep each other alive until a garbage collection.
+        self.exchange = _NO_EXCHANGE
+        self.template = {}
         self.loop.forget(self)
         self.sock.close()

@@ -103,6 +103,7 @@ class Call:
         self._window: list[float] = []
 
     def __call__(self, environ: Environ, start_response: object) -> Iterable[bytes]:
+        environ["wsgi.early_hints"] = self._hint
         result: Iterable[bytes] = self.inside(self._application, environ, self._start_response)
         if type(result) in (list, tuple) or (type(result) is FileWrapper and result.extent() is not None):
             return result
@@ -144,6 +145,14 @@ class Call:
         was_inside = self._leave()
         try:
             self.exchange.write(data)
+        finally:
+            if was_inside:
+                self._window.append(monotonic())
+
+    def _hint(self, headers: list[tuple[str, str]]) -> None:
+        was_inside = self._leave()
+        try:
+            self.exchange.hint(headers)
         finally:
             if was_inside:
                 self._window.append(monotonic())

@@ -4,6 +4,7 @@ Used by whoever owns the connection (``connection``). What the socket does not t
 :class:`~spawning.worker.output.Output`, which the leader flushes.
 """
 
+import select
 import socket
 from abc import ABC, abstractmethod
 from time import monotonic
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from spawning.worker.loop import Loop
 
 _DONTWAIT: Final = socket.MSG_DONTWAIT
+_GONE: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
 class Transport(ABC):
@@ -42,6 +44,20 @@ class Transport(ABC):
     @abstractmethod
     def flush_beside_owner(self) -> None:
         """Send what is kept while the owner still produces; leader only."""
+
+    def has_gone(self) -> bool:
+        """``spawning.client_disconnected``: ask the kernel whether the client has closed or reset the connection. Any
+        thread.
+
+        The end of what the client sends is all that can be seen of a close, so a client that has only half-closed
+        looks the same. What it has sent before does not hide it.
+        """
+        fd = self.sock.fileno()
+        if fd < 0:
+            return True
+        poll = select.poll()
+        poll.register(fd, _GONE)
+        return bool(poll.poll(0))
 
     def send(self, data: bytes) -> None:
         """Send, keep what the socket does not take.

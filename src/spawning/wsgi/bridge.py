@@ -11,7 +11,16 @@ from types import TracebackType
 from typing import Any, Final, Protocol
 
 from spawning.errors import RequestTimeout
-from spawning.http.response import LAST_CHUNK, Clock, Pairs, ResponseHead, chunk, encode_head, error_response
+from spawning.http.response import (
+    LAST_CHUNK,
+    Clock,
+    Pairs,
+    ResponseHead,
+    chunk,
+    early_hints,
+    encode_head,
+    error_response,
+)
 from spawning.wsgi.environ import Environ
 from spawning.wsgi.files import FileWrapper
 from spawning.wsgi.request_id import id_at_end
@@ -107,6 +116,16 @@ class Exchange:
             self._answer(504, "Gateway Timeout", "the application takes too long")
         except BaseException:  # boundary: whatever the application raises, sys.exit() too, concerns this request only
             self._failed()
+
+    def hint(self, headers: Pairs) -> None:
+        """Send fields ahead of the response (``wsgi.early_hints``, RFC 8297), to a client that may understand them
+        (HTTP/1.1), and as long as the head has not gone out.
+
+        :raises ValueError, TypeError: as for the fields of a response; also when nothing is sent.
+        """
+        data = early_hints(headers)
+        if headers and self.minor and not self.head_sent:
+            self.transport.send(data)
 
     def write(self, data: bytes) -> None:
         """Send `data` at once (PEP 3333, "The write() Callable")."""

@@ -1,8 +1,11 @@
 """An application with one path for each of WSGI's finer points: ``spawn pep3333.application``."""
 
+import gc
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+from basics import hold  # type: ignore[import-not-found]  # found in the server's working directory
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -31,7 +34,65 @@ def fail(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     raise LookupError("on purpose")
 
 
-PATHS = {"/errors": errors, "/fail": fail}
+def hints(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+    """Send early hints wherever one can: at first, with no field, behind start_response, behind the head."""
+    hint = environ["wsgi.early_hints"]
+    hint([("Link", "</a.css>; rel=preload; as=style"), ("Link", "</b.js>; rel=preload; as=script")])
+    hint([])
+    start_response("200 OK", [TEXT])
+    hint([("X-Second", "1")])
+    yield b"first, "
+    hint([("X-Late", "1")])
+    yield b"last"
+
+
+def bad_hints(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    environ["wsgi.early_hints"]([("X-Split", "a\r\n\r\nHTTP/1.1 200 OK")])
+    return respond(start_response, b"not reached")
+
+
+kept: list[Environ] = []
+
+
+def keep(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Keep the environ for longer than the request, as nobody should."""
+    kept.append(environ)
+    return respond(start_response, b"kept")
+
+
+def use_kept(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Use what another request's environ holds."""
+    kept[-1]["wsgi.early_hints"]([("X-Stale", "1")])
+    return respond(start_response, str(kept[-1]["spawning.client_disconnected"]()).encode())
+
+
+def gone(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Say, in the log and in the response, whether the client has gone; with a gate, when that is opened."""
+    if environ["QUERY_STRING"]:
+        hold(environ, lambda *_: None)
+    answers = {environ[f"{owner}.client_disconnected"]() for owner in ("spawning", "waitress")}
+    print("gone", answers, file=environ["wsgi.errors"])
+    return respond(start_response, str(answers).encode())
+
+
+def connections(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Count the connections in this worker's memory, where nothing is collected but what nobody refers to."""
+    gc.disable()
+    count = sum(type(each).__name__ == "Connection" for each in gc.get_objects())
+    return respond(start_response, str(count).encode())
+
+
+PATHS = {
+    "/errors": errors,
+    "/fail": fail,
+    "/hints": hints,
+    "/bad-hints": bad_hints,
+    "/keep": keep,
+    "/use-kept": use_kept,
+    "/gone": gone,
+    "/hold": gone,
+    "/connections": connections,
+}
 
 
 def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
