@@ -6,7 +6,7 @@ import pytest
 
 from spawning.controller.awaiting import Failed, Replaced, Serves, Underway, look
 from spawning.controller.fleet import Source
-from spawning.controller.plan import Service
+from spawning.controller.plan import STORM_SECONDS, Service
 from spawning.controller.refusal import Refusal
 from spawning.ipc.messages import Frozen, Loaded
 from unit.test_plan import SETTINGS, Scene
@@ -70,6 +70,10 @@ def test_who_waits_goes_on_waiting_for_the_newer_code(scene: Scene) -> None:
     scene.want(generation=2)
     scene.settle()
     scene.want(generation=3)
+    scene.settle()
+    assert progress(scene, 2) == Underway("generation 2: loading")
+    assert progress(scene, 3) == Underway("generation 3: waiting to be started")
+    scene.now += STORM_SECONDS
     scene.settle()
     assert progress(scene, 2) == Replaced(3)
     assert progress(scene, 3) == Underway("generation 3: loading")

@@ -11,6 +11,7 @@ from spawning.controller.fleet import Fleet, Source, WorkerStep
 from spawning.controller.plan import (
     FREEZE_SECONDS,
     MOST_STARTING,
+    STORM_SECONDS,
     Abandon,
     Action,
     AnnounceEnd,
@@ -343,9 +344,42 @@ def test_what_does_not_finish_is_killed(serving: Scene) -> None:
 def test_a_second_trigger_starts_again_with_the_newest_code(serving: Scene) -> None:
     serving.want(generation=2)
     serving.load(2)
+    serving.now += STORM_SECONDS
     serving.want(generation=3)
     assert serving.settle() == [StartGeneration(3, "start"), Abandon(2)]
     assert serving.fleet.serving is serving.fleet.generations[1]
+
+
+def test_ten_triggers_in_a_second_are_two_loads(serving: Scene) -> None:
+    begun = serving.now
+    serving.want(generation=2)
+    assert serving.settle() == [StartGeneration(2, "start")]
+    for _ in range(9):
+        serving.now += 0.05
+        serving.want(generation=serving.fleet.newest + 1)
+        assert serving.settle() == []
+        assert serving.until == begun + STORM_SECONDS
+    serving.now = serving.until
+    assert serving.settle() == [StartGeneration(3, "start"), Abandon(2)]
+    assert serving.settle() == []
+
+
+def test_what_a_storm_finds_loading_may_serve_until_the_newest_code_does(serving: Scene) -> None:
+    serving.want(generation=2)
+    serving.load(2)
+    serving.want(generation=3)
+    serving.settle()
+    serving.ready(Source(2, 1), Source(2, 2))
+    assert serving.settle()[:2] == [BeginCutover(2, serving.now + FREEZE_SECONDS), StartGeneration(3, "start")]
+
+
+def test_what_a_storm_finds_loading_is_begun_again_at_once_when_it_fails(serving: Scene) -> None:
+    serving.want(generation=2)
+    serving.settle()
+    serving.want(generation=3)
+    serving.settle()
+    serving.say(Source(2), LoadFailed("app", "SyntaxError"))
+    assert serving.settle() == [Refuse(2, "SyntaxError"), StartGeneration(3, "start")]
 
 
 def test_a_trigger_during_the_cutover_lets_it_finish(serving: Scene) -> None:

@@ -24,6 +24,7 @@ from spawning.controller.fleet import (
 )
 
 FREEZE_SECONDS = 1.0  # how long a cutover waits for the workers before to say that they have stopped accepting
+STORM_SECONDS = 1.0  # what a generation that loads may go on for at least, however many reloads are asked for meanwhile
 MOST_STARTING = 32  # workers of a generation that start at the same time; as many orders fit into any socket's buffer
 
 
@@ -262,7 +263,8 @@ class _Planner:
         if kept is not None and kept.number == self.wanted.recall:
             yield Recall(kept.number)
         elif self.fleet.newest < self.wanted.generation:
-            yield StartGeneration(self.wanted.generation, self.wanted.trigger)
+            if self.storm_is_over():
+                yield StartGeneration(self.wanted.generation, self.wanted.trigger)
         elif (
             serving is not None
             and serving.pid is None
@@ -272,6 +274,15 @@ class _Planner:
             yield StartGeneration(self.fleet.newest + 1, REPAIR)
         elif serving is not None and recycle.needs_reload(serving, self.fleet, self.due):
             yield StartGeneration(self.fleet.newest + 1, recycle.MAX_MEMORY)
+
+    def storm_is_over(self) -> bool:
+        """Whether a generation may be started in the place of one that loads.
+
+        That one may have read files which have changed since, so it has to be begun again; but ten signals within a
+        second are two loads, not ten. What it has loaded meanwhile may serve until then: it is newer than what does.
+        """
+        newest = self.fleet.generations.get(self.fleet.newest)
+        return newest is None or newest.state not in UNDER_WAY or self.due(newest.started_at + STORM_SECONDS)
 
     def prepare(self, generation: GenerationRecord) -> Iterator[Action]:
         number, workers = generation.number, generation.active
