@@ -10,7 +10,9 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -296,13 +298,46 @@ def test_the_socket_of_a_living_server_is_left_alone_and_that_of_a_dead_one_repl
         assert status(path)["pid"] == server.pid
 
 
-def test_after_an_upgrade_in_place_the_socket_is_there_again(path: Path) -> None:
+def test_over_an_upgrade_in_place_somebody_listens_all_the_time(path: Path) -> None:
     write(path.parent, "1")
-    with serve(path) as server:
+    with serve(path) as server, ThreadPoolExecutor(1) as pool:
+        inode, over = path.stat().st_ino, threading.Event()
+
+        def ask() -> list[bytes]:
+            """Ask again and again until it is over; who finds nobody raises, who is forgotten by the exec does not."""
+            answers = []
+            while not over.is_set():
+                with socket.socket(socket.AF_UNIX) as sock, sock.makefile("rb") as reader:
+                    sock.settimeout(DEADLINE)
+                    sock.connect(str(path))
+                    with contextlib.suppress(ConnectionError):
+                        sock.sendall(b'{"command": "status"}\n')
+                        answers.append(reader.read())
+            return answers
+
+        asking = pool.submit(ask)
         server.signal(signal.SIGUSR2)
         server.wait_for_log(r" reload finished generation=2 ")
+        over.set()
+        answers = asking.result()
+        assert answers.count(b"") <= 1
+        assert {json.loads(answer)["ok"]["serving"] for answer in answers if answer} >= {1}
+        assert path.stat().st_ino == inode
+        assert "WARNING" not in server.log()
+        assert list(path.parent.glob(".*")) == []
         found = status(path)
         assert (found["pid"], found["serving"]) == (server.pid, 2)
         done = spawnctl("-S", path, "rollback", "--wait")
         assert (done.status, done.out.split(",")[0]) == (0, "generation 1 serves")
         assert version(server.port) == "1"
+
+
+def test_a_control_socket_that_somebody_has_removed_is_there_again_after_an_upgrade(path: Path) -> None:
+    write(path.parent, "1")
+    with serve(path) as server:
+        path.unlink()
+        server.signal(signal.SIGUSR2)
+        server.wait_for_log(r" reload finished generation=2 ")
+        assert status(path)["pid"] == server.pid
+        assert server.stop() == 0
+        assert not path.exists()

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from spawning.controller.awaiting import Failed, Replaced, Serves, Underway, look
@@ -107,26 +108,35 @@ class Commands:
 
         :raises ConfigError: it cannot be made where it is asked for.
         """
-        listeners = self._server.listeners
-        port = listeners[0].getsockname()[1]
-        self._url = url(settings.host, listeners)
-        self._control = open_control(settings.control_socket, origin, settings.host, port, os.environ)
-        if self._control is not None:
-            self._server.links.watch(self._control.fileno())
+        port = self._server.listeners[0].getsockname()[1]
+        self._follow(settings, open_control(settings.control_socket, origin, settings.host, port, os.environ))
 
-    def reopen(self, settings: Settings) -> None:
-        """Make the control socket anew, after an upgrade in place has closed it; a site that serves goes on without."""
-        try:
-            self.open(settings, "option --control-socket")
-        except ConfigError as error:
-            log.warning("no control socket %s", fields(reason=error))
+    def _follow(self, settings: Settings, control: ControlSocket | None) -> None:
+        self._url = url(settings.host, self._server.listeners)
+        self._control = control
+        if control is not None:
+            self._server.links.watch(control.fileno())
 
-    def open_again(self, settings: Settings) -> None:
-        """Make the control socket anew after an upgrade; one that cannot be made must not end what serves."""
+    def take_over(self, settings: Settings, handed: tuple[socket.socket, str] | None) -> None:
+        """Go on with the control socket of the program before this one. If somebody has removed it, or there was none,
+        it is made anew; one that cannot be made must not end what serves.
+
+        :param handed: the listening socket and its path.
+        """
         try:
+            if handed is not None and os.path.lexists(handed[1]):
+                self._follow(settings, ControlSocket(Path(handed[1]), handed[0]))
+                return
+            if handed is not None:
+                handed[0].close()
             self.open(settings, "option --control-socket")
         except (ConfigError, OSError) as error:
             log.warning("no control socket %s", fields(reason=error))
+
+    @property
+    def handed_on(self) -> tuple[int, str] | None:
+        """Give the descriptor and the path of the control socket, for the next program."""
+        return (self._control.listener, str(self._control.path)) if self._control is not None else None
 
     def close(self) -> None:
         if self._control is not None:

@@ -59,13 +59,13 @@ class Asked:
 class ControlSocket:
     """The listening socket at `path` and its clients.
 
-    :raises ConfigError: it cannot be made there.
-    :raises TakenError: it belongs to a server that is alive.
+    :param listener: listens there; it is closed with this.
+    :raises OSError: nothing is at `path`.
     """
 
-    def __init__(self, path: Path, origin: str) -> None:
+    def __init__(self, path: Path, listener: socket.socket) -> None:
         self.path = path
-        self._listener = _listen(path, origin)
+        self._listener = listener
         self._inode = path.lstat().st_ino
         self._epoll = select.epoll()
         # edge-triggered: when no descriptor is left for a client, the loop does not spin until there is one
@@ -75,6 +75,11 @@ class ControlSocket:
     def fileno(self) -> int:
         """Give what to poll for reading."""
         return self._epoll.fileno()
+
+    @property
+    def listener(self) -> int:
+        """Give the descriptor of the listening socket."""
+        return self._listener.fileno()
 
     def close(self) -> None:
         """End all conversations and remove the socket, unless another server has replaced it."""
@@ -198,23 +203,24 @@ def open_control(
     :raises ConfigError: it cannot be made at `path`, or belongs to a server that is alive.
     """
     if path is not None:
-        return _opened(ControlSocket(Path(path).absolute(), origin))
+        return _opened(Path(path).absolute(), origin)
     reason = ""
     for directory in directories(environ):
         try:
             make_private(directory)
             try:
-                return _opened(ControlSocket(directory / name_for(host, port), origin))
+                return _opened(directory / name_for(host, port), origin)
             except TakenError:
-                return _opened(ControlSocket(directory / name_for(host, port, f"-{os.getpid()}"), origin))
+                return _opened(directory / name_for(host, port, f"-{os.getpid()}"), origin)
         except (OSError, ConfigError) as error:
             reason = str(error)
     log.warning("no control socket, spawnctl will not find this server %s", fields(reason=reason))
     return None
 
 
-def _opened(control: ControlSocket) -> ControlSocket:
-    log.debug("control socket %s", fields(path=control.path))
+def _opened(path: Path, origin: str) -> ControlSocket:
+    control = ControlSocket(path, _listen(path, origin))
+    log.debug("control socket %s", fields(path=path))
     return control
 
 

@@ -141,11 +141,10 @@ class Controller:
         self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
         self.notifier = Notifier(os.environ, Phase.SERVING if self.fleet.has_served else Phase.STARTING)
         self._activated = legacy.activated
+        self._control = legacy.control
         self._bound = legacy.bound  # what host and port were when they were bound
         self._failed_files: frozenset[str] = frozenset()  # of the generation refused last
         self.commands = Commands(self)
-        if legacy.bound is not None:
-            self.commands.reopen(legacy.bound)
         self._queue: deque[Signal | Said | Changed | Committed | Asked | process.Exit] = deque()
         self._dispatch: dict[type[Any], Callable[[Any], None]] = {
             Signal: self._on_signal,
@@ -180,7 +179,7 @@ class Controller:
     def loop(self) -> None:
         """Serve until nothing is left to be done."""
         if self._bound is not None:  # by the program before this one
-            self.commands.open_again(self._bound)
+            self.commands.take_over(self._bound, self._control)
         self.wakeup.listen(self._on_signals)
         if not self.fleet.has_served:
             self.triggers.check(self.settings, self.sources)
@@ -373,6 +372,7 @@ class Controller:
             activated=self._activated,
             bound=self._bound,
             pidfile=str(self.pidfile.path) if self.pidfile else None,
+            control=self.commands.handed_on,
         )
 
     # Messages --------------------------------------------------------------------------------------------------------

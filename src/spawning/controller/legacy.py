@@ -33,6 +33,7 @@ class Legacy:
     activated: bool = False
     bound: Settings | None = None
     pidfile: str | None = None
+    control: tuple[socket.socket, str] | None = None
 
 
 def take_over(environ: MutableMapping[str, str]) -> Legacy:
@@ -54,6 +55,7 @@ def _taken_over(state: State) -> Legacy:
     workers = sum(len(generation.workers) for generation in state.fleet)
     log.info("upgraded %s", fields(version=__version__, python=platform.python_version(), workers=workers))
     sending, receiving = state.handoff
+    control = (socket.socket(fileno=state.control[0]), state.control[1]) if state.control is not None else None
     return Legacy(
         wanted=dataclasses.replace(state.wanted, generation=state.fleet.newest + 1, trigger="upgrade", recall=0),
         fleet=state.fleet,
@@ -63,6 +65,7 @@ def _taken_over(state: State) -> Legacy:
         activated=state.activated,
         bound=state.bound,
         pidfile=state.pidfile,
+        control=control,
     )
 
 

@@ -31,6 +31,7 @@ class State:
     :param activated: the listening sockets came from the service manager.
     :param bound: the settings with which the sockets were bound.
     :param pidfile: its absolute path.
+    :param control: the control socket that listens, and its path.
     """
 
     wanted: Wanted
@@ -41,12 +42,14 @@ class State:
     activated: bool
     bound: Settings
     pidfile: str | None = None
+    control: tuple[int, str] | None = None
     version: int = VERSION
 
     @property
     def descriptors(self) -> list[int]:
         """List all descriptors that have to stay open."""
-        return [*self.channels.values(), *self.handoff, *self.listeners]
+        control = [self.control[0]] if self.control is not None else []
+        return [*self.channels.values(), *self.handoff, *self.listeners, *control]
 
 
 def dumps(state: State) -> bytes:
