@@ -232,7 +232,7 @@ def upgrade(where: Where, wait: bool) -> None:
 
 
 def _ask_next(where: Where, generation: int) -> Values:
-    """Wait for a generation of the program that takes the server's place; who asks too early is forgotten by the exec."""
+    """Wait for a generation of the program that takes the server's place, which forgets who asks too early."""
     until = time.monotonic() + _SECONDS
     while True:
         try:

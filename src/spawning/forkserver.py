@@ -29,7 +29,7 @@ from setproctitle import setproctitle
 from spawning.errors import EXIT_APP, AppLoadError, ConfigError
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Boot, Born, Configured, ForkWorker, Loaded, LoadFailed, Message
-from spawning.ipc.prctl import die_with_parent
+from spawning.ipc.prctl import die_with_parent, outlive_parent
 from spawning.logs.setup import configure, fields
 from spawning.readable import readable
 from spawning.settings import Settings, as_dict, checked
@@ -61,8 +61,9 @@ class Order:
 class ForkServer:
     """One generation's application, and the forking of its workers."""
 
-    def __init__(self, channel: Channel, boot: Boot) -> None:
+    def __init__(self, channel: Channel, boot: Boot, controller: int) -> None:
         self.channel = channel
+        self._controller = controller  # its pid
         self.generation = boot.generation
         self.settings = checked(boot.settings)
         self._started_at = boot.started_at
@@ -160,7 +161,7 @@ class ForkServer:
                 log.warning("cannot fork %s", fields(generation=self.generation, reason=error.strerror))
                 return False
             if between == 0:
-                return _forked_again()
+                return _forked_again(self._controller)
         with contextlib.suppress(ChildProcessError):  # the application may have had all its children reaped
             os.waitpid(between, 0)
         return False
@@ -182,6 +183,7 @@ class ForkServer:
             return EXIT_APP
         if self.settings.no_preload:
             configure(self.settings.verbose)
+        outlive_parent()  # from now on the end of the channel says it, and what is under way is finished
         from spawning.worker.main import run
 
         return run(
@@ -211,6 +213,7 @@ class ForkServer:
 
 def main() -> int:
     """Be a fork server; give the exit status (in a worker: the worker's)."""
+    controller = os.getppid()
     die_with_parent()
     for signum in _FOR_THE_CONTROLLER:
         signal.signal(signum, _leave_to_the_controller)
@@ -220,7 +223,7 @@ def main() -> int:
     boot, _ = channel.receive()
     if not isinstance(boot, Boot):
         return 0
-    server = ForkServer(channel, boot)
+    server = ForkServer(channel, boot, controller)
     configure(server.settings.verbose)
     set_title("fork server", str(boot.generation), server.settings)
     order = server.serve() if _load(server) else None
@@ -258,13 +261,23 @@ def loaded_files() -> list[str]:
     return sorted({file for file in files if isinstance(file, str) and os.path.isabs(file)})
 
 
-def _forked_again() -> bool:
-    """Fork once more, in the process in between, and leave nothing of that."""
+def _forked_again(controller: int) -> bool:
+    """Fork once more, in the process in between, and leave nothing of that.
+
+    The new worker dies with the controller, which has adopted it, until it looks at its channel: an import or a check
+    that never ends would outlive it otherwise.
+    """
+    between = os.getpid()
     try:
         if os.fork():
             os._exit(0)
     except OSError:
         os._exit(1)
+    while os.getppid() == between:  # its end would count as that of the parent
+        os.sched_yield()
+    die_with_parent()
+    if os.getppid() != controller:
+        os._exit(0)
     return True
 
 

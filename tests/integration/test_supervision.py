@@ -5,6 +5,8 @@ import signal
 import socket
 from pathlib import Path
 
+import pytest
+
 from integration.server import Server, until
 from integration.sites import version, write
 
@@ -94,9 +96,10 @@ def test_everything_ends_when_the_controller_is_killed_and_the_port_is_free(tmp_
             pass
 
 
-def test_a_fork_server_in_the_middle_of_an_import_dies_with_the_controller(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("--no-preload",)], ids=["fork server", "worker"])
+def test_who_is_in_the_middle_of_an_import_dies_with_the_controller(tmp_path: Path, options: tuple[str, ...]) -> None:
     write(tmp_path, "1", before="import sys, threading\nprint('importing', file=sys.stderr)\nthreading.Event().wait()")
-    with Server(APP, cwd=tmp_path, ready=False) as server:
+    with Server(APP, *options, cwd=tmp_path, ready=False) as server:
         server.wait_for_log("importing")
         os.kill(server.pid, signal.SIGKILL)
         assert server.wait() == -signal.SIGKILL

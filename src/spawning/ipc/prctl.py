@@ -27,6 +27,14 @@ def die_with_parent(signum: int = signal.SIGKILL) -> None:
     _prctl(_PR_SET_PDEATHSIG, signum)
 
 
+def outlive_parent() -> None:
+    """Undo :func:`die_with_parent`.
+
+    :raises OSError: the kernel refuses.
+    """
+    _prctl(_PR_SET_PDEATHSIG, 0)
+
+
 def _prctl(option: int, value: int) -> None:
     library = ctypes.CDLL(None, use_errno=True)
     if library.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)) != 0:
