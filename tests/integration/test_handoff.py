@@ -1,5 +1,7 @@
 """Connections that are in the middle of something when a reload comes: they migrate too, none is closed."""
 
+import os
+import signal
 from pathlib import Path
 
 from integration.client import Client, request
@@ -82,3 +84,25 @@ def test_what_is_pipelined_behind_a_request_under_way_is_answered_by_the_new_cod
         assert not any(answer.closes for answer in answers)
         assert client.get("/").text == "2:"
         server.wait_for_log(r"worker retired worker=1\.1 ")
+
+
+def test_connections_that_are_on_their_way_when_the_controller_is_killed_are_served(tmp_path: Path) -> None:
+    """The new workers have not been told to start; what the old ones have sent would be lost with the last of them."""
+    source = (
+        "import os\n\n\ndef application(environ, start_response):\n"
+        "    start_response('200 OK', [])\n    return [str(os.getpid()).encode()]\n"
+    )
+    (tmp_path / "site_app.py").write_text(source)
+    with Server("site_app:application", "-s", "2", cwd=tmp_path) as server, Client(server.port) as client:
+        pid = int(client.get("/").text)
+        (serving,) = (worker.name for worker in server.wait_workers(2) if worker.pid == pid)
+        (silent,) = (worker.pid for worker in server.workers() if worker.pid != pid)
+        os.kill(silent, signal.SIGSTOP)  # the cutover waits for it
+        server.signal(signal.SIGHUP)
+        server.wait_for_log(rf" worker retired worker={serving} ")
+        server.signal(signal.SIGKILL)
+        os.kill(silent, signal.SIGCONT)
+        response = client.get("/")
+        assert response.status == 200
+        assert response.closes
+        server.wait_gone()

@@ -3,10 +3,12 @@
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
+from integration.client import Client
 from integration.server import Server, until
 from integration.sites import version, write
 
@@ -94,6 +96,23 @@ def test_everything_ends_when_the_controller_is_killed_and_the_port_is_free(tmp_
         assert server.wait() == -signal.SIGKILL
         with socket.create_server(("127.0.0.1", server.port)):
             pass
+
+
+def test_after_a_killed_controller_an_idle_client_is_told_to_go_and_another_server_may_come(tmp_path: Path) -> None:
+    write(tmp_path, "1")
+    with Server(APP, "-s", "2", cwd=tmp_path) as server, Client(server.port) as client, Client(server.port) as silent:
+        assert client.get("/").text == silent.get("/").text == "1"
+        os.kill(server.pid, signal.SIGKILL)
+        for worker in ("1.1", "1.2"):
+            server.wait_for_log(rf" controller died worker={worker} ")
+        last = client.get("/")
+        assert (last.text, last.closes) == ("1", True)
+        write(tmp_path, "2")
+        command = [sys.executable, "-m", "spawning", "--port", str(server.port), "-s", "1", APP]
+        with Server(command=command, cwd=tmp_path) as another:
+            assert version(another.port) == "2"
+        assert silent.read_eof() == b""
+        server.wait_gone()
 
 
 @pytest.mark.parametrize("options", [(), ("--no-preload",)], ids=["fork server", "worker"])

@@ -2,7 +2,8 @@
 
 All workers poll the same listening sockets, and each stops doing so while a sibling is the better one to accept. One
 state says whether and why it does not; what is in the backlog meanwhile waits for a sibling, or for this worker when
-the reason has passed. The listening sockets belong to the controller; nothing here closes them.
+the reason has passed. The listening sockets belong to the controller, which alone says when they end; a worker that
+stops closes its own descriptors of them.
 """
 
 import errno
@@ -88,7 +89,10 @@ class Accepting:
             self._become(OFF)
 
     def finish(self, most: int) -> bool:
-        """Accept what the kernel has queued, at most so many, then nothing any more.
+        """Accept what the kernel has queued, at most so many, and what retiring workers have sent; then nothing more.
+
+        This worker's hold on the sockets ends: who connects when nobody accepts is to be refused, not to wait for the
+        end of the last worker, and the address is free for another server.
 
         :returns: False when a request has cost the lead; then the next leader has to finish.
         """
@@ -97,7 +101,10 @@ class Accepting:
                 if not self._accept(listener, most):
                     return False
             self._become(OFF)
-        return True
+        for listener in self._listeners.values():
+            listener.close()
+        self._listeners.clear()
+        return self._take_rest()
 
     def leave_to_siblings(self) -> None:
         """Stop, because all threads are busy: a worker that has one to spare will be faster."""
@@ -216,6 +223,16 @@ class Accepting:
                 self._handoff.take_up(*received)
             if received is None or loop.box is not box or self.state is not ON:
                 return
+
+    def _take_rest(self) -> bool:
+        """Receive what nobody will receive any more, if the controller is dead or ends; False: the lead is lost."""
+        box = self._loop.box
+        while self._loop.box is box:
+            received = self._handoff.receive()
+            if received is None:
+                return True
+            self._handoff.take_up(*received)
+        return False
 
     # -- limits -------------------------------------------------------------------------------------------------------
 

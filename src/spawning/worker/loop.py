@@ -45,6 +45,7 @@ from spawning.wsgi.not_ready import NotReady
 from spawning.wsgi.overloaded import Overloaded
 
 SWEEP_EVERY: Final = 1.0  # seconds between looks at the deadlines
+FAREWELL: Final = 5.0  # seconds that an idle connection is kept when the controller has died
 FRESH_GRACE: Final = 0.5  # seconds that a new connection may take to send its request when the worker stops
 _HOLD: Final = 0.02  # seconds that requests may be kept back for a trial …
 _HOLD_EVERY: Final = 0.25  # … and at least between two times that they are
@@ -137,6 +138,7 @@ class Loop:
         self._overdue_told = 0
         self._next_sweep = 0.0
         self._stopped_at = float("inf")
+        self._idle_until = 0.0
 
     # -- leading ------------------------------------------------------------------------------------------------------
 
@@ -454,7 +456,7 @@ class Loop:
             if connection.deadline < now:
                 connection.on_deadline()
         if self.stopping:
-            self._close_idle(self.box)
+            self.stop()  # once more, for what has become idle or was handed off meanwhile
 
     def retire(self) -> None:
         """Stop accepting and freeze what is between two requests. What is busy is frozen when its response is written;
@@ -488,7 +490,14 @@ class Loop:
         else:
             self.post(self.stop)  # a request held this thread up; the new leader accepts the rest
 
+    def stop_orphaned(self) -> None:
+        """As :meth:`stop`, where nobody has asked for it: what is idle may ask once more, and learn that it closes."""
+        self._idle_until = self.now + FAREWELL
+        self.stop()
+
     def _close_idle(self, box: list[None]) -> None:
+        if self.now < self._idle_until:
+            return
         # A client that has just connected gets until the next sweep to send its request.
         fresh_too = self.now >= self._stopped_at + FRESH_GRACE
         for connection in list(self.connections.values()):

@@ -254,7 +254,7 @@ class Worker:
         log.error("controller died worker=%s pid=%d", self.name, os.getpid())
         self._poll.unregister(self._channel.fileno())
         self._give_up_at = min(self._give_up_at, monotonic() + ORPHAN_SECONDS)
-        self._loop.post(self._loop.stop)
+        self._loop.post(self._loop.stop_orphaned)
 
     def _on_term(self, _signal: int, _frame: FrameType | None) -> None:
         # A person or a supervisor ends this worker alone; the controller will replace it.
