@@ -1,18 +1,17 @@
-"""What clients notice of reloads: ``python bench/reload.py [options] -- COMMAND …``, for any server's command line.
+"""What clients notice of reloads: ``python3 -m bench.reload``, for the servers of ``reload_servers.py`` or any other.
 
-For each case the server is started on a small application that answers with its version, three kinds of clients ask
-without pause (``reload_clients.py``), and meanwhile the application is edited, reloaded, broken, its processes are
-killed … Every failed, refused or reset request, every connection that the server closed, and every answer from
-older code than had been seen before is counted. ``{port}`` in COMMAND is replaced; the application is
-``site_app:application`` in the current directory. Everything stays on the loopback address and ends after a bounded
-time.
+For each case (``reload_cases.py``) each server is started on a small application that answers with its version, three
+kinds of clients ask without pause (``reload_clients.py``), and meanwhile the application is edited, reloaded, broken,
+processes are killed … Every failed, refused or reset request, every connection that the server closed, and every answer
+from older code than had been seen before is counted. What was lost on a connection that a killed process held at that
+moment is counted by itself (``in killed``): nobody can save that. All is bounded and on the loopback address.
 
-    python bench/reload.py --name spawning --recycle "--max-requests 500" -- \
-        spawn site_app:application -p {port} -s 2 -t 4 -l /dev/null
-    python bench/reload.py --name gunicorn --recycle "--max-requests 500" -- \
-        gunicorn -w 2 --threads 4 -b 127.0.0.1:{port} --keep-alive 75 site_app:application
+    python3 -m bench.reload                                     # all servers, all cases, one run each
+    python3 -m bench.reload --servers spawning,gunicorn --cases 1,3 --seconds 8 --results /tmp/try.json
+    python3 -m bench.reload --document docs/reload.md --render  # write the tables again
+    python3 -m bench.reload --name mine --recycle "--max-requests 500" -- serve --port {port} site_app:application
 
-Results are added to ``--results`` (JSON); with ``--document`` the table of all of them is written there as well.
+It needs no package; the servers are in ``bench/.venv`` (``make bench/.venv/bench.stamp`` with the whole path).
 """
 
 import argparse
@@ -26,282 +25,59 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import psutil
-from reload_clients import (
-    REQUEST,
-    Answer,
-    Clients,
-    Connection,
-    Trouble,
-    longest_silence,
-    steps_back,
-)
+from bench.launch import free_port
+from bench.reload_cases import CASES
+from bench.reload_clients import REQUEST, Answer, Clients, Trouble, longest_silence, steps_back
+from bench.reload_report import COLUMNS, Results, Row, write_document
+from bench.reload_servers import SERVERS, Server
+from bench.reload_site import Site, StartError
 
-COLUMNS = ("requests", "failed", "refused", "reset", "closed", "said close", "steps back", "longest silence (s)")
-_WAIT = 20.0  # seconds for the new version to answer; then the case goes on without it
-_BEGIN, _END = "<!-- bench/reload.py: table -->", "<!-- bench/reload.py: end -->"
-
-_APPLICATION = """\
-import time
-time.sleep({seconds})
+_ROOT = Path(__file__).parent.parent
+_PATIENCE = 2.5  # times the least duration of a case: the waiting for servers that are slow
+_SETTLE = 1.0  # seconds of the load behind what is done in a case
 
 
-def application(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "{length}")])
-    return [b"{version}"]
-"""
+def run(case: str, server: Server, options: argparse.Namespace) -> Row:
+    """Run one case on a server of its own; give its figures, or why there are none."""
+    if reason := server.cannot(case):
+        return {"cannot": reason}
+    with tempfile.TemporaryDirectory(prefix="reload-") as directory, _site(server, Path(directory), options) as site:
+        try:
+            site.start(server.recycle if case == "4" else "", activated=CASES[case].activated and server.activated)
+            return _measured(case, site, options)
+        except StartError as error:
+            return {"cannot": " ".join(str(error).split())[-200:].replace("|", "/")}
 
 
-class Site:
-    """The running server and its application, and what can be done to them."""
-
-    def __init__(self, options: argparse.Namespace, directory: Path, port: int) -> None:
-        self.options = options
-        self.directory = directory
-        self.port = port
-        self.version = 0
-        self.idle: list[Connection] = []
-        self.release()
-
-    # The application -------------------------------------------------------------------------------------------------
-
-    @property
-    def current(self) -> Path:
-        return self.directory / "current"
-
-    def release(self) -> None:
-        """Make a new version in a directory of its own and point the link there."""
-        self.version += 1
-        target = self.directory / f"release-{self.version}"
-        target.mkdir()
-        link = self.directory / "new"
-        link.symlink_to(target.name)
-        link.rename(self.current)
-        self._write(0.0)
-
-    def edit(self, seconds: float = 0.0) -> None:
-        """Make a new version in place, whose import takes so long."""
-        self.version += 1
-        self._write(seconds)
-
-    def break_it(self) -> None:
-        self._replace("this does not compile\n")
-
-    def _write(self, seconds: float) -> None:
-        version = str(self.version)
-        self._replace(_APPLICATION.format(seconds=seconds, version=version, length=len(version)))
-
-    def _replace(self, text: str) -> None:
-        beside = self.current / "site_app.new"
-        beside.write_text(text)
-        stamp = time.time() + self.version  # a compiled file of the same second would be taken for the new one's
-        os.utime(beside, (stamp, stamp))
-        beside.rename(self.current / "site_app.py")
-
-    # The server ------------------------------------------------------------------------------------------------------
-
-    def start(self, more: str = "") -> None:
-        words = [word.replace("{port}", str(self.port)) for word in (*self.options.command, *shlex.split(more))]
-        environ = {**os.environ, "PWD": str(self.current), "PYTHONDONTWRITEBYTECODE": "1"}
-        # The server runs in the application's directory, where a relative path to its command leads nowhere.
-        words[0] = os.path.abspath(words[0]) if os.sep in words[0] else words[0]
-        with open(self.directory / "log", "ab") as log:
-            self.process = subprocess.Popen(
-                words, cwd=self.current, env=environ, stdout=log, stderr=log, start_new_session=True
-            )
-        if not self.answers():
-            raise SystemExit(f"the server does not answer:\n{(self.directory / 'log').read_text()[-2000:]}")
-
-    def stop(self) -> None:
-        """End what was started: every process of the server's session."""
-        self.process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(5)
-        for process in self.processes():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        self.process.wait()
-
-    def signal(self, name: str) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.process.pid, signal.Signals[f"SIG{name}"])
-
-    def reload(self) -> bool:
-        """Ask for a reload and wait for the newest version; whether it came."""
-        self.signal(self.options.signal)
-        return self.answers()
-
-    def answers(self) -> bool:
-        """Wait until the newest version answers; whether it does."""
-        until = time.monotonic() + _WAIT
-        while time.monotonic() < until:
-            with contextlib.suppress(Trouble, ValueError):
-                connection = Connection(self.port)
-                with contextlib.closing(connection.sock):
-                    connection.send(REQUEST)
-                    if connection.read() == self.version:
-                        return True
-            time.sleep(0.02)
-        return False
-
-    def processes(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-                if os.getsid(process.pid) == self.process.pid:
-                    found.append(process)
-        return found
-
-    def kill(self, title: str) -> None:
-        """Kill -9 what has this in its title; if nothing has, the direct children (the workers of most servers)."""
-        named = [each for each in self.processes() if title in _title(each)]
-        for process in named or (psutil.Process(self.process.pid).children() if title == "worker" else []):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+def _measured(case: str, site: Site, options: argparse.Namespace) -> Row:
+    begun = time.monotonic()
+    site.patient_until = begun + options.seconds * _PATIENCE
+    with Clients(site.port, options.clients) as clients:
+        CASES[case].run(site)
+        time.sleep(max(_SETTLE, options.seconds - (time.monotonic() - begun)))
+        ended = time.monotonic()
+    answers, troubles = clients.answers, clients.troubles
+    _use_idle(site, answers, troubles)
+    counts = collections.Counter(_kind(trouble, site) for trouble in troubles)
+    silence = round(longest_silence(answers, begun, ended), 2)
+    serves = site.serves()
+    state = "new code" if serves == site.version else "old code" if serves else "gone"
+    figures = [len(answers), *(counts[name] for name in COLUMNS[1:7]), steps_back(answers), silence]
+    return {**dict(zip(COLUMNS, figures, strict=True)), "seconds": round(ended - begun, 1), "at the end": state}
 
 
-def _title(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return ""
+def _kind(trouble: Trouble, site: Site) -> str:
+    """Give the column of a trouble."""
+    kind = str(trouble)
+    held = any(port == trouble.port and trouble.opened <= when for when, port in site.killed)
+    return "in killed" if held and kind != "said close" else kind
 
 
-# The cases -----------------------------------------------------------------------------------------------------------
-
-
-def instant(site: Site) -> None:
-    for _ in range(10):
-        site.edit()
-        site.reload()
-
-
-def slow_import(site: Site) -> None:
-    for _ in range(5):
-        site.edit(3.0)
-        site.reload()
-
-
-def broken(site: Site) -> None:
-    site.break_it()
-    site.signal(site.options.signal)
-    time.sleep(3.0)
-    site.kill("worker")
-    time.sleep(3.0)
-    site.edit()
-    site.reload()
-
-
-def recycling(site: Site) -> None:
-    site.break_it()
-    time.sleep(site.options.seconds)
-
-
-def storms(site: Site) -> None:
-    for _ in range(10):
-        site.edit()
-        site.signal(site.options.signal)
-        time.sleep(0.1)
-    site.answers()
-    site.edit(1.0)
-    site.signal(site.options.signal)
-    time.sleep(0.5)
-    site.edit()
-    site.reload()
-    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
-    try:
-        site.edit()
-        site.reload()
-    finally:
-        for burner in burners:
-            burner.kill()
-            burner.wait()
-
-
-def killed(site: Site) -> None:
-    for title in ("worker", "fork server"):
-        for delay in (0.05, 0.5, 1.0, 1.3):
-            site.edit(0.8)
-            site.signal(site.options.signal)
-            time.sleep(delay)
-            site.kill(title)
-            if not site.answers():
-                site.reload()
-
-
-def controller_killed(site: Site) -> None:
-    site.edit(0.8)
-    site.signal(site.options.signal)
-    time.sleep(0.4)
-    site.process.kill()
-    site.process.wait()
-    site.start()
-
-
-def upgrade(site: Site) -> None:
-    for _ in range(3):
-        site.edit()
-        site.signal("USR2")
-        site.answers()
-
-
-def flipped_link(site: Site) -> None:
-    for _ in range(5):
-        site.release()
-        site.reload()
-
-
-def idle(site: Site) -> None:
-    for _ in range(1000):
-        connection = Connection(site.port)
-        site.idle.append(connection)
-        connection.send(REQUEST)
-        connection.read()
-    instant(site)
-
-
-CASES: dict[str, tuple[str, Callable[[Site], None]]] = {
-    "1": ("ten reloads, import instant", instant),
-    "2": ("five reloads, import takes 3 s", slow_import),
-    "3": ("broken file, reload, every worker killed", broken),
-    "4": ("broken file, no reload, workers recycled", recycling),
-    "5": ("ten signals in a second; reload during a reload; loaded machine", storms),
-    "6": ("worker, fork server killed at each step of a reload", killed),
-    "6c": ("controller killed in a reload, and started again", controller_killed),
-    "7": ("upgrade in place", upgrade),
-    "8": ("release link flipped", flipped_link),
-    "9": ("1,000 idle connections, ten reloads, each used once", idle),
-}
-
-
-def run(case: str, options: argparse.Namespace) -> dict[str, float]:
-    """Run one case on a server of its own; give the columns of its row."""
-    with tempfile.TemporaryDirectory(prefix="reload-") as directory, _site(options, Path(directory), case) as site:
-        begun = time.monotonic()
-        with Clients(site.port, options.clients) as clients:
-            CASES[case][1](site)
-            time.sleep(max(0.0, options.seconds - (time.monotonic() - begun)))
-        counts = sum((tally.counts for tally in clients.tallies), collections.Counter())
-        answers = clients.answers
-        _use_idle(site, answers, counts)
-    figures = [len(answers), *(counts[name] for name in COLUMNS[1:6]), steps_back(answers)]
-    return dict(zip(COLUMNS, [*figures, round(longest_silence(answers), 2)], strict=True))
-
-
-@contextlib.contextmanager
-def _site(options: argparse.Namespace, directory: Path, case: str) -> Iterator[Site]:
-    site = Site(options, directory, options.port)
-    try:
-        site.start(options.recycle if case == "4" else "")
-        yield site
-    finally:
-        site.stop()
-
-
-def _use_idle(site: Site, answers: list[Answer], counts: collections.Counter[str]) -> None:
+def _use_idle(site: Site, answers: list[Answer], troubles: list[Trouble]) -> None:
     for connection in site.idle:
         with contextlib.closing(connection.sock):
             started = time.monotonic()
@@ -309,54 +85,97 @@ def _use_idle(site: Site, answers: list[Answer], counts: collections.Counter[str
                 connection.send(REQUEST)
                 answers.append(Answer(started, version=connection.read(), ended=time.monotonic()))
             except Trouble as trouble:
-                counts[str(trouble)] += 1
+                troubles.append(trouble)
 
 
-# Results -------------------------------------------------------------------------------------------------------------
+@contextlib.contextmanager
+def _site(server: Server, directory: Path, options: argparse.Namespace) -> Iterator[Site]:
+    site = Site(server, directory, options.venv / "bin", free_port())
+    try:
+        yield site
+    finally:
+        site.stop()
 
 
-def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
-    """Write the results as a table: server → case → column."""
-    lines = [f"| case | server | {' | '.join(COLUMNS)} |", f"|---|---|{'---:|' * len(COLUMNS)}"]
-    for case, (words, _) in CASES.items():
-        for name, cases in results.items():
-            if row := cases.get(case):
-                figures = " | ".join(f"{row[column]:,g}" for column in COLUMNS)
-                lines.append(f"| {case}. {words} | {name} | {figures} |")
-    return "\n".join(lines)
+# The run -------------------------------------------------------------------------------------------------------------
 
 
-def write_document(path: Path, text: str) -> None:
-    """Put the table between the two marks of a document."""
-    before, _, rest = path.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not end:
-        raise SystemExit(f"{path} has no marks {_BEGIN} and {_END}")
-    path.write_text(f"{before}{_BEGIN}\n{text}\n{end}{after}")
-
-
-def main() -> None:
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--name", required=True, help="what the table calls the server")
+    parser.add_argument("--servers", default=",".join(SERVERS), help="which, with commas (default: %(default)s)")
     parser.add_argument("--cases", default=",".join(CASES), help="which, with commas (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=20.0, help="least duration of a case (default: %(default)g)")
     parser.add_argument("--clients", type=int, default=2, help="clients of each kind (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=18080, help="the port to use (default: %(default)s)")
-    parser.add_argument("--signal", default="HUP", help="what asks the server for a reload (default: %(default)s)")
+    parser.add_argument("--venv", type=Path, default=_ROOT / "bench" / ".venv", help="where the servers are installed")
+    parser.add_argument("--results", type=Path, default=_ROOT / "bench" / "RELOAD.json", help="added to, JSON")
+    parser.add_argument("--document", type=Path, help="a document with the marks for the tables")
+    parser.add_argument("--render", action="store_true", help="run nothing, write the document from the results")
+    parser.add_argument("--name", help="of the server whose COMMAND is given")
+    parser.add_argument("--signal", default="HUP", help="what asks that server for a reload (default: %(default)s)")
     parser.add_argument("--recycle", default="", help="what is appended to COMMAND in case 4, such as --max-requests")
-    parser.add_argument("--results", type=Path, default=Path("reload.json"), help="JSON (default: %(default)s)")
-    parser.add_argument("--document", type=Path, help="a document with the marks for the table")
-    parser.add_argument("command", nargs="+", help="the server's command line, behind --")
+    parser.add_argument("command", nargs="*", help="the server's command line, behind --; {port} is replaced")
     options = parser.parse_args()
-    results = json.loads(options.results.read_text()) if options.results.exists() else {}
-    for case in options.cases.split(","):
-        if case not in CASES:
-            parser.error(f"there is no case {case}")
-        results.setdefault(options.name, {})[case] = run(case, options)
-        print(case, CASES[case][0], results[options.name][case], flush=True)
-        options.results.write_text(json.dumps(results, indent=1) + "\n")
+    options.venv = options.venv.absolute()
+    if bool(options.command) != bool(options.name):
+        parser.error("--name and COMMAND belong together")
+    for name, known in (("servers", SERVERS), ("cases", CASES)):
+        for each in getattr(options, name).split(","):
+            if each not in known:
+                parser.error(f"--{name}: there is no {each!r}; there are {', '.join(known)}")
+    return options
+
+
+def _chosen(options: argparse.Namespace) -> list[Server]:
+    if options.command:
+        command = shlex.join(options.command)
+        return [Server(name=options.name, command=command, reload=options.signal, recycle=options.recycle)]
+    return [SERVERS[name] for name in options.servers.split(",")]
+
+
+def _version(server: Server, options: argparse.Namespace) -> str:
+    code = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
+    done = subprocess.run(
+        [options.venv / "bin" / "python", "-c", code, server.package], capture_output=True, text=True, check=False
+    )
+    return f"{server.name} {done.stdout.strip()}".strip()
+
+
+def _note(found: dict[str, Any]) -> str:
+    """Say above the tables what was run."""
+    notes = [f"{server.name}: {server.note}" for server in SERVERS.values() if server.note and server.name in found]
+    return "\n".join(
+        [
+            f"One run each, at least {found['seconds']:g} s, {found['clients']} clients of each kind, Python"
+            f" {found['python']}, {found['cores']} cores: {', '.join(found['versions'].values())}.",
+            *(f"{note}." for note in notes),
+        ]
+    )
+
+
+def main() -> None:
+    options = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing of what was started is left
+    found = json.loads(options.results.read_text()) if options.results.exists() else {}
+    results: Results = found.setdefault("servers", {})
+    if not options.render:
+        _run_all(options, found, results)
     if options.document:
-        write_document(options.document, table(results))
+        write_document(options.document, results, _note({**found, **results}))
+
+
+def _run_all(options: argparse.Namespace, found: dict[str, Any], results: Results) -> None:
+    python = ".".join(map(str, sys.version_info[:3]))
+    found |= {"seconds": options.seconds, "clients": options.clients, "python": python, "cores": os.cpu_count()}
+    servers, cases = _chosen(options), options.cases.split(",")
+    pairs = [(case, server) for case in cases for server in servers]
+    begun = time.monotonic()
+    for done, (case, server) in enumerate(pairs):
+        left = f", about {(time.monotonic() - begun) / done * (len(pairs) - done) / 60:.0f} min left" if done else ""
+        print(f"[{done + 1}/{len(pairs)}] {case}. {CASES[case].title}: {server.name}{left}", flush=True)
+        results.setdefault(server.name, {})[case] = row = run(case, server, options)
+        found.setdefault("versions", {})[server.name] = _version(server, options)
+        print(f"    {row}", flush=True)
+        options.results.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-TIMEOUT = 30.0  # seconds for one response; longer counts as failed
+TIMEOUT = 10.0  # seconds for one response; longer counts as failed
 PIPELINED = 4  # requests at once
 _PAUSE = 0.001  # seconds
 
@@ -23,7 +23,16 @@ LAST_REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 class Trouble(Exception):
-    """A request was not answered as it should be; the message is one of the columns of the table."""
+    """A request was not answered as it should be; the message is one of the columns of the table.
+
+    :param port: the client's, 0 when there is no connection.
+    :param opened: when the connection was opened (monotonic seconds).
+    """
+
+    def __init__(self, kind: str, port: int = 0, opened: float = 0.0) -> None:
+        super().__init__(kind)
+        self.port = port
+        self.opened = opened
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,24 +46,27 @@ class Answer:
 
 @dataclass(slots=True)
 class Tally:
-    """What one client has seen. `counts` has the keys failed, refused, reset, closed (with a request unanswered)
-    and "said close" (announced with a response, so that nothing is lost).
+    """What one client has seen. Troubles are failed, refused, reset, closed (with a request unanswered) and
+    "said close" (announced with a response, so that nothing is lost).
     """
 
     answers: list[Answer] = field(default_factory=list)
-    counts: collections.Counter[str] = field(default_factory=collections.Counter)
+    troubles: list[Trouble] = field(default_factory=list)
 
 
 class Connection:
     """A socket and what has been read ahead. ``closing`` is true after a response that announced the end."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, timeout: float = TIMEOUT) -> None:
+        self._port = 0
+        self._opened = time.monotonic()
         try:
-            self.sock = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+            self.sock = socket.create_connection(("127.0.0.1", port), timeout)
         except ConnectionRefusedError:
             raise Trouble("refused") from None
         except OSError:
             raise Trouble("failed") from None
+        self._port = self.sock.getsockname()[1]
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.closing = False
         self._buffer = b""
@@ -63,7 +75,12 @@ class Connection:
         try:
             self.sock.sendall(data)
         except (ConnectionResetError, BrokenPipeError):
-            raise Trouble("reset") from None
+            raise self.trouble("reset") from None
+        except OSError:
+            raise self.trouble("failed") from None
+
+    def trouble(self, kind: str) -> Trouble:
+        return Trouble(kind, self._port, self._opened)
 
     def read(self) -> int:
         """Read one response with a length; give the version in it.
@@ -82,18 +99,18 @@ class Connection:
         self._buffer = rest[length:]
         self.closing = b"close" in fields.get(b"connection", b"")
         if head.split(b" ")[1] != b"200":
-            raise Trouble("failed")
+            raise self.trouble("failed")
         return int(rest[:length])
 
     def _more(self) -> None:
         try:
             data = self.sock.recv(65536)
         except ConnectionResetError:
-            raise Trouble("reset") from None
+            raise self.trouble("reset") from None
         except OSError:
-            raise Trouble("failed") from None
+            raise self.trouble("failed") from None
         if not data:
-            raise Trouble("closed")
+            raise self.trouble("closed")
         self._buffer += data
 
 
@@ -127,12 +144,16 @@ class Clients:
     def answers(self) -> list[Answer]:
         return sorted(answer for tally in self.tallies for answer in tally.answers)
 
+    @property
+    def troubles(self) -> list[Trouble]:
+        return [trouble for tally in self.tallies for trouble in tally.troubles]
+
     def _drive(self, kind: Callable[[Tally], None], tally: Tally) -> None:
         while not self._over.is_set():
             try:
                 kind(tally)
             except Trouble as trouble:
-                tally.counts[str(trouble)] += 1
+                tally.troubles.append(trouble)
                 self._over.wait(_PAUSE * 10)
 
     def _fresh(self, tally: Tally) -> None:
@@ -159,7 +180,7 @@ class Clients:
                 for _ in range(count):
                     tally.answers.append(Answer(started, version=connection.read(), ended=time.monotonic()))
                 if connection.closing:
-                    raise Trouble("said close")
+                    raise connection.trouble("said close")
                 self._over.wait(_PAUSE)
 
 
@@ -174,7 +195,7 @@ def steps_back(answers: list[Answer]) -> int:
     return found
 
 
-def longest_silence(answers: list[Answer]) -> float:
-    """Give the longest time without any answer, in seconds."""
-    ends = sorted(answer.ended for answer in answers)
+def longest_silence(answers: list[Answer], begun: float, ended: float) -> float:
+    """Give the longest time without any answer between two moments, in seconds."""
+    ends = sorted((begun, *(answer.ended for answer in answers), ended))
     return max((after - before for before, after in itertools.pairwise(ends)), default=0.0)

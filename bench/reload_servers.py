@@ -1,0 +1,75 @@
+"""The servers of ``bench/reload.py``: to add one, add a line.
+
+A row says how a server is started, and what its own manual says for a reload, for recycling workers and for an upgrade.
+What it has no way to do is said too, so that no row of the results is missing without a reason. Placeholders of a
+command: ``{bin}`` (the directory with the servers' commands), ``{port}`` and ``{pidfile}``. All run two workers with
+four threads each (waitress: one process, it has no more) and a keep-alive time longer than a case.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One row of the table.
+
+    :param name: what ``--servers`` calls it.
+    :param command: how it is started; see the placeholders above.
+    :param package: the distribution whose version is shown.
+    :param reload: the signal that asks for a reload.
+    :param recycle: what is appended to the command for case 4; empty when it cannot recycle workers.
+    :param upgrade: the signal that asks for an upgrade in place; empty when there is none.
+    :param second_master: an upgrade starts a second master process beside the first, which is then to be ended.
+    :param worker: what the command line of a worker contains; empty: every direct child is one.
+    :param fork_server: the same of what loads the application for the workers; empty when there is no such process.
+    :param activated: it takes a listening socket over from a service manager (``LISTEN_FDS``).
+    :param note: what a reader of the results should know.
+    """
+
+    name: str
+    command: str
+    package: str = ""
+    reload: str = "HUP"
+    recycle: str = ""
+    upgrade: str = ""
+    second_master: bool = False
+    worker: str = ""
+    fork_server: str = ""
+    activated: bool = False
+    note: str = ""
+
+    def cannot(self, case: str) -> str:
+        """Say why a case cannot be run; empty when it can."""
+        if case == "4" and not self.recycle:
+            return "does not recycle workers"
+        if case == "7" and not self.upgrade:
+            return "has no upgrade in place"
+        return ""
+
+
+_ROWS = (
+    Server(name="spawning", package="spawning", recycle="--max-requests 500", upgrade="USR2",
+           worker="spawning: worker ", fork_server="spawning: fork server ", activated=True,
+           command="{bin}/spawn site_app:application -p {port} -s 2 -t 4 -l /dev/null"),
+    Server(name="gunicorn", package="gunicorn", recycle="--max-requests 500", upgrade="USR2", second_master=True,
+           activated=True, note="gthread; an upgrade is USR2, then TERM for the old master, as its manual says",
+           command="{bin}/gunicorn -k gthread -w 2 --threads 4 -b 127.0.0.1:{port} --keep-alive 75 --pid {pidfile}"
+                   " --log-level warning site_app:application"),
+    Server(name="granian", package="granian", note="recycling by --workers-max-rss; what dies comes back only with"
+           " --respawn-failed-workers",
+           recycle="--workers-max-rss 1 --rss-sample-interval 1",
+           command="{bin}/granian --interface wsgi --host 127.0.0.1 --port {port} --workers 2 --blocking-threads 4"
+                   " --respawn-failed-workers --respawn-interval 0.1 --no-ws --log-level warning"
+                   " site_app:application"),
+    Server(name="uwsgi", package="uwsgi", recycle="--max-requests 500", upgrade="HUP",
+           note="http11-socket; it does not answer pipelined requests, waits in a reload for kept-alive connections"
+           " (4 s), and HUP executes the binary anew, so a reload is an upgrade",
+           command="{bin}/uwsgi --master --enable-threads --processes 2 --threads 4 --http11-socket 127.0.0.1:{port}"
+                   " --listen 128 --disable-logging --die-on-term --wsgi site_app:application"),
+    Server(name="waitress", package="waitress",
+           note="cannot reload; hupper starts it anew, and is meant for development",
+           command="{bin}/hupper -m waitress --listen 127.0.0.1:{port} --threads 8 --channel-timeout 75"
+                   " site_app:application"),
+)  # fmt: skip
+
+SERVERS = {row.name: row for row in _ROWS}
