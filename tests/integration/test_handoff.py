@@ -102,7 +102,5 @@ def test_connections_that_are_on_their_way_when_the_controller_is_killed_are_ser
         server.wait_for_log(rf" worker retired worker={serving} ")
         server.signal(signal.SIGKILL)
         os.kill(silent, signal.SIGCONT)
-        response = client.get("/")
-        assert response.status == 200
-        assert response.closes
-        server.wait_gone()
+        assert client.get("/").status == 200
+    server.wait_gone()
