@@ -5,6 +5,7 @@ import re
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,16 @@ from integration.gate import Gate
 from integration.server import Server, until
 
 QUIET = ("-s", "1", "-t", "4", "-l", "/dev/null")
+
+# Environ -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(1, 1), (1, 2), (2, 1)])
+def test_threads_and_processes_are_what_was_asked_for(workers: int, threads: int) -> None:
+    with Server("pep3333.application", "-s", str(workers), "-t", str(threads)) as server:
+        found = json.loads(fetch(server.port).body)
+    assert (found["wsgi.multiprocess"], found["wsgi.multithread"]) == (workers > 1, threads > 1)
+
 
 # wsgi.errors ---------------------------------------------------------------------------------------------------------
 
@@ -160,6 +171,22 @@ def test_an_environ_that_outlives_its_request_harms_nobody() -> None:
             assert fetch(server.port, "/use-kept").text == "False"
             assert client.get("/environ").status == 200
         until(lambda: fetch(server.port, "/use-kept").text == "True", "the end of the kept connection")
+
+
+# Files ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("start", "length"), [(0, ""), (7, ""), (0, "10"), (1_000_000, "2000000"), (5_000_000, "")])
+def test_a_file_is_sent_from_where_it_is_and_no_further_than_announced(tmp_path: Path, start: int, length: str) -> None:
+    content = bytes(number % 251 for number in range(1009)) * 4000
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    end = start + int(length) if length else len(content)
+    with Server("pep3333.application", *QUIET) as server, Client(server.port) as client:
+        for _ in range(2):
+            response = client.get(f"/file-part?{path}&{start}&{length}")
+            assert response["content-length"] == str(len(content[start:end]))
+            assert response.body == content[start:end]
 
 
 # Clients that go -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Any
+from wsgiref.util import request_uri
 from wsgiref.validate import validator
 
 import pytest
@@ -63,6 +64,13 @@ def test_every_key_of_pep_3333() -> None:
         "wsgi.file_wrapper": FileWrapper,
         "wsgi.input_terminated": True,
     }
+
+
+def test_an_ipv6_address_as_server_name_has_brackets() -> None:
+    base = EnvironBase(server_name="::1", server_port="80", multithread=True, multiprocess=False)
+    found = environs(b"GET / HTTP/1.0\r\n\r\n", base=base)[0]
+    assert found["SERVER_NAME"] == "[::1]"
+    assert request_uri(found) == "http://[::1]/"
 
 
 def test_repeated_fields_are_joined_as_their_kind_wants() -> None:

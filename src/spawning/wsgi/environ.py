@@ -65,7 +65,8 @@ class EnvironBase:
             "wsgi.file_wrapper": FileWrapper,
             "wsgi.input_terminated": True,
             "SERVER_SOFTWARE": "spawning",
-            "SERVER_NAME": server_name,
+            # RFC 3875 section 4.1.14: an IPv6 address is in brackets, as it has to be in a URL.
+            "SERVER_NAME": f"[{server_name}]" if ":" in server_name else server_name,
             "SERVER_PORT": server_port,
             "SCRIPT_NAME": "",
         }

@@ -3,6 +3,7 @@
 import gc
 import json
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from basics import hold  # type: ignore[import-not-found]  # found in the server's working directory
@@ -82,7 +83,18 @@ def connections(environ: Environ, start_response: StartResponse) -> Iterable[byt
     return respond(start_response, str(count).encode())
 
 
+def file_part(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Send a part of a file: ``?PATH&START&LENGTH``, or up to its end."""
+    path, start, length = environ["QUERY_STRING"].split("&")
+    file = Path(path).open("rb")  # noqa: SIM115 - whoever sends it closes it
+    file.seek(int(start))
+    start_response("200 OK", [TEXT, ("Content-Length", length)] if length else [TEXT])
+    wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](file)
+    return wrapped
+
+
 PATHS = {
+    "/file-part": file_part,
     "/errors": errors,
     "/fail": fail,
     "/hints": hints,
