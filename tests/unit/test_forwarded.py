@@ -191,6 +191,26 @@ def test_what_is_malformed_where_it_counts_is_refused(fields: dict[str, str], na
     assert (caught.value.status, caught.value.reason) == (400, f"malformed {name} field")
 
 
+# Memory --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_remembered_is_what_would_be_found() -> None:
+    trust = Trust(["10.0.0.0/8"])
+    for _ in range(2):
+        for number in range(1500):
+            address = f"203.0.{number % 256}.{number // 256}"
+            assert trust.origin({KEYS["for"]: address}) == Origin(address)
+            assert trust.origin({KEYS["for"]: "203.0.113.9", KEYS["host"]: f"h{number}"}).host == f"h{number}"
+            assert trust.peer(f"10.0.{number % 256}.{number // 256}")
+            assert not trust.peer(f"11.0.{number % 256}.{number // 256}")
+
+
+def test_what_is_refused_once_is_refused_again() -> None:
+    for _ in range(2):
+        with pytest.raises(ProtocolError):
+            TRUST.origin({KEYS["for"]: "nobody"})
+
+
 # Anything ------------------------------------------------------------------------------------------------------------
 
 PIECES = st.sampled_from(

@@ -14,7 +14,7 @@ from spawning.http.body import Sink
 from spawning.http.request import Fields, RequestLine
 from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.files import FileWrapper
-from spawning.wsgi.forwarded import Trust, resolve
+from spawning.wsgi.forwarded import Trust
 from spawning.wsgi.input import BodyBuffer
 from spawning.wsgi.request_id import reasonable
 
@@ -93,7 +93,7 @@ def connection_template(base: EnvironBase, fields: Fields, line: RequestLine, ad
             template["REQUEST_ID"] = given
     if forwarded and base.trust is not None and base.trust.peer(address):
         template.update(forwarded)
-        resolve(forwarded, base.trust).put_into(template)
+        base.trust.origin(forwarded).put_into(template)
     return template
 
 

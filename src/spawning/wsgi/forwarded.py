@@ -43,8 +43,17 @@ _HOST_PORT: Final = re.compile(r":([0-9]{1,5})\Z")
 _PREFIX: Final = re.compile(r"(?:/[!$&-.0-;=@-Z_a-z~]+)*/?")
 
 
+_MAX_PEERS: Final = 256  # peers remembered
+_MAX_ORIGINS: Final = 1024  # of what they said, so many …
+_MAX_REMEMBERED: Final = 256  # … of at most so many characters each
+
+
 class Trust:
-    """Whose word counts (``--forwarded-allow-ips``).
+    """Whose word counts (``--forwarded-allow-ips``). Any thread: what it remembers is in dictionaries, read and written
+    in single steps.
+
+    A proxy sends the requests of many clients through one connection, so no two header blocks are alike; but a client
+    asks more than once.
 
     :param entries: addresses and networks; ``*`` stands for every peer, also one without an address. It says nothing
         about hops behind the peer, whose addresses anybody can write.
@@ -53,15 +62,39 @@ class Trust:
     def __init__(self, entries: Sequence[str]) -> None:
         self._every_peer = "*" in entries
         self._networks: list[IPv4Network | IPv6Network] = [ip_network(entry) for entry in entries if entry != "*"]
+        self._peers: dict[str, bool] = {}
+        self._origins: dict[tuple[tuple[str, str], ...], Origin] = {}
 
     def peer(self, address: str) -> bool:
         """Whether a connection from that address (empty: a Unix socket) comes from a trusted proxy."""
-        if self._every_peer:
-            return True
+        trusted = self._peers.get(address)
+        if trusted is None:
+            trusted = self._every_peer or self._has(address)
+            if len(self._peers) >= _MAX_PEERS:
+                self._peers.clear()
+            self._peers[address] = trusted
+        return trusted
+
+    def _has(self, address: str) -> bool:
         try:
             return self.hop(_plain(ip_address(address.partition("%")[0])))
         except ValueError:
             return False
+
+    def origin(self, said: Mapping[str, str]) -> "Origin":
+        """Give what :func:`resolve` does, if possible from memory.
+
+        :raises ProtocolError: as that does.
+        """
+        key = tuple(said.items())
+        origin = self._origins.get(key)
+        if origin is None:
+            origin = resolve(said, self)
+            if len(self._origins) >= _MAX_ORIGINS:
+                self._origins.clear()
+            if sum(map(len, said.values())) <= _MAX_REMEMBERED:
+                self._origins[key] = origin
+        return origin
 
     def hop(self, address: Address) -> bool:
         """Whether a hop that a trusted proxy has named is trusted as well."""
