@@ -1,6 +1,6 @@
 """``python -m fuzz.soak``: hostile clients, kill -9 and many requests for minutes; a table says what it came to.
 
-The long form of ``tests/integration/test_hostile.py``: four parts, each with a server of its own. Ends with status 1 if
+The long form of ``tests/integration/test_hostile.py``: five parts, each with a server of its own. Ends with status 1 if
 something is not as it must be. Needs what `make test` needs.
 """
 
@@ -165,6 +165,37 @@ def kills(results: Results, seconds: float) -> None:
         results.log("kills", server, r" WARNING worker died .* signal=SIGKILL$")
 
 
+def reloads(results: Results, seconds: float) -> None:
+    """Reload without pause while hostile clients are served: nothing may be answered differently, nothing closed."""
+    end = time.monotonic() + seconds
+    wrong: list[str] = []
+    counts: collections.Counter[str] = collections.Counter()
+    with Server("fingerprint.application", "-s", "2", "-t", "4", *QUIET) as server:
+
+        def attack(number: int) -> None:
+            mutator = Mutator(2000 + number)
+            while time.monotonic() < end:
+                data = mutator.input()
+                try:
+                    check(server.port, data, mutator.pieces(data))
+                except (AssertionError, *FREE) as error:
+                    wrong.append(f"{error!r} {data!r}")
+                counts["inputs"] += 1
+
+        threads = [threading.Thread(target=attack, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        while time.monotonic() < end:
+            counts["reloads" if server.reload() else "refused"] += 1
+        for thread in threads:
+            thread.join()
+        name = f"{counts['inputs']} mutated inputs during {counts['reloads']} reloads: answers that differ"
+        results.row(name, len(wrong), "0", not wrong and not counts["refused"])
+        results.log("reloads", server, "^$")
+    for line in wrong[:10]:
+        print(f"    {line}", file=sys.stderr)
+
+
 def memory(results: Results, requests: int) -> None:
     """Measure a worker that has served a while, have it serve many requests of all kinds more, and measure again.
 
@@ -236,13 +267,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=20_000, help="mutated inputs")
     parser.add_argument("--resets", type=int, default=200, help="resets in each phase")
-    parser.add_argument("--seconds", type=float, default=60, help="how long workers are killed")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="how long workers are killed; half as long are reloads"
+    )
     parser.add_argument("--requests", type=int, default=100_000, help="requests between two looks at the memory")
     options = parser.parse_args()
     results = Results()
     mutations(results, options.inputs)
     resets(results, options.resets)
     kills(results, options.seconds)
+    reloads(results, options.seconds / 2)
     memory(results, options.requests)
     sys.exit(results.failed)
 

@@ -11,6 +11,7 @@ import requests
 from clients.big import Body, sha256
 from clients.proxies import HAProxy, Nginx, Proxy
 from integration.client import Client, fetch, request
+from integration.gate import Gate
 from integration.load import Load, steps_back
 from integration.server import Server, until
 from integration.sites import write
@@ -138,3 +139,34 @@ def test_reloads_behind_a_proxy_cost_nobody_a_request(tmp_path: Path, kind: type
     assert load.failures == []
     assert steps_back(load.answers) == []
     assert {answer.version for answer in load.answers} == {1, 2, 3, 4}
+
+
+@each_proxy
+def test_what_is_under_way_during_a_reload_comes_to_its_end(
+    tmp_path: Path, gate: Gate, tmp_path_factory: pytest.TempPathFactory, kind: type[Proxy]
+) -> None:
+    """An upload of which a half has arrived, a response of which a half has been read, and a request that executes."""
+    with (
+        Server("basics.application", "-s", "1", "-t", "4", "-l", "/dev/null") as server,
+        kind(tmp_path_factory.mktemp("proxy"), server.port, UNBUFFERED[kind]) as proxy,
+        Client(proxy.port) as upload,
+        Client(proxy.port) as chunked,
+        Client(proxy.port) as download,
+        Client(proxy.port) as waiting,
+    ):
+        upload.send(request("/echo", "Content-Length: 200000", method="POST") + b"a" * 100_000)
+        chunked.send(request("/echo", "Transfer-Encoding: chunked", method="POST") + b"186a0\r\n" + b"b" * 50_000)
+        download.send(request(f"/repeat?bytes={LARGE}"))
+        waiting.send(request(gate.target))
+        gate.wait_entered()
+        for _ in range(2):
+            assert server.reload()
+        upload.send(b"a" * 100_000)
+        chunked.send(b"b" * 50_000 + b"\r\n0\r\n\r\n")
+        gate.open()
+        assert upload.read().body == b"a" * 200_000
+        assert chunked.read().body == b"b" * 100_000
+        assert download.read().body == b"x" * LARGE
+        assert waiting.read().body == b"held\n"
+        for client in (upload, chunked, download, waiting):
+            assert client.get("/hello").status == 200

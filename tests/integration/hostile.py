@@ -73,7 +73,9 @@ class Expected:
         story = cold([data])
         answers = []
         for seen in story.requests:
-            content = fingerprint(seen["method"], seen["target"], seen["body"].encode("latin-1"))
+            hosts = [seen["host"], *(value for name, value in seen["fields"] if name.lower() == "host")]
+            host = next(filter(None, hosts), "")
+            content = fingerprint(seen["method"], seen["target"], host, seen["body"].encode("latin-1"))
             answers.append((seen["method"], content))
             if not seen["keep_alive"]:
                 return cls(answers, 0, persists=False)

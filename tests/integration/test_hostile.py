@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from typing import Self
 
 import psutil
 import pytest
@@ -16,7 +17,7 @@ from integration.gate import Gate
 from integration.hostile import PHASES, Mutator, check, reset
 from integration.server import Server, until
 
-INPUTS = 2000
+INPUTS = 10_000
 TIMES = 20
 
 
@@ -85,33 +86,61 @@ def test_a_reset_while_the_application_works_harms_nobody_and_leaves_nothing(bas
     watch.check()
 
 
-def test_workers_killed_among_hostile_clients_leave_no_traceback() -> None:
-    """Those that were talking to the killed worker lose their connection; nobody gets a wrong answer."""
-    over, wrong = threading.Event(), []
+class Attack:
+    """Three clients that send mutated inputs and check the answers between entry and exit.
 
-    def attack(port: int, seed: int) -> None:
+    :param tolerated: what may happen to a client, such as a closed connection.
+    """
+
+    def __init__(self, port: int, *tolerated: type[Exception]) -> None:
+        self.wrong: list[str] = []
+        self.inputs = 0
+        self._port = port
+        self._tolerated = tolerated
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(seed,)) for seed in range(3)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, seed: int) -> None:
         mutator = Mutator(seed)
-        while not over.is_set():
+        while not self._over.is_set():
             data = mutator.input()
             try:
-                check(port, data, mutator.pieces(data))
-            except (Closed, OSError):
-                pass  # the worker was killed
-            except AssertionError as error:
-                wrong.append((data, error))
+                check(self._port, data, mutator.pieces(data))
+            except self._tolerated:
+                pass
+            except (AssertionError, Closed, OSError) as error:
+                self.wrong.append(f"{error!r}: {data!r}")
+            self.inputs += 1
 
+
+def test_reloads_among_hostile_clients_change_no_answer() -> None:
     with Server("fingerprint.application", "-s", "2", "-t", "2", "-l", "/dev/null") as server:
-        attackers = [threading.Thread(target=attack, args=(server.port, seed)) for seed in range(3)]
-        for attacker in attackers:
-            attacker.start()
-        try:
+        with Attack(server.port) as attack:
+            for _ in range(5):
+                before = attack.inputs
+                assert server.reload()
+                until(lambda: attack.inputs > before, "another input")  # noqa: B023
+        assert attack.wrong == []
+        assert [line for line in server.err.since() if " INFO " not in line] == []
+
+
+def test_workers_killed_among_hostile_clients_leave_no_traceback() -> None:
+    """Those that were talking to the killed worker lose their connection; nobody gets a wrong answer."""
+    with Server("fingerprint.application", "-s", "2", "-t", "2", "-l", "/dev/null") as server:
+        with Attack(server.port, Closed, OSError) as attack:
             for worker in server.wait_workers(2):
                 mark = server.mark()
                 os.kill(worker.pid, signal.SIGKILL)
                 server.wait_for_log(r" worker started ", after=mark)
-        finally:
-            over.set()
-            for attacker in attackers:
-                attacker.join()
-        assert wrong == []
+        assert attack.wrong == []
         assert [line for line in server.err.since() if "Traceback" in line or " ERROR " in line] == []

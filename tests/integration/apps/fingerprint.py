@@ -6,12 +6,13 @@ from typing import Any
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """Answer 200 with a hash of method, target and body; nothing that a client sends makes it fail."""
-    body = fingerprint(environ["REQUEST_METHOD"], environ["RAW_URI"], environ["wsgi.input"].read())
+    """Answer 200 with a hash of method, target, host and body; nothing that a client sends makes it fail."""
+    host, content = environ.get("HTTP_HOST", ""), environ["wsgi.input"].read()
+    body = fingerprint(environ["REQUEST_METHOD"], environ["RAW_URI"], host, content)
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
 
 
-def fingerprint(method: str, target: str, body: bytes) -> bytes:
+def fingerprint(method: str, target: str, host: str, body: bytes) -> bytes:
     """Tell requests apart."""
-    return hashlib.sha256(b"%r" % [method, target, body]).hexdigest()[:16].encode()
+    return hashlib.sha256(b"%r" % [method, target, host, body]).hexdigest()[:16].encode()
