@@ -95,6 +95,20 @@ def test_a_trusted_proxy_that_writes_nonsense_is_answered_400_and_the_others_ser
         assert fetch(server.port, "/").status == 200
 
 
+def test_nonsense_of_a_proxy_behind_a_request_that_executes_is_refused_after_its_answer(gate: Gate) -> None:
+    with Server("pep3333.application", *QUIET, "--forwarded-allow-ips", "*") as server:
+        for _ in range(3):  # inline, and handed over
+            with Client(server.port) as client:
+                client.send(request(gate.target))
+                gate.wait_entered()
+                client.send(request("/", "Forwarded: for=nobody", "Content-Length: 3", method="POST") + b"abc")
+                gate.open()
+                assert client.read().text == "{False}"
+                assert client.read().text == "400 Bad Request: malformed Forwarded field\n"
+                assert client.read_eof() == b""
+        assert "Traceback" not in server.log()
+
+
 # --script-name -------------------------------------------------------------------------------------------------------
 
 
