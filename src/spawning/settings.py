@@ -170,6 +170,12 @@ def _script_name(value: Any) -> str | None:
     return text.rstrip("/") or None
 
 
+def _field_value(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[ -~]*", value) or value != value.strip():
+        raise ValueError("printable ASCII, as in a header field")
+    return value
+
+
 def _field_name(value: Any) -> str | None:
     if value is None:
         return None
@@ -285,6 +291,15 @@ class Settings:
     forwarded_allow_ips: tuple[str, ...] = _option(
         (), "--forwarded-allow-ips", parse=_peers, metavar="ADDRESS,…", env="FORWARDED_ALLOW_IPS", group=_NETWORK,
         help="Proxies whose Forwarded and X-Forwarded-… fields count: addresses, networks, or * for every peer.",
+    )
+
+    server_header: str = _option(
+        "spawning", "--server-header", parse=_field_value, metavar="TEXT", group=_NETWORK,
+        help="The Server field of every response; empty leaves it out.",
+    )
+    allow_connect: bool = _option(
+        False, "--allow-connect", parse=_switch, group=_NETWORK,
+        help="Let the application answer CONNECT; otherwise the answer is 501.",
     )
 
     num_processes: int = _option(

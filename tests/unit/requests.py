@@ -20,7 +20,7 @@ def forget() -> None:
     request._blocks.clear()
 
 
-def reader(**limits: int) -> RequestReader:
+def reader(**limits: Any) -> RequestReader:
     """Make a reader that collects bodies in memory; `limits` replace the usual ones."""
     return RequestReader(lambda length: BytesIO(), Limits(**limits))
 
@@ -66,7 +66,7 @@ def story(pieces: Iterable[bytes], source: RequestReader) -> Story:
     return Story(requests)
 
 
-def cold(pieces: Iterable[bytes], **limits: int) -> Story:
+def cold(pieces: Iterable[bytes], **limits: Any) -> Story:
     """Give the story of a new reader that nobody has left memories for."""
     forget()
     return story(pieces, reader(**limits))

@@ -113,22 +113,16 @@ def test_date_and_server_are_the_applications_if_it_sets_them() -> None:
 # Lengths that are wrong ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("result", [[b"hello world"], (b"hello", b" world"), [b"hel"], (b"hel",), [], iter(())])
-def test_a_whole_response_of_another_length_is_an_error(
-    result: Iterable[bytes], caplog: pytest.LogCaptureFixture
-) -> None:
-    transport, exchange = run(answering(result, ("Content-Length", "5")))
-    assert transport.head[0] == "HTTP/1.1 500 Internal Server Error"
-    assert not exchange.keep_alive
-    assert "bytes with Content-Length: 5" in caplog.text
+WHOLE_AND_TOO_LONG = [[b"hello world"], [b"hello", b" world"], (b"hello", b" world")]
+PIECES_TOO_LONG = [iter([b"hello world"]), iter([b"hel", b"lo world", b"!"])]
 
 
-@pytest.mark.parametrize("result", [iter([b"hello world"]), iter([b"hel", b"lo world", b"!"])])
+@pytest.mark.parametrize("result", [*WHOLE_AND_TOO_LONG, *PIECES_TOO_LONG])
 def test_what_is_longer_than_announced_is_cut_and_logged(
     result: Iterable[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     transport, exchange = run(answering(result, ("Content-Length", "5")))
-    assert (transport.body, exchange.sent, exchange.cut) == (b"hello", 5, False)
+    assert (transport.body, exchange.sent, exchange.cut, exchange.keep_alive) == (b"hello", 5, False, True)
     assert [record.message for record in caplog.records] == [
         "response longer than its Content-Length method=GET path='/path'"
     ]
@@ -145,7 +139,9 @@ def test_an_endless_body_is_not_read_beyond_its_length(caplog: pytest.LogCapture
     assert len(caplog.records) == 1
 
 
-@pytest.mark.parametrize("result", [iter([b"hel"]), iter([b"h", b"el"])])
+@pytest.mark.parametrize(
+    "result", [iter([b"hel"]), iter([b"h", b"el"]), [b"hel"], (b"hel",), [b"h", b"el"], [], iter(())]
+)
 def test_what_is_shorter_than_announced_cuts_the_connection(
     result: Iterable[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -153,6 +149,27 @@ def test_what_is_shorter_than_announced_cuts_the_connection(
     assert exchange.cut
     assert b"hel".startswith(transport.body)
     assert "shorter than its Content-Length announced=5" in caplog.text
+
+
+# CONNECT -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("result", [[b"bytes"], [b"by", b"tes"], iter([b"by", b"tes"])])
+def test_what_accepts_connect_is_sent_as_it_is_until_the_end_of_the_connection(result: Iterable[bytes]) -> None:
+    transport, _ = run(answering(result), method="CONNECT", keep_alive=False)
+    assert transport.head == ["HTTP/1.1 200 OK", "Connection: close"]
+    assert transport.body == b"bytes"
+
+
+def test_what_accepts_connect_has_no_length(caplog: pytest.LogCaptureFixture) -> None:
+    transport, _ = run(answering([b"hello"], ("Content-Length", "5")), method="CONNECT", keep_alive=False)
+    assert transport.head[0] == "HTTP/1.1 500 Internal Server Error"
+    assert "a response that accepts CONNECT has no Content-Length" in caplog.text
+
+
+def test_what_refuses_connect_is_a_response_like_others() -> None:
+    transport, _ = run(answering([b"no"], status="403 Forbidden"), method="CONNECT", keep_alive=False)
+    assert transport.head == ["HTTP/1.1 403 Forbidden", "Content-Length: 2", "Connection: close"]
 
 
 # start_response and write --------------------------------------------------------------------------------------------

@@ -116,8 +116,81 @@ def test_continue_is_not_wanted(data: bytes) -> None:
     assert not source.wants_continue
 
 
-def test_an_error_is_told_before_the_head_is_complete() -> None:
-    assert cold([b"\x16\x03\x01"]).status == 400
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01",
+        b"GET / HTTP/1.1\n",
+        b"GET / HTTP/1.1\rH",
+        b"GET / HTTP/1.1\r\nHost: a\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\n",
+        b"GET / HTTP/1.1\r\nHost: \0",
+        b"CONNECT a:1 HTTP/9.9\n",  # whole, it would be refused for something else first
+    ],
+)
+def test_an_error_is_told_before_the_head_is_complete(data: bytes) -> None:
+    for pieces in ([data], byte_by_byte(data), [data[:-1], data[-1:]]):
+        assert cold(pieces).status == 400
+    assert cold([data + b"\r\n\r\n"]) == cold([data])
+
+
+def test_a_forbidden_character_and_a_limit_are_told_in_their_order() -> None:
+    """Whole or byte by byte, the first byte that shows an error decides."""
+    limits = {"max_line": 40, "max_head": 60}
+    for position in range(1, 80):
+        line = bytearray(b"x" * 80)
+        line[position] = 0
+        fields = bytearray(b"GET / HTTP/1.1\r\nX: ".ljust(80, b"x"))
+        fields[position] = 0
+        for data in (bytes(line), bytes(line) + b"\r\n\r\n", bytes(fields), bytes(fields) + b"\r\n\r\n"):
+            assert cold(byte_by_byte(data), **limits) == cold([data], **limits)
+            assert cold([data], **limits).status in (400, 414, 431)
+
+
+@pytest.mark.parametrize(
+    ("data", "is_head"),
+    [
+        (b"HEAD / HTTP/1.1\r\n\0", True),
+        (b"HEAD / HTTP/1.1\r\n\r\n", True),
+        (b"HEAD / HTTP/1.1\r\nContent-Length: 9\r\n" + HOST, True),  # too large
+        (b"HEAD / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + HOST + b"x", True),
+        (b"HEADER / HTTP/1.1\r\n\0", False),
+        (b"HE\0", False),
+        (b"POST / HTTP/1.1\r\nContent-Length: 9\r\n" + HOST, False),
+        (GET.replace(b"GET", b"HEAD") + b"nonsense\r\n\r\n", False),
+    ],
+)
+def test_a_refused_request_is_known_to_be_head(data: bytes, is_head: bool) -> None:
+    for pieces in ([data], byte_by_byte(data)):
+        source = reader(max_body=8)
+        assert story(pieces, source).status
+        assert source.is_head is is_head
+
+
+def test_an_unfinished_request_is_known_to_be_head() -> None:
+    source = reader()
+    assert not source.receive(b"HEAD ")
+    assert source.is_head
+    assert not source.receive(b"/ HTTP/1.1\r\nContent-Length: 9\r\n" + HOST + b"b")
+    assert source.is_head
+    assert source.receive(b"bcdefghi" + GET[:3])
+    assert not source.is_head
+
+
+# CONNECT -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", [b"a.example:443", b"192.0.2.1:80", b"[2001:db8::1]:8080"])
+def test_connect_is_read_where_it_is_allowed_and_nowhere_else(target: bytes) -> None:
+    data = b"CONNECT " + target + b" HTTP/1.1\r\n" + HOST
+    (seen,) = cold([data], connect=True).requests
+    assert (seen["target"], seen["path"], seen["host"]) == (target.decode(), "", target.decode())
+    assert story([data], reader()).status == 501  # in the same process
+
+
+@pytest.mark.parametrize("target", [b"/", b"a.example", b"a.example:", b":443", b"http://a:1/", b"a:123456", b"a@b:1"])
+def test_connect_needs_a_host_and_a_port(target: bytes) -> None:
+    assert cold([b"CONNECT " + target + b" HTTP/1.1\r\n" + HOST], connect=True).status == 400
 
 
 # Memories ------------------------------------------------------------------------------------------------------------
@@ -126,9 +199,10 @@ def test_an_error_is_told_before_the_head_is_complete() -> None:
 def test_nul_is_no_stand_in_for_a_header_block() -> None:
     story([GET], reader())  # the request line is remembered
     fresh, behind_a_body = reader(), reader()
-    assert story([b"GET /\0"], fresh) == Story([])
+    refused = Story([], 400, "control character")
+    assert story([b"GET /\0"], fresh) == refused
     assert story([b"POST / HTTP/1.1\r\nContent-Length: 1\r\n" + HOST + b"x"], behind_a_body).requests
-    assert story([b"GET /\0"], behind_a_body) == Story([])
+    assert story([b"GET /\0"], behind_a_body) == refused
 
 
 def test_equal_blocks_of_two_connections_are_one_object() -> None:

@@ -23,11 +23,18 @@ VERSION = re.compile(r" HTTP/([0-9])\.([0-9])\r\n")
 FIELD = re.compile(rf"({TOKEN}):[ \t]*+({VALUE})\r\n")
 FIELDS = re.compile(rf"(?:{TOKEN}:{VALUE}\r\n)*\r\n")
 
+# What no head contains, wherever it may be: CTL but HTAB, CR without LF, LF without CR (RFC 9112 section 2.2, RFC 9110
+# section 5.5). At the end of what has arrived, CR may still get its LF.
+FORBIDDEN = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n", re.DOTALL)
+
 # Host = uri-host [ ":" port ] (RFC 9110 section 7.2, RFC 3986 section 3.2.2)
 HOST = re.compile(
     r"(?:\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[!$&'()*+,;=:\-._~0-9A-Za-z]+\]"
     r"|(?:[!$&'()*+,;=\-._~0-9A-Za-z]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
 )
+
+# authority-form = uri-host ":" port (RFC 9112 section 3.2.3)
+AUTHORITY = re.compile(rf"(?=[^:]){HOST.pattern.removesuffix('(?::[0-9]*)?')}:[0-9]{{1,5}}")
 
 # absolute-form = absolute-URI (RFC 9112 section 3.2.2), of the schemes that this server could be asked for
 ABSOLUTE = re.compile(r"https?://([^/?#]+)([^#]*)", re.IGNORECASE)

@@ -29,26 +29,29 @@ _NO_BLOCK: Final = bytes(1 << 20)
 # Fields that a request may have once only; a second one would let two parsers disagree (RFC 9110 section 5.3).
 _SINGLE: Final = frozenset(
     {
-        "authorization", "content-length", "content-type", "expect", "from", "host", "if-modified-since",
-        "if-unmodified-since", "max-forwards", "proxy-authorization", "referer", "transfer-encoding", "user-agent",
+        "authorization", "content-length", "content-location", "content-range", "content-type", "date", "expect",
+        "from", "host", "if-modified-since", "if-range", "if-unmodified-since", "max-forwards", "origin",
+        "proxy-authorization", "range", "referer", "transfer-encoding", "user-agent",
     }
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a request may be at most.
+    """What a request may be at most, and whether it may be CONNECT.
 
     :param max_line: bytes of the request line; never more than ``max_head``.
     :param max_head: bytes of the head, the request line included.
     :param max_fields: header fields.
     :param max_body: bytes of the body; 0 is unlimited.
+    :param connect: CONNECT is left to the application; otherwise it is refused.
     """
 
     max_line: int = 16384
     max_head: int = 65536
     max_fields: int = 100
     max_body: int = 1 << 30
+    connect: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_line", min(self.max_line, self.max_head))
@@ -94,6 +97,14 @@ class Fields:
         self.expects_continue = False
         self.memo: Any = None
 
+    def closing(self) -> "Fields":
+        """Give the same fields, but the connection ends with this request."""
+        fields = Fields(self.minor, self.pairs)
+        fields.content_length, fields.chunked = self.content_length, self.chunked
+        fields.expects_continue = self.expects_continue
+        fields.keep_alive = False
+        return fields
+
 
 _lines: dict[bytes, RequestLine] = {}
 _blocks: dict[bytes, Fields] = {}
@@ -122,8 +133,8 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_block", "_limits", "_line_end", "_make_sink", "_phase", "_reader", "_searched", "_skipped", "body", "fields",
-        "line", "unread", "wants_continue",
+        "_block", "_limits", "_line_end", "_make_sink", "_phase", "_reader", "_refused_head", "_searched", "_skipped",
+        "body", "fields", "line", "unread", "wants_continue",
     )  # fmt: skip
 
     line: RequestLine
@@ -138,6 +149,7 @@ class RequestReader:
         self._reader: BodyReader | None = None
         self._searched = 0
         self._skipped = False  # an empty line before this request
+        self._refused_head = False
         self.unread = bytearray()  # received, not yet interpreted
         self.body: Sink | None = None
         self.wants_continue = False
@@ -150,6 +162,15 @@ class RequestReader:
     @property
     def reading_body(self) -> bool:
         return self._phase is _BODY
+
+    @property
+    def is_head(self) -> bool:
+        """The request that is being read, or was refused, is HEAD, as far as can be seen: no content answers it."""
+        if self._phase is _FAILED:
+            return self._refused_head
+        if self._phase is _BODY:
+            return self.line.method == "HEAD"
+        return self.unread.startswith(b"HEAD ")
 
     def receive(self, data: bytes) -> bool:
         """Take what has arrived; empty when only bytes received earlier are to be looked at.
@@ -177,7 +198,7 @@ class RequestReader:
             self._skip_empty_line()
         end = unread.find(b"\r\n\r\n", max(0, self._searched - 3))
         if end < 0 or end > self._limits.max_line:
-            self._check_limits(end)
+            self._check_unfinished(end)
             if end < 0:
                 return False
         head = bytes(unread[: end + 4])
@@ -200,25 +221,33 @@ class RequestReader:
         self._searched = 0
         self._forget_block()  # so that the request comes through _receive(), which sets `_skipped` back
 
-    def _check_limits(self, end: int) -> None:
-        """Refuse what is too long, at the same byte however the bytes are split; `end` of the head, -1 if unknown."""
+    def _check_unfinished(self, end: int) -> None:
+        """Refuse what cannot become a head that is taken, at the same byte however the bytes are split.
+
+        An error that can be seen in an unfinished head is told at once: the client may be waiting for an answer.
+
+        :param end: where the head ends (it may be too long all the same), -1 if that has not come.
+        """
         unread = self.unread
-        self._searched = length = len(unread)
-        # An error that can be seen in an unfinished head is told at once: the client may be waiting for an answer.
-        if unread and not (33 <= unread[0] <= 126 or unread == b"\r"):
+        limits = self._limits
+        start, self._searched = max(0, self._searched - 1), len(unread)
+        length = len(unread) if end < 0 else end + 4
+        if length and not (33 <= unread[0] <= 126 or unread == b"\r"):
             raise self._failed(400, "malformed request line")
+        forbidden = grammar.FORBIDDEN.search(unread, start, length)
+        seen_at = forbidden.end() - 1 if forbidden else length
         line_end = unread.find(b"\r\n")
-        if (length - 1 if line_end < 0 else line_end) > self._limits.max_line:
+        if (length - 1 if line_end < 0 else line_end) > limits.max_line and seen_at > limits.max_line + 1:
             raise self._failed(414, "request line too long")
-        if (length - 3 if end < 0 else end) > self._limits.max_head:
+        if (length - 3 if end < 0 else end) > limits.max_head and seen_at > limits.max_head + 3:
             raise self._failed(431, "request head too large")
+        if forbidden:
+            raise self._failed(400, _what_is_forbidden(forbidden[0]))
 
     def _read_head(self, head: bytes) -> None:
-        split = head.find(b" ", head.find(b" ") + 1)
-        if not 0 < split < head.find(b"\r\n"):
-            raise self._failed(400, "malformed request line")
         try:
-            self.line = _lines.get(head[:split]) or _read_line(head[:split])
+            split = _end_of_target(head)
+            self.line = _lines.get(head[:split]) or _read_line(head[:split], self._limits.connect)
             block = head[split:]
             if block != self._block:
                 fields = _blocks.get(block) or _read_block(block, self._limits.max_fields)
@@ -229,9 +258,15 @@ class RequestReader:
                 # request line would make too long.
                 if fields.chunked or fields.content_length or len(block) + _MAX_REMEMBERED_LINE > self._limits.max_head:
                     self._forget_block()
-        except ProtocolError:
+            if self.line.method == "CONNECT":
+                self.fields = self.fields.closing()
+                self._forget_block()
+        except ProtocolError as error:
             self._phase = _FAILED
-            raise
+            self._refused_head = head.startswith(b"HEAD ")
+            # What _check_unfinished() would have refused, had less of it arrived at once, is refused in its words.
+            forbidden = grammar.FORBIDDEN.search(head) if 33 <= head[0] <= 126 else None
+            raise ProtocolError(400, _what_is_forbidden(forbidden[0])) if forbidden else error from None
 
     def _forget_block(self) -> None:
         self._block = _NO_BLOCK
@@ -240,11 +275,11 @@ class RequestReader:
     def _start_body(self) -> bool:
         fields = self.fields
         max_body = self._limits.max_body
+        self._phase = _BODY
         if max_body and fields.content_length > max_body:
             raise self._failed(413, "request body too large")
         self.body = sink = self._make_sink(fields.content_length)
         self._reader = ChunkedReader(sink, max_body) if fields.chunked else FixedReader(sink, fields.content_length)
-        self._phase = _BODY
         data = bytes(self.unread)
         self.unread.clear()
         # A client that sends the body without waiting is told nothing (and no HTTP/1.0 client is).
@@ -256,6 +291,7 @@ class RequestReader:
         try:
             rest = self._reader.feed(data)
         except ProtocolError:
+            self._refused_head = self.is_head
             self._phase = _FAILED
             raise
         if rest is None:
@@ -266,18 +302,35 @@ class RequestReader:
         return True
 
     def _failed(self, status: int, reason: str) -> ProtocolError:
+        self._refused_head = self.is_head
         self._phase = _FAILED
         return ProtocolError(status, reason)
 
 
-def _read_line(data: bytes) -> RequestLine:
+def _end_of_target(head: bytes) -> int:
+    """Find the second space, which must be in the request line."""
+    end = head.find(b" ", head.find(b" ") + 1)
+    if not 0 < end < head.find(b"\r\n"):
+        raise ProtocolError(400, "malformed request line")
+    return end
+
+
+def _what_is_forbidden(found: bytes) -> str:
+    if found == b"\n":
+        return "bare line feed"
+    return "bare carriage return" if found[:1] == b"\r" else "control character"
+
+
+def _read_line(data: bytes, connect: bool) -> RequestLine:
     match = grammar.METHOD_AND_TARGET.fullmatch(data.decode("latin-1"))
     if match is None:
         raise ProtocolError(400, "malformed request line")
     method, target = match.groups()
     host = ""
     path = target
-    if method == "CONNECT" or not target.startswith("/"):
+    if method == "CONNECT":
+        return _read_connect(target, connect)
+    if not target.startswith("/"):
         path, host = _other_form(method, target)
     path, _, query = path.partition("?")
     if "#" in target:
@@ -290,10 +343,17 @@ def _read_line(data: bytes) -> RequestLine:
     return line
 
 
+def _read_connect(target: str, allowed: bool) -> RequestLine:
+    """Read a target in authority-form (RFC 9112 section 3.2.3). Never remembered: only some readers take it."""
+    if not allowed:
+        raise ProtocolError(501, "CONNECT is not implemented")
+    if not grammar.AUTHORITY.fullmatch(target):
+        raise ProtocolError(400, "malformed request target")
+    return RequestLine("CONNECT", target, "", "", target)
+
+
 def _other_form(method: str, target: str) -> tuple[str, str]:
     """Read a target that is not in origin-form (RFC 9112 section 3.2); gives path with query, and host."""
-    if method == "CONNECT":
-        raise ProtocolError(501, "CONNECT is not implemented")
     if target == "*" and method == "OPTIONS":
         return "", ""  # no path, since one begins with a slash (RFC 3875 section 4.1.5); the target says which it was
     match = grammar.ABSOLUTE.fullmatch(target)

@@ -161,13 +161,15 @@ class Clock:
 
     ``end`` is ``fields`` with the empty line behind it. Called by the leader with the time of its last poll; request
     threads read ``fields`` whole.
+
+    :param server: the ``Server`` field; empty sends none.
     """
 
     __slots__ = ("_second", "date_field", "end", "fields", "server_field")
 
     def __init__(self, server: str = "spawning") -> None:
         self._second = -1
-        self.server_field = f"Server: {server}\r\n".encode("latin-1")
+        self.server_field = f"Server: {server}\r\n".encode("latin-1") if server else b""
         self.set(time.time())
 
     def set(self, now: float) -> None:

@@ -244,7 +244,7 @@ class Connection(Transport):
         log.debug("request refused address=%s status=%d reason=%r", self.address, error.status, error.reason)
         self.loop.refused += 1
         try:
-            self.send(error_response(error.status, error.reason, self.loop.clock))
+            self.send(error_response(error.status, error.reason, self.loop.clock, with_body=not self.reader.is_head))
         except ClientGone:
             self.close()
             return

@@ -94,13 +94,17 @@ class Loop:
         self.base = base
         self.access_log = access_log
         self.on_end = on_end
-        self.clock = Clock()
+        self.clock = Clock(settings.server_header)
         self.receiver = Receiver(READ_SIZE)
         self.now = monotonic()
         self.idle_deadline = self.now + settings.keepalive_timeout
         self.keep_alive = not settings.no_keepalive and settings.keepalive_timeout > 0
         self.limits = Limits(
-            settings.max_request_line, settings.max_head_bytes, settings.max_fields, settings.max_body_bytes
+            settings.max_request_line,
+            settings.max_head_bytes,
+            settings.max_fields,
+            settings.max_body_bytes,
+            settings.allow_connect,
         )
         self.threads = Threads(self, settings.threadpool_workers, _waiting(settings))
         self.routes = Routes(enabled=settings.threadpool_workers > 1)

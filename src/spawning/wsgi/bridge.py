@@ -194,8 +194,10 @@ class Exchange:
         if self.head_only or head.bodiless:
             self.transport.send(self._head_bytes(head, length))
             return
-        if announced not in (-1, length):  # nothing has been sent, so the client can be told
-            raise ValueError(f"response of {length} bytes with Content-Length: {announced}")
+        if announced not in (-1, length):
+            self._send_block(body)
+            self._check_length(head)
+            return
         data = self._head_bytes(head, length)
         self.sent = length
         if length < _JOIN_BELOW:
@@ -239,9 +241,12 @@ class Exchange:
 
     def _head_bytes(self, head: ResponseHead, length: int) -> bytes:
         """Complete the head; `length` is that of the whole content, -1 if it comes in pieces."""
+        tunnel = not self.keep_alive and self._is_tunnel(head)
         self.head_sent = True
         framing = b""
-        if head.content_length < 0 and not head.bodiless:
+        if tunnel:
+            pass
+        elif head.content_length < 0 and not head.bodiless:
             if length >= 0:
                 # The length of what HEAD leaves out is unknown: nothing is better than a wrong one (RFC 9110 8.6).
                 if length or not self.head_only:
@@ -259,6 +264,14 @@ class Exchange:
         common = clock.missing_from(head) if head.dated or head.served else clock.fields
         return head.start + common + framing + b"\r\n"
 
+    def _is_tunnel(self, head: ResponseHead) -> bool:
+        """Whether this accepts CONNECT: the response lasts as long as the connection (RFC 9110 section 9.3.6)."""
+        if self.environ.get("REQUEST_METHOD") != "CONNECT" or not 200 <= head.code < 300:
+            return False
+        if head.content_length >= 0:
+            raise ValueError("a response that accepts CONNECT has no Content-Length (RFC 9110 section 9.3.6)")
+        return True
+
     def _without_content(self, head: ResponseHead) -> bool:
         return head.bodiless or self.head_only
 
@@ -271,8 +284,7 @@ class Exchange:
 
     def _cut_to(self, data: bytes, length: int) -> bytes:
         if not self.too_long:
-            self.too_long = True
-            self.keep_alive = False
+            self.too_long = True  # what was announced is what the client gets, so the connection may persist
             log.error("response longer than its Content-Length %s", self._names())
         return data[:length]
 

@@ -19,6 +19,12 @@ def hello(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return _respond(start_response, b"Hello, world!\n")
 
 
+def accept(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Accept CONNECT: everything until the end of the connection is the answer."""
+    start_response("200 Connection established", [])
+    return [f"connected to {environ['RAW_URI']}".encode()]
+
+
 def echo(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return _respond(start_response, environ["wsgi.input"].read())
 
@@ -166,6 +172,7 @@ def endless(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 
 PATHS = {
     "/": hello,
+    "": accept,
     "/hello": hello,
     "/echo": echo,
     "/echo-lines": echo_lines,
