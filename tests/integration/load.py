@@ -34,16 +34,19 @@ class Load:
 
     :param fresh: how many clients open a connection for each request.
     :param kept: how many keep theirs until a response says ``Connection: close``; none ever retries.
+    :param pipelined: how many keep theirs as well, and send four requests at once.
     """
 
-    def __init__(self, port: int, fresh: int, kept: int) -> None:
+    def __init__(self, port: int, fresh: int, kept: int, pipelined: int = 0) -> None:
         self.fresh = [Story() for _ in range(fresh)]
         self.kept = [Story() for _ in range(kept)]
+        self.pipelined = [Story() for _ in range(pipelined)]
         self._port = port
         self._over = threading.Event()
         self._threads = [
-            *(threading.Thread(target=self._drive, args=(story, False)) for story in self.fresh),
-            *(threading.Thread(target=self._drive, args=(story, True)) for story in self.kept),
+            *(threading.Thread(target=self._drive, args=(story, False, 1)) for story in self.fresh),
+            *(threading.Thread(target=self._drive, args=(story, True, 1)) for story in self.kept),
+            *(threading.Thread(target=self._drive, args=(story, True, 4)) for story in self.pipelined),
         ]
 
     def __enter__(self) -> Self:
@@ -60,32 +63,45 @@ class Load:
 
     def wait_for(self, version: int) -> None:
         """Wait until `version` has answered a client of each kind."""
-        for stories in filter(None, (self.fresh, self.kept)):
+        for stories in filter(None, (self.fresh, self.kept, self.pipelined)):
             until(partial(_answered, stories, version), f"an answer of version {version}")
 
     @property
     def answers(self) -> list[Answer]:
         """List all answers, of one client after the other."""
-        return [answer for story in (*self.fresh, *self.kept) for answer in story.answers]
+        return [answer for story in self.stories for answer in story.answers]
 
     @property
     def failures(self) -> list[str]:
         """List every failed request, with the reason."""
-        return [failure for story in (*self.fresh, *self.kept) for failure in story.failures]
+        return [failure for story in self.stories for failure in story.failures]
 
-    def _drive(self, story: Story, keep: bool) -> None:
+    @property
+    def goodbyes(self) -> int:
+        """Count the responses that said ``Connection: close`` to a request that did not."""
+        return sum(story.goodbyes for story in self.stories)
+
+    @property
+    def stories(self) -> list[Story]:
+        return [*self.fresh, *self.kept, *self.pipelined]
+
+    def _drive(self, story: Story, keep: bool, count: int) -> None:
         while not self._over.is_set():
             try:
                 with Client(self._port) as client:
-                    while self._ask(client, story, keep) and not self._over.is_set():
+                    while self._ask(client, story, keep, count) and not self._over.is_set():
                         pass
             except (OSError, Closed) as error:
                 story.failures.append(f"{'kept' if keep else 'fresh'}: {error!r}")
 
-    def _ask(self, client: Client, story: Story, keep: bool) -> bool:
-        """Send one request; say whether the connection may be used for another."""
+    def _ask(self, client: Client, story: Story, keep: bool, count: int) -> bool:
+        """Send requests at once; say whether the connection may be used for others."""
         started = time.monotonic()
-        client.send(request("/", *([] if keep else ["Connection: close"])))
+        client.send(request("/", *([] if keep else ["Connection: close"])) * count)
+        answered = [self._read(client, story, keep, started) for _ in range(count)]
+        return all(answered)
+
+    def _read(self, client: Client, story: Story, keep: bool, started: float) -> bool:
         response = client.read()
         if response.status == 200:
             story.answers.append(Answer(started, time.monotonic(), int(response.body)))

@@ -1,0 +1,124 @@
+"""The cases of ``bench/reload.py`` in short, where no other test has them: what is done to a server under load, and no
+client notices.
+"""
+
+import contextlib
+import os
+import re
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.client import Client
+from integration.control import spawnctl
+from integration.load import Load, steps_back
+from integration.server import Server, until
+from integration.sites import version, write
+
+APP = "site_app:application"
+
+
+def serve(directory: Path, *options: str) -> Server:
+    env = {"PYTHONDONTWRITEBYTECODE": "1", "PWD": str(directory)}
+    return Server(APP, "-s", "2", "-t", "4", "-l", "/dev/null", *options, cwd=directory, env=env)
+
+
+@contextlib.contextmanager
+def unnoticed(server: Server) -> Iterator[Load]:
+    """Have clients ask without pause, and see that nothing fails, nothing is closed and nothing goes back."""
+    with Load(server.port, fresh=2, kept=2, pipelined=2) as load:
+        yield load
+    assert load.failures == []
+    assert steps_back(load.answers) == []
+    assert load.goodbyes == 0
+
+
+def test_an_import_that_takes_long_is_not_noticed(tmp_path: Path) -> None:
+    fifo = tmp_path / "go on"
+    os.mkfifo(fifo)
+    write(tmp_path, "1")
+    with serve(tmp_path) as server, unnoticed(server) as load:
+        write(tmp_path, "2", before=f"import sys\nprint('importing', file=sys.stderr)\nopen({str(fifo)!r}).read()")
+        server.signal(signal.SIGHUP)
+        server.wait_for_log("^importing$")
+        seen = len(load.answers)
+        until(lambda: len(load.answers) > seen + 100, "a hundred answers meanwhile")
+        assert {answer.version for answer in load.answers} == {1}
+        fifo.write_text("")
+        server.wait_for_log(r" reload finished generation=2 ")
+        load.wait_for(2)
+
+
+def test_a_storm_of_signals_loads_little_and_ends_with_the_newest_code(tmp_path: Path) -> None:
+    write(tmp_path, "1")
+    with serve(tmp_path) as server, unnoticed(server) as load:
+        write(tmp_path, "2", before="import sys, threading\nprint('hangs', file=sys.stderr)\nthreading.Event().wait()")
+        server.signal(signal.SIGHUP)
+        server.wait_for_log("^hangs$")
+        for number in range(3, 13):
+            write(tmp_path, str(number))
+            server.signal(signal.SIGHUP)
+        load.wait_for(12)
+        until(lambda: version(server.port) == "12", "the newest code")
+        assert server.log().count(" reload started ") <= 4
+
+
+def test_a_link_that_flips_under_load_is_not_noticed(tmp_path: Path) -> None:
+    current = tmp_path / "current"
+    for number in ("1", "2", "3"):
+        (tmp_path / number).mkdir()
+        write(tmp_path / number, number)
+    current.symlink_to("1")
+    with serve(current) as server, unnoticed(server) as load:
+        for number in ("2", "3"):
+            link = tmp_path / "new"
+            link.symlink_to(number)
+            link.rename(current)
+            assert server.reload()
+            load.wait_for(int(number))
+
+
+def test_a_thousand_idle_connections_live_through_ten_reloads(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the server inherits it
+    write(tmp_path, "1")
+    try:
+        with serve(tmp_path) as server, contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(Client(server.port)) for _ in range(1000)]
+            assert {client.get("/").text for client in clients} == {"1"}
+            for number in range(2, 12):
+                write(tmp_path, str(number))
+                assert server.reload()
+            answers = [client.get("/") for client in clients]
+            assert {(answer.text, answer.closes) for answer in answers} == {("11", False)}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# Nothing grows -------------------------------------------------------------------------------------------------------
+
+
+def _holdings(server: Server) -> tuple[list[str], list[str], int]:
+    """Give what the controller has open, without the kernel's numbers; what each process is; and how many threads."""
+    directory = Path(f"/proc/{server.pid}/fd")
+    opened = sorted(re.sub(r"\d+", "N", os.readlink(path)) for path in directory.iterdir())
+    kinds = sorted(re.sub(r"\d+", "N", " ".join(process.cmdline()).rstrip()) for process in server.processes())
+    return opened, kinds, len(os.listdir(f"/proc/{server.pid}/task"))
+
+
+@pytest.mark.parametrize("options", [("--reload", "dev"), ("--no-preload",), ("--keep-previous", "0")])
+def test_many_reloads_leave_nothing_behind(tmp_path: Path, options: tuple[str, ...]) -> None:
+    path = tmp_path / "ctl.sock"
+    write(tmp_path, "1")
+    with serve(tmp_path, "--control-socket", str(path), *options) as server:
+        found = []
+        kept = "--reload" in options  # the other two keep nothing for a rollback
+        for count in range(1, 16):
+            assert spawnctl("-S", path, "reload", "--wait").status == 0
+            if count in (5, 15):
+                until(lambda: (len(server.workers()), len(server.fork_servers())) == (2, 1 + kept), "what is kept")
+                found.append(_holdings(server))
+        assert found[0] == found[1]
