@@ -4,6 +4,7 @@
 as these servers' documentation suggests. The parent only waits, and ends its workers when it is told to end.
 """
 
+import contextlib
 import importlib
 import os
 import signal
@@ -106,10 +107,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     workers = _fork(serve, int(processes))
     try:
-        os.wait()
+        _, status = os.wait()
+        sys.exit(f"a worker of {name} ended with status {os.waitstatus_to_exitcode(status)} (negative: a signal)")
     finally:
         for pid in workers:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":
