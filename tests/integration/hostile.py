@@ -66,6 +66,7 @@ class Expected:
     answers: list[tuple[str, bytes]]
     status: int
     persists: bool  # the last request leaves the connection open
+    refused_head: bool = False  # the error is the answer to HEAD
 
     @classmethod
     def of(cls, data: bytes) -> "Expected":
@@ -79,7 +80,7 @@ class Expected:
             answers.append((seen["method"], content))
             if not seen["keep_alive"]:
                 return cls(answers, 0, persists=False)
-        return cls(answers, story.status, persists=True)
+        return cls(answers, story.status, persists=True, refused_head=story.is_head)
 
 
 def check(port: int, data: bytes, pieces: list[bytes]) -> None:
@@ -94,7 +95,7 @@ def check(port: int, data: bytes, pieces: list[bytes]) -> None:
             answer = _final(client, head=method == "HEAD")
             assert (answer.status, answer.body) == (200, b"" if method == "HEAD" else content)
         if expected.status:
-            answer = _final(client)
+            answer = _final(client, head=expected.refused_head)
             assert (answer.status, answer.closes) == (expected.status, True)
         left = client.read_eof()
         assert left in (b"", b"HTTP/1.1 100 Continue\r\n\r\n"), left

@@ -27,11 +27,15 @@ def reader(**limits: Any) -> RequestReader:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What a reader made of bytes: complete requests, and how it ended if it was with an error."""
+    """What a reader made of bytes: complete requests, and how it ended if it was with an error.
+
+    `is_head` says that it was a HEAD request that was refused, so no content answers it.
+    """
 
     requests: list[dict[str, Any]]
     status: int = 0
     reason: str = ""
+    is_head: bool = False
 
 
 def told(source: RequestReader) -> dict[str, Any]:
@@ -62,7 +66,7 @@ def story(pieces: Iterable[bytes], source: RequestReader) -> Story:
                 requests.append(told(source))
                 complete = bool(source.unread) and source.receive(b"")
     except ProtocolError as error:
-        return Story(requests, error.status, error.reason)
+        return Story(requests, error.status, error.reason, source.is_head)
     return Story(requests)
 
 
