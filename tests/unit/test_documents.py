@@ -1,5 +1,6 @@
 """Pages that name tests: those tests exist, and each line of a table names one."""
 
+import fnmatch
 import re
 from pathlib import Path
 
@@ -15,7 +16,7 @@ def functions(file: str) -> set[str]:
     return set(re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE))
 
 
-@pytest.mark.parametrize("page", ["wsgi.md", "proxies.md"])
+@pytest.mark.parametrize("page", ["http.md", "wsgi.md", "proxies.md"])
 def test_the_tests_that_a_page_names_exist(page: str) -> None:
     named = NAMED.findall((ROOT / "docs" / page).read_text())
     assert len(named) > 5
@@ -29,3 +30,39 @@ def test_every_rule_of_wsgi_names_its_test() -> None:
     assert len(rows) > 60
     without = [row for row in rows if not NAMED.search(row)]
     assert len(without) == 2 * heads, without
+
+
+# HTTP ----------------------------------------------------------------------------------------------------------------
+
+HTTP = (ROOT / "docs" / "http.md").read_text()
+CASE = re.compile(r"`([a-z]+-[a-z0-9*-]*)`")
+
+
+def corpus() -> set[str]:
+    """List the names of all cases."""
+    return {path.stem for path in (ROOT / "tests" / "corpus").rglob("*.json")}
+
+
+def families() -> set[str]:
+    """List the names of cases and families of cases in the tables."""
+    return {name for row in rows_of(HTTP) for name in CASE.findall(row.rpartition(" | ")[2])}
+
+
+def rows_of(page: str) -> list[str]:
+    """List the lines of tables without their heads."""
+    return [row for row in page.splitlines() if row.startswith("| ") and not row.startswith("| rule |")]
+
+
+def test_every_case_that_the_page_on_http_names_exists() -> None:
+    assert [name for name in families() if not fnmatch.filter(corpus(), name)] == []
+
+
+def test_every_case_of_the_corpus_is_behind_a_rule() -> None:
+    assert {case for case in corpus() if not any(fnmatch.fnmatchcase(case, name) for name in families())} == set()
+
+
+def test_every_rule_of_http_is_shown_by_something() -> None:
+    assert len(rows_of(HTTP)) > 50
+    assert [row for row in rows_of(HTTP) if not NAMED.search(row) and not CASE.search(row.rpartition(" | ")[2])] == []
+    without_source = [row for row in rows_of(HTTP) if not re.search(r"\| (RFC \d+ [\d.]+|\|)", row)]
+    assert [row for row in without_source if "grows with the square" not in row] == []
