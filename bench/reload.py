@@ -37,7 +37,7 @@ from bench.reload_servers import SERVERS, Server
 from bench.reload_site import Site, StartError
 
 _ROOT = Path(__file__).parent.parent
-_PATIENCE = 2.5  # times the least duration of a case: the waiting for servers that are slow
+_PATIENCE = 2.0  # times the least duration of a case: the waiting for servers that are slow
 _SETTLE = 1.0  # seconds of the load behind what is done in a case
 
 
@@ -146,8 +146,10 @@ def _note(found: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"One run each, at least {found['seconds']:g} s, {found['clients']} clients of each kind, Python"
-            f" {found['python']}, {found['cores']} cores: {', '.join(found['versions'].values())}.",
-            *(f"{note}." for note in notes),
+            f" {found['python']}, {found['cores']} cores: {', '.join(found['versions'].values())}. A client that is",
+            "refused tries again after 10 ms, so such figures say how long nobody was there.",
+            "",
+            *(f"* {note}." for note in notes),
         ]
     )
 

@@ -22,7 +22,7 @@ def text(results: Results) -> str:
 
 
 def _overview(results: Results, cases: list[str]) -> str:
-    lines = [f"| case | {' | '.join(results)} |", f"|---|{'---|' * len(results)}"]
+    lines = ["What clients noticed:", "", f"| case | {' | '.join(results)} |", f"|---|{'---|' * len(results)}"]
     for case in cases:
         cells = " | ".join(_verdict(rows.get(case)) for rows in results.values())
         lines.append(f"| {case}. {CASES[case].title} | {cells} |")
@@ -35,9 +35,10 @@ def _verdict(row: Row | None) -> str:
         return "not run"
     if "cannot" in row:
         return "cannot"
-    lost, back = sum(row[column] for column in LOST), row["steps back"]
+    lost, back, killed = sum(row[column] for column in LOST), row["steps back"], row["in killed"]
     words = [
         f"{lost:,} lost" if lost else "",
+        f"{killed:,} in killed processes" if killed else "",
         f"{back:,} steps back" if back else "",
         f"{row['longest silence (s)']:.1f} s of silence" if row["longest silence (s)"] >= 1 else "",
         f"at the end {row['at the end']}" if row["at the end"] != "new code" else "",
