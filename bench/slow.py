@@ -1,9 +1,9 @@
 """What slow clients cost the fast ones: ``python -m bench.slow``, servers side by side.
 
-Each server gets one worker with two threads. ``wrk`` asks for a small response, first alone and then beside slow
-clients (``slow_clients.py``): of heads, of bodies, readers of responses of 10 MB, and all of them. Afterwards, while
-they are still there, two requests that sleep show how many of the two threads are free: they end together, one after
-the other, or not at all. Memory is the PSS of the process tree.
+Each server gets one worker with two threads. ``wrk`` asks for a small response alone, beside slow clients
+(``slow_clients.py``), and alone again, since machines drift: slow with heads, with bodies, readers of responses of
+10 MB, and all of them. While they are there, two requests that sleep show how many of the two threads are free: they
+end together, one after the other, or not at all. Memory is the PSS of the process tree.
 
 ``--document`` writes the table between the marks of a page. The exit status is 1 when Spawning loses more than 15 % or
 has a thread held.
@@ -53,7 +53,7 @@ class Outcome:
     """What one run has shown.
 
     :param alone: the fast clients' requests a second without slow ones, ``beside`` with them.
-    :param alone_us: CPU µs of the server for each of those, ``beside_us`` with the slow clients' share; 0 without any.
+    :param alone_us: CPU µs of the server for each, ``beside_us`` with what the slow clients cost; 0 without any.
     :param held: threads that were not free.
     :param before_mb: PSS without slow clients, ``after_mb`` with them.
     :param fates: what became of the slow clients.
@@ -80,15 +80,17 @@ def measure(bench: Bench, server: str, numbers: tuple[int, int, int]) -> Outcome
     with launch.running(command, FAST, port, ROOT, bench.environment(), log) as running:
         load.warm_up(FAST, port, bench.work)
         before_mb = tree.pss_bytes(running.pid) / 1e6
-        alone, alone_us = _fast(bench, running)
+        first, first_us = _fast(bench, running)
         with _slow_clients(running.pid, port, numbers) as fates:
             beside, beside_us = _fast(bench, running)
             held = _held(port)
             after_mb = tree.pss_bytes(running.pid) / 1e6
+        launch.wait_for_rest(running.pid)
+        last, last_us = _fast(bench, running)
     return Outcome(
-        alone=alone,
+        alone=(first + last) / 2,
         beside=beside,
-        alone_us=alone_us,
+        alone_us=(first_us + last_us) / 2,
         beside_us=beside_us,
         held=held,
         before_mb=before_mb,
@@ -202,7 +204,7 @@ def main() -> int:
     add = parser.add_argument
     add("--servers", type=lambda text: text.split(","), default=list(DEFAULT_SERVERS), help="comma-separated")
     add("--kinds", type=lambda text: text.split(","), default=["head", "bod", "reader", "all"], help="parts of names")
-    add("--seconds", type=int, default=3, help="how long wrk runs, twice each time (default: 3)")
+    add("--seconds", type=int, default=3, help="how long wrk runs, three times each (default: 3)")
     add("--reps", type=int, default=3, help="repetitions, interleaved (default: 3)")
     add("--venv", type=Path, default=HERE / ".venv", help="virtual environment with the servers (default: bench/.venv)")
     add("--work", type=Path, default=HERE / ".work", help="directory for logs (default: bench/.work)")
@@ -214,7 +216,7 @@ def main() -> int:
     (bench.work / "logs").mkdir(parents=True, exist_ok=True)
     kinds = [kind for kind in KINDS if any(part in kind for part in options.kinds)]
     found: Found = {(kind, server): [] for kind in kinds for server in options.servers}
-    print(f"about {len(found) * options.reps * (2 * options.seconds + 6) / 60:.0f} min", file=sys.stderr)
+    print(f"about {len(found) * options.reps * (3 * options.seconds + 5) / 60:.0f} min", file=sys.stderr)
     for _ in range(options.reps):
         for (kind, server), outcomes in found.items():
             outcomes.append(measure(bench, server, KINDS[kind]))

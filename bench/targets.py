@@ -92,7 +92,7 @@ def together(workloads: Sequence[str]) -> list[list[str]]:
         if one is not None and other is not None and one is not other:
             one += other
             groups |= dict.fromkeys(other, one)
-    return list({id(group): group for group in groups.values()}.values())
+    return [sorted(group, key=workloads.index) for group in {id(group): group for group in groups.values()}.values()]
 
 
 def judge(summaries: Summaries) -> list[Verdict]:
