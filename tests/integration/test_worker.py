@@ -151,6 +151,21 @@ def test_a_client_that_half_closes_while_its_request_executes_is_answered(pair: 
         assert client.read_eof() == b""
 
 
+def test_a_client_that_asks_again_and_half_closes_while_its_request_executes_is_not_kept(
+    pair: Server, gate: Gate
+) -> None:
+    """The end comes along with a request that the thread reads itself, and no other event tells of it."""
+    with Client(pair.port) as client:
+        client.send(request(gate.target))
+        gate.wait_entered()
+        client.send(request("/hello"))
+        client.sock.shutdown(socket.SHUT_WR)
+        assert serves(pair)  # so the leader has seen it
+        gate.open()
+        assert [client.read().body for _ in range(2)] == [b"held\n", b"Hello, world!\n"]
+        assert client.read_eof() == b""
+
+
 # What arrives while a request executes -------------------------------------------------------------------------------
 
 

@@ -65,8 +65,8 @@ class Connection(Transport):
     """
 
     __slots__ = (
-        "address", "awaited", "body_since", "exchange", "fields", "line", "missed", "port", "reader", "registered",
-        "sensor", "state", "template",
+        "address", "awaited", "body_since", "ended", "exchange", "fields", "line", "missed", "port", "reader",
+        "registered", "sensor", "state", "template",
     )  # fmt: skip
 
     sensor: Sensor
@@ -81,6 +81,7 @@ class Connection(Transport):
         self.state = READING
         self.registered = False
         self.missed = False
+        self.ended = False  # the client will send nothing more, an event has said
         self.awaited = REQUEST
         self.body_since = 0.0
         self.deadline = loop.now + loop.settings.head_timeout
@@ -157,7 +158,8 @@ class Connection(Transport):
         loop = self.loop
         reader = self.reader
         while True:
-            self._begin(more)
+            self._begin()
+            self.missed = more
             if loop.now < self.sensor.inline_until and not loop.threads.full:
                 if not loop.execute_inline(self):
                     return False
@@ -168,7 +170,7 @@ class Connection(Transport):
             if not reader.receive(b""):
                 return self._wait_for_more()
 
-    def _begin(self, more: bool) -> None:
+    def _begin(self) -> None:
         """Make an exchange of the request that the reader has completed."""
         loop = self.loop
         reader = self.reader
@@ -186,7 +188,6 @@ class Connection(Transport):
             loop.clock,
         )
         self.state = EXECUTING
-        self.missed = more
 
     def _prepare(self, fields: Fields, line: RequestLine) -> None:
         """Bring the template up to date with a request that is not like the last one."""
@@ -362,9 +363,10 @@ class Connection(Transport):
         if exchange.cut or not exchange.keep_alive or self.output is not None or self.loop.closing:
             return False
         if reader.unread and reader.receive(b""):
-            self._begin(True)
+            self.missed = True
+            self._begin()
             return True
-        self.missed = False
+        self.missed = False  # from here on the leader may set it
         try:
             data = self.sock.recv(READ_SIZE, _DONTWAIT)
         except BlockingIOError:
@@ -374,7 +376,9 @@ class Connection(Transport):
             reader.unread += data
             return False
         if data and reader.receive(data):
-            self._begin(len(data) == READ_SIZE)
+            if len(data) == READ_SIZE or self.ended:
+                self.missed = True
+            self._begin()
             return True
         self.missed = True  # the end, or a part of a request: the leader's business
         return False

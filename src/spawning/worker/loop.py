@@ -164,6 +164,7 @@ class Loop:
                             connection.on_event()
                         if events >= _END and connection.state is not CLOSED:
                             # The end may have come along with the last data, and then no other event tells of it.
+                            connection.ended = True
                             self.post(connection.resume)
                 except Exception:  # boundary: a bug that one connection has found must not cost the others theirs
                     self._drop(connection)
