@@ -70,25 +70,27 @@ def descriptors(pid: int) -> int:
 # The parts -----------------------------------------------------------------------------------------------------------
 
 
-def mutations(results: Results, inputs: int) -> None:
+def mutations(results: Results, application: str, inputs: int) -> None:
     """Check the answers to mutated and random bytes."""
+    clients = 12
     wrong: list[str] = []
 
     def attack(number: int) -> None:
         mutator = Mutator(1000 + number)
-        for _ in range(inputs // 4):
+        for _ in range(inputs // clients):
             data = mutator.input()
             try:
                 check(server.port, data, mutator.pieces(data))
             except (AssertionError, *FREE) as error:
                 wrong.append(f"{error!r} {data!r}")
 
-    with Server("fingerprint.application", "-s", "2", "-t", "4", *QUIET) as server:
+    with Server(application, "-s", "2", "-t", "4", *QUIET) as server:
         before = steady(server)
-        together(4, attack)
-        results.row(f"{inputs} mutated inputs: answers that differ from the reader's", len(wrong), "0", not wrong)
-        compare(results, "mutated inputs", before, steady(server))
-        results.log("mutated inputs", server, "^$")
+        together(clients, attack)
+        name = f"{inputs} mutated inputs to {application}"
+        results.row(f"{name}: answers that differ from the reader's", len(wrong), "0", not wrong)
+        compare(results, name, before, steady(server))
+        results.log(name, server, "^$")
     for line in wrong[:10]:
         print(f"    {line}", file=sys.stderr)
 
@@ -165,12 +167,12 @@ def kills(results: Results, seconds: float) -> None:
         results.log("kills", server, r" WARNING worker died .* signal=SIGKILL$")
 
 
-def reloads(results: Results, seconds: float) -> None:
+def reloads(results: Results, application: str, seconds: float) -> None:
     """Reload without pause while hostile clients are served: nothing may be answered differently, nothing closed."""
     end = time.monotonic() + seconds
     wrong: list[str] = []
     counts: collections.Counter[str] = collections.Counter()
-    with Server("fingerprint.application", "-s", "2", "-t", "4", *QUIET) as server:
+    with Server(application, "-s", "2", "-t", "4", *QUIET) as server:
 
         def attack(number: int) -> None:
             mutator = Mutator(2000 + number)
@@ -182,14 +184,15 @@ def reloads(results: Results, seconds: float) -> None:
                     wrong.append(f"{error!r} {data!r}")
                 counts["inputs"] += 1
 
-        threads = [threading.Thread(target=attack, args=(number,)) for number in range(4)]
+        threads = [threading.Thread(target=attack, args=(number,)) for number in range(8)]
         for thread in threads:
             thread.start()
         while time.monotonic() < end:
             counts["reloads" if server.reload() else "refused"] += 1
         for thread in threads:
             thread.join()
-        name = f"{counts['inputs']} mutated inputs during {counts['reloads']} reloads: answers that differ"
+        name = f"{counts['inputs']} mutated inputs during {counts['reloads']} reloads of {application}"
+        name += ": answers that differ"
         results.row(name, len(wrong), "0", not wrong and not counts["refused"])
         results.log("reloads", server, "^$")
     for line in wrong[:10]:
@@ -265,18 +268,17 @@ def compare(results: Results, name: str, before: list[int], after: list[int]) ->
 def main() -> None:
     """Run all parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=20_000, help="mutated inputs")
+    parser.add_argument("--inputs", type=int, default=40_000, help="mutated inputs")
     parser.add_argument("--resets", type=int, default=200, help="resets in each phase")
-    parser.add_argument(
-        "--seconds", type=float, default=60, help="how long workers are killed; half as long are reloads"
-    )
+    parser.add_argument("--seconds", type=float, default=60, help="how long workers are killed; as long are reloads")
     parser.add_argument("--requests", type=int, default=100_000, help="requests between two looks at the memory")
     options = parser.parse_args()
     results = Results()
-    mutations(results, options.inputs)
+    for application in ("fingerprint.application", "uneven.application"):
+        mutations(results, application, options.inputs // 2)
+        reloads(results, application, options.seconds / 2)
     resets(results, options.resets)
     kills(results, options.seconds)
-    reloads(results, options.seconds / 2)
     memory(results, options.requests)
     sys.exit(results.failed)
 

@@ -19,6 +19,7 @@ from integration.server import Server, until
 
 INPUTS = 10_000
 TIMES = 20
+CLIENTS = 6  # more than the threads of the servers below
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_a_reset_while_the_application_works_harms_nobody_and_leaves_nothing(bas
 
 
 class Attack:
-    """Three clients that send mutated inputs and check the answers between entry and exit.
+    """A few clients that send mutated inputs and check the answers between entry and exit.
 
     :param tolerated: what may happen to a client, such as a closed connection.
     """
@@ -98,7 +99,7 @@ class Attack:
         self._port = port
         self._tolerated = tolerated
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(seed,)) for seed in range(3)]
+        self._threads = [threading.Thread(target=self._run, args=(seed,)) for seed in range(CLIENTS)]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -123,8 +124,19 @@ class Attack:
             self.inputs += 1
 
 
-def test_reloads_among_hostile_clients_change_no_answer() -> None:
-    with Server("fingerprint.application", "-s", "2", "-t", "2", "-l", "/dev/null") as server:
+def test_threads_change_no_answer() -> None:
+    """The same while requests are executed inline, are taken over, and are handed to threads, in turn."""
+    with Server("uneven.application", "-s", "1", "-t", "2", "-l", "/dev/null") as server:
+        watch = Watch(server)
+        with Attack(server.port) as attack:
+            until(lambda: attack.inputs > INPUTS / 2, f"{INPUTS // 2} inputs", timeout=120)
+        assert attack.wrong == []
+        watch.check()
+
+
+@pytest.mark.parametrize("application", ["fingerprint.application", "uneven.application"])
+def test_reloads_among_hostile_clients_change_no_answer(application: str) -> None:
+    with Server(application, "-s", "2", "-t", "2", "-l", "/dev/null") as server:
         with Attack(server.port) as attack:
             for _ in range(5):
                 before = attack.inputs
