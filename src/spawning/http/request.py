@@ -106,6 +106,9 @@ class Fields:
         return fields
 
 
+_NO_LINE: Final = RequestLine("", "", "", "", "")
+_NO_FIELDS: Final = Fields(1, [])
+
 _lines: dict[bytes, RequestLine] = {}
 _blocks: dict[bytes, Fields] = {}
 
@@ -158,6 +161,12 @@ class RequestReader:
     def idle(self) -> bool:
         """Nothing of a further request has arrived."""
         return not self.unread and self._phase is not _BODY
+
+    def forget(self) -> None:
+        """Give up what is remembered of the last request, between two requests: the next one is read anew."""
+        self.line = _NO_LINE
+        self.fields = _NO_FIELDS
+        self._forget_block()
 
     @property
     def reading_body(self) -> bool:

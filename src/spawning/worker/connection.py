@@ -47,7 +47,9 @@ LINGER: Final = 2.0  # seconds that a refused client may go on sending (RFC 9112
 _DONTWAIT: Final = socket.MSG_DONTWAIT
 _GONE: Final = (ClientGone, BrokenPipeError, ConnectionResetError, ConnectionAbortedError, TimeoutError)
 
-_NO_LINE: Final = RequestLine("", "", "", "", "")
+_NO_LINE: Final = RequestLine("", "", "", "", "")  # none has come
+_ANY_LINE: Final = RequestLine("", "", "", "", "")  # one has come, and is forgotten
+_NO_TEMPLATE: Final[Environ] = {}
 # Between requests: nothing that the last one left is kept alive, and whoever looks from outside finds an exchange.
 _NO_EXCHANGE: Final = Exchange(cast("Connection", None), {}, 1, False, False, Clock())
 
@@ -461,6 +463,18 @@ class Connection(Transport):
                 self.output.give_up()
             self.output.progressed = False
             self.deadline = self.loop.now + self.loop.settings.response_timeout
+
+    def forget(self) -> None:
+        """Give up what is remembered for a next request, which has not come for a while; leader only.
+
+        It is read and prepared anew then. What is kept of a browser's fields takes 4 KiB, and may take far more.
+        """
+        if self.fields is not None and self.state is READING and self.reader.idle:
+            self.fields = None
+            self.line = _ANY_LINE
+            self.template = _NO_TEMPLATE
+            self.exchange = _NO_EXCHANGE
+            self.reader.forget()
 
     def register(self) -> None:
         """Have events reported, once and for all."""

@@ -46,6 +46,7 @@ from spawning.wsgi.overloaded import Overloaded
 
 SWEEP_EVERY: Final = 1.0  # seconds between looks at the deadlines
 FAREWELL: Final = 5.0  # seconds that an idle connection is kept when the controller has died
+REMEMBER: Final = 2.0  # seconds that an idle connection remembers its last request, to read an equal one faster
 FRESH_GRACE: Final = 0.5  # seconds that a new connection may take to send its request when the worker stops
 _HOLD: Final = 0.02  # seconds that requests may be kept back for a trial …
 _HOLD_EVERY: Final = 0.25  # … and at least between two times that they are
@@ -457,9 +458,13 @@ class Loop:
         self._next_sweep = now + SWEEP_EVERY
         self.accepting.sweep()
         self._tell_overdue()
+        idle_before = now - REMEMBER + self.settings.keepalive_timeout
         for connection in list(self.connections.values()):
-            if connection.deadline < now:
+            deadline = connection.deadline
+            if deadline < now:
                 connection.on_deadline()
+            elif deadline < idle_before:
+                connection.forget()
         if self.stopping:
             self.stop()  # once more, for what has become idle or was handed off meanwhile
 
