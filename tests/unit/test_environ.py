@@ -136,6 +136,14 @@ def test_a_trusted_peer_gives_the_id_of_a_request() -> None:
     assert (found["REQUEST_ID"], found["HTTP_X_REQUEST_ID"]) == ("0a-Z_9", "0a-Z_9")
 
 
+def test_it_may_be_in_a_forwarded_field() -> None:
+    base = EnvironBase(
+        server_name="a", server_port="80", multithread=True, multiprocess=False, trust=Trust(["*"]),
+        request_id_header="X-Forwarded-Id",
+    )  # fmt: skip
+    assert environ(b"X-Forwarded-Id: one\r\n", base=base)["REQUEST_ID"] == "one"
+
+
 @pytest.mark.parametrize(
     ("field", "peer"),
     [

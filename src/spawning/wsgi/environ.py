@@ -54,7 +54,7 @@ class EnvironBase:
         request_id_header: str | None = None,
     ) -> None:
         self.trust = trust
-        self.request_id_key = _key(request_id_header) if request_id_header and trust else ""
+        self.request_id_key = _key(request_id_header) if request_id_header else ""
         self.values: Environ = {
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
@@ -87,13 +87,12 @@ def connection_template(base: EnvironBase, fields: Fields, line: RequestLine, ad
     # copy.
     template = {**base.values, **headers, "REMOTE_ADDR": address, "REMOTE_PORT": port, "wsgi.input": None}
     set_line(template, line)
-    if base.request_id_key in headers and base.trust is not None and base.trust.peer(address):
-        given = headers[base.request_id_key]
-        if reasonable(given):
-            template["REQUEST_ID"] = given
-    if forwarded and base.trust is not None and base.trust.peer(address):
+    if base.trust is not None and base.trust.peer(address):
         template.update(forwarded)
-        base.trust.origin(forwarded).put_into(template)
+        if reasonable(template.get(base.request_id_key)):
+            template["REQUEST_ID"] = template[base.request_id_key]
+        if forwarded:
+            base.trust.origin(forwarded).put_into(template)
     return template
 
 

@@ -27,7 +27,7 @@ class Mount:
         path: str = environ["PATH_INFO"]
         if path.startswith(self._slash) or path == self._name:
             environ["PATH_INFO"] = path[len(self._name) :]
-        elif path:  # it is empty in a question to the server as a whole (OPTIONS *)
+        elif path:  # it is empty in what is asked of the server as a whole (OPTIONS *, CONNECT)
             fields = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(self._body)))]
             start_response("404 Not Found", fields)
             return [self._body]
