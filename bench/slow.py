@@ -54,6 +54,7 @@ class Outcome:
 
     :param alone: the fast clients' requests a second without slow ones, ``beside`` with them.
     :param alone_us: CPU µs of the server for each, ``beside_us`` with what the slow clients cost; 0 without any.
+    :param slow_ms: CPU milliseconds of the server a second for the slow clients alone.
     :param held: threads that were not free.
     :param before_mb: PSS without slow clients, ``after_mb`` with them.
     :param fates: what became of the slow clients.
@@ -63,6 +64,7 @@ class Outcome:
     beside: float
     alone_us: float
     beside_us: float
+    slow_ms: float
     held: int
     before_mb: float
     after_mb: float
@@ -84,6 +86,9 @@ def measure(bench: Bench, server: str, numbers: tuple[int, int, int]) -> Outcome
         with _slow_clients(running.pid, port, numbers) as fates:
             beside, beside_us = _fast(bench, running)
             held = _held(port)
+            begin_cpu = tree.cpu_seconds(running.pid)
+            time.sleep(bench.seconds)
+            slow_ms = (tree.cpu_seconds(running.pid) - begin_cpu) / bench.seconds * 1e3
             after_mb = tree.pss_bytes(running.pid) / 1e6
         launch.wait_for_rest(running.pid)
         last, last_us = _fast(bench, running)
@@ -92,6 +97,7 @@ def measure(bench: Bench, server: str, numbers: tuple[int, int, int]) -> Outcome
         beside=beside,
         alone_us=(first_us + last_us) / 2,
         beside_us=beside_us,
+        slow_ms=slow_ms,
         held=held,
         before_mb=before_mb,
         after_mb=after_mb,
@@ -164,7 +170,7 @@ def median(outcomes: list[Outcome]) -> Outcome:
     """Give the median of each figure; of threads held and of what became of clients, the most."""
     figures = {
         name: statistics.median(getattr(outcome, name) for outcome in outcomes)
-        for name in ("alone", "beside", "alone_us", "beside_us", "before_mb", "after_mb")
+        for name in ("alone", "beside", "alone_us", "beside_us", "slow_ms", "before_mb", "after_mb")
     }
     kinds = {kind for outcome in outcomes for kind in outcome.fates}
     fates = {kind: max(outcome.fates.get(kind, 0) for outcome in outcomes) for kind in sorted(kinds)}
@@ -182,14 +188,24 @@ Found = dict[tuple[str, str], list[Outcome]]
 
 def table(found: Found) -> str:
     """Write the medians as Markdown; an arrow leads from without the slow clients to with them."""
-    headings = ["slow clients", "server", "requests/s", "kept", "CPU µs/request", "threads held", "memory, MB"]
-    lines = [headings, [*["---"] * 2, *["---:"] * 5]]
+    headings = [
+        "slow clients",
+        "server",
+        "requests/s",
+        "kept",
+        "CPU µs/request",
+        "theirs, ms/s",
+        "threads held",
+        "memory, MB",
+    ]
+    lines = [headings, [*["---"] * 2, *["---:"] * 6]]
     for (kind, server), outcomes in found.items():
         figures = median(outcomes)
         rates = f"{figures.alone:,.0f} → {figures.beside:,.0f}", f"{kept(outcomes):.0%}"
         cost = f"{figures.alone_us:,.1f} → {figures.beside_us:,.1f}" if figures.beside_us else ""
+        held = f"{figures.held} of {THREADS}"
         memory = f"{figures.before_mb:,.0f} → {figures.after_mb:,.0f}"
-        lines.append([kind, server, *rates, cost, f"{figures.held} of {THREADS}", memory])
+        lines.append([kind, server, *rates, cost, f"{figures.slow_ms:.0f}", held, memory])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -204,7 +220,7 @@ def main() -> int:
     add = parser.add_argument
     add("--servers", type=lambda text: text.split(","), default=list(DEFAULT_SERVERS), help="comma-separated")
     add("--kinds", type=lambda text: text.split(","), default=["head", "bod", "reader", "all"], help="parts of names")
-    add("--seconds", type=int, default=3, help="how long wrk runs, three times each (default: 3)")
+    add("--seconds", type=int, default=3, help="how long each part of a measurement lasts (default: 3)")
     add("--reps", type=int, default=3, help="repetitions, interleaved (default: 3)")
     add("--venv", type=Path, default=HERE / ".venv", help="virtual environment with the servers (default: bench/.venv)")
     add("--work", type=Path, default=HERE / ".work", help="directory for logs (default: bench/.work)")
@@ -216,7 +232,7 @@ def main() -> int:
     (bench.work / "logs").mkdir(parents=True, exist_ok=True)
     kinds = [kind for kind in KINDS if any(part in kind for part in options.kinds)]
     found: Found = {(kind, server): [] for kind in kinds for server in options.servers}
-    print(f"about {len(found) * options.reps * (3 * options.seconds + 5) / 60:.0f} min", file=sys.stderr)
+    print(f"about {len(found) * options.reps * (4 * options.seconds + 5) / 60:.0f} min", file=sys.stderr)
     for _ in range(options.reps):
         for (kind, server), outcomes in found.items():
             outcomes.append(measure(bench, server, KINDS[kind]))
