@@ -90,7 +90,7 @@ def _use_idle(site: Site, answers: list[Answer], troubles: list[Trouble]) -> Non
 
 @contextlib.contextmanager
 def _site(server: Server, directory: Path, options: argparse.Namespace) -> Iterator[Site]:
-    site = Site(server, directory, options.venv / "bin", free_port())
+    site = Site(server, directory, options.venv / "bin", free_port(), options.wait)
     try:
         yield site
     finally:
@@ -106,6 +106,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cases", default=",".join(CASES), help="which, with commas (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=20.0, help="least duration of a case (default: %(default)g)")
     parser.add_argument("--clients", type=int, default=2, help="clients of each kind (default: %(default)s)")
+    parser.add_argument("--wait", type=float, default=0.0, help="seconds that each request sleeps (default: none)")
     parser.add_argument("--venv", type=Path, default=_ROOT / "bench" / ".venv", help="where the servers are installed")
     parser.add_argument("--results", type=Path, default=_ROOT / "bench" / "RELOAD.json", help="added to, JSON")
     parser.add_argument("--document", type=Path, help="a document with the marks for the tables")
@@ -143,9 +144,10 @@ def _version(server: Server, options: argparse.Namespace) -> str:
 def _note(found: dict[str, Any]) -> str:
     """Say above the tables what was run."""
     notes = [f"{server.name}: {server.note}" for server in SERVERS.values() if server.note and server.name in found]
+    waiting = f", each request sleeps {found['wait']:g} s" if found.get("wait") else ""
     return "\n".join(
         [
-            f"One run each, at least {found['seconds']:g} s, {found['clients']} clients of each kind, Python"
+            f"One run each, at least {found['seconds']:g} s, {found['clients']} clients of each kind{waiting}, Python"
             f" {found['python']}, {found['cores']} cores: {', '.join(found['versions'].values())}. A client that is",
             "refused tries again after 10 ms, so such figures say how long nobody was there.",
             "",
@@ -167,7 +169,13 @@ def main() -> None:
 
 def _run_all(options: argparse.Namespace, found: dict[str, Any], results: Results) -> None:
     python = ".".join(map(str, sys.version_info[:3]))
-    found |= {"seconds": options.seconds, "clients": options.clients, "python": python, "cores": os.cpu_count()}
+    found |= {
+        "seconds": options.seconds,
+        "clients": options.clients,
+        "wait": options.wait,
+        "python": python,
+        "cores": os.cpu_count(),
+    }
     servers, cases = _chosen(options), options.cases.split(",")
     pairs = [(case, server) for case in cases for server in servers]
     begun = time.monotonic()

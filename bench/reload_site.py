@@ -28,7 +28,7 @@ time.sleep({seconds})
 
 
 def application(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "{length}")])
+    {wait}start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "{length}")])
     return [b"{version}"]
 """
 
@@ -50,12 +50,13 @@ class Site:
 
     :param directory: for all files; the server runs in ``current`` below it, a link to the newest release.
     :param binaries: the directory with the servers' commands.
+    :param wait: seconds that each request sleeps.
 
     ``killed`` is what each killed process held when it was killed: (when, port of the client) for each connection.
     After ``patient_until`` (monotonic seconds) nothing is waited for any more.
     """
 
-    def __init__(self, server: Server, directory: Path, binaries: Path, port: int) -> None:
+    def __init__(self, server: Server, directory: Path, binaries: Path, port: int, wait: float = 0.0) -> None:
         self.server = server
         self.directory = directory
         self.port = port
@@ -64,6 +65,7 @@ class Site:
         self.killed: list[tuple[float, int]] = []
         self.patient_until = math.inf
         self._binaries = binaries
+        self._wait = f"time.sleep({wait})\n    " if wait else ""
         self._sessions: list[int] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._listener: socket.socket | None = None
@@ -95,7 +97,9 @@ class Site:
 
     def _write(self, directory: Path, seconds: float) -> None:
         version = str(self.version)
-        self._replace(directory, _APPLICATION.format(seconds=seconds, version=version, length=len(version)))
+        self._replace(
+            directory, _APPLICATION.format(seconds=seconds, wait=self._wait, version=version, length=len(version))
+        )
 
     def _replace(self, directory: Path, text: str) -> None:
         beside = directory / "site_app.new"
