@@ -114,6 +114,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--name", help="of the server whose COMMAND is given")
     parser.add_argument("--signal", default="HUP", help="what asks that server for a reload (default: %(default)s)")
     parser.add_argument("--recycle", default="", help="what is appended to COMMAND in case 4, such as --max-requests")
+    parser.add_argument("--upgrade", default="", help="what asks that server for an upgrade in place (default: none)")
     parser.add_argument("command", nargs="*", help="the server's command line, behind --; {port} is replaced")
     options = parser.parse_args()
     options.venv = options.venv.absolute()
@@ -129,7 +130,15 @@ def _arguments() -> argparse.Namespace:
 def _chosen(options: argparse.Namespace) -> list[Server]:
     if options.command:
         command = shlex.join(options.command)
-        return [Server(name=options.name, command=command, reload=options.signal, recycle=options.recycle)]
+        return [
+            Server(
+                name=options.name,
+                command=command,
+                reload=options.signal,
+                recycle=options.recycle,
+                upgrade=options.upgrade,
+            )
+        ]
     return [SERVERS[name] for name in options.servers.split(",")]
 
 

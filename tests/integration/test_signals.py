@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from integration.client import Client
 from integration.gate import Gate
 from integration.server import Server, until
 from integration.sites import held, version, write
@@ -28,6 +29,19 @@ def test_a_graceful_stop_finishes_what_is_under_way(gate: Gate, tmp_path: Path, 
         assert server.wait() == 0
         server.wait_for_log(r" stopped$")
         assert not pidfile.exists()
+
+
+def test_while_a_stop_waits_for_an_old_request_nobody_is_kept_waiting_for_nothing(gate: Gate) -> None:
+    """The worker of the generation before has the request; it must not keep the listening socket."""
+    with Server("basics.application", "-s", "1", "-t", "4") as server, held(gate, server.port) as client:
+        assert server.reload()
+        server.signal(signal.SIGTERM)
+        server.wait_for_log(r" worker retired worker=2\.1 ")
+        with pytest.raises(ConnectionRefusedError):
+            Client(server.port)
+        gate.open()
+        assert client.read().status == 200
+        assert server.wait() == 0
 
 
 def test_a_second_interrupt_stops_at_once(gate: Gate) -> None:

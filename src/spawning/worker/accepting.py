@@ -87,12 +87,10 @@ class Accepting:
         """Accept nothing any more."""
         if self.state is not OFF:
             self._become(OFF)
+        self._let_go()
 
     def finish(self, most: int) -> bool:
         """Accept what the kernel has queued, at most so many, and what retiring workers have sent; then nothing more.
-
-        This worker's hold on the sockets ends: who connects when nobody accepts is to be refused, not to wait for the
-        end of the last worker, and the address is free for another server.
 
         :returns: False when a request has cost the lead; then the next leader has to finish.
         """
@@ -101,10 +99,16 @@ class Accepting:
                 if not self._accept(listener, most):
                     return False
             self._become(OFF)
+        self._let_go()
+        return self._take_rest()
+
+    def _let_go(self) -> None:
+        """Close this worker's descriptors of the listening sockets: when nobody accepts any more, who connects is to be
+        refused, not to wait for the end of the last worker, and the address is free for another server.
+        """
         for listener in self._listeners.values():
             listener.close()
         self._listeners.clear()
-        return self._take_rest()
 
     def leave_to_siblings(self) -> None:
         """Stop, because all threads are busy: a worker that has one to spare will be faster."""
