@@ -30,8 +30,9 @@ def main() -> int:
     if picture:
         options.output.with_suffix(".svg").write_text(picture)
     if options.publish:
-        (PAGE.with_suffix(".svg")).write_text(picture or "")
         marks.replace(PAGE, "bench", report.overview(results))
+        if picture:
+            PAGE.with_suffix(".svg").write_text(picture)
     return int(any(m.problem and m.server == "spawning" for m in results.measurements))
 
 

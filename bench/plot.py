@@ -88,7 +88,7 @@ def draw(results: Results) -> str | None:
 
 
 def _of(panel: Panel, summaries: Iterable[Summary]) -> list[Summary]:
-    """Give those to be shown, the shortest bar first, those with errors last; none without a figure of ours."""
+    """Give those to be shown, the shortest bar first, those with errors (ours too) last; none if ours was not measured."""
     found = [
         summary
         for summary in summaries
@@ -96,7 +96,7 @@ def _of(panel: Panel, summaries: Iterable[Summary]) -> list[Summary]:
         and (panel.metric in summary.medians or _erred(summary))
         and (summary.server != _TWICE or panel.metric == "pss_mb")
     ]
-    if not any(summary.server == OURS and summary.medians for summary in found):
+    if not (any(summary.server == OURS for summary in found) and any(summary.medians for summary in found)):
         return []
     return sorted(found, key=lambda summary: summary.medians.get(panel.metric, float("inf")))
 

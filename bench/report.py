@@ -39,7 +39,7 @@ def render(results: Results) -> str:
     parts = [_INTRODUCTION.format(**results.environment), _machine(results.environment), _versions(results.environment)]
     if verdicts := judge(summaries):
         parts.append(_targets(verdicts))
-    for workload in dict.fromkeys(name for name, _ in summaries):
+    for workload in _workloads(summaries):
         parts.append(_workload(workload, [s for s in summaries.values() if s.workload == workload]))
     parts.append(_commands(results.measurements))
     return "\n".join(parts)
@@ -61,7 +61,7 @@ def _matrix(summaries: Summaries, metric: str) -> str:
     }
     servers = [name for name in (OURS, *SERVERS, LIMIT) if name in measured]
     rows = []
-    for workload in dict.fromkeys(name for name, _ in summaries):
+    for workload in _workloads(summaries):
         cells = [_short(summaries.get((workload, server)), metric) for server in dict.fromkeys(servers)]
         rows.append([f"**{workload}**", *cells])
     return _table(["", *(name.replace("-", "-<br>") for name in dict.fromkeys(servers))], rows)
@@ -74,6 +74,12 @@ def _short(summary: Summary | None, metric: str) -> str:
         return "–"
     value = summary.medians.get(metric)
     return "" if value is None else format(value, ",.0f" if value >= 100 else ".1f")
+
+
+def _workloads(summaries: Summaries) -> list[str]:
+    """List those that were measured, in the order of their table, whatever the order of the run."""
+    measured = dict.fromkeys(name for name, _ in summaries)
+    return [*(name for name in WORKLOADS if name in measured), *(name for name in measured if name not in WORKLOADS)]
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -78,7 +78,13 @@ def test_the_plot_shows_errors_and_leaves_out_what_is_not_installed() -> None:
     assert "bjoern" not in texts
 
 
-def test_there_is_no_plot_without_a_figure_of_ours() -> None:
+def test_the_plot_shows_our_errors_too() -> None:
+    picture = plot.draw(Results(ENVIRONMENT, [measured("granian", "b1", 11.0), broken("spawning", "b1", "errors: 1")]))
+    assert picture is not None
+    assert "errors, no figure" in picture
+
+
+def test_there_is_no_plot_of_what_ours_was_not_measured_under() -> None:
     assert plot.draw(Results(ENVIRONMENT, [measured("granian", "b1", 11.0)])) is None
 
 
