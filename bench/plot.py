@@ -88,7 +88,7 @@ def draw(results: Results) -> str | None:
 
 
 def _of(panel: Panel, summaries: Iterable[Summary]) -> list[Summary]:
-    """Give those to be shown, the shortest bar first, those with errors (ours too) last; none if ours was not measured."""
+    """Give those to be shown, the shortest bar first, errors (ours too) last; none if ours was not measured."""
     found = [
         summary
         for summary in summaries

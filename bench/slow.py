@@ -36,6 +36,7 @@ THREADS = 2
 LEAST_KEPT = 0.85
 PROBE_SECONDS = 5.0
 TRIES = 3
+SETTLE_SECONDS = 1.0
 MOST_SECONDS = 60
 """How long the slow clients go on if nobody ends them."""
 
@@ -126,6 +127,7 @@ def _slow_clients(server: int, port: int, numbers: tuple[int, int, int]) -> Iter
         try:
             if clients.stdout.readline() != "connected\n":
                 raise launch.ServerError("does not take the slow clients' connections")
+            time.sleep(SETTLE_SECONDS)
             launch.wait_for_rest(server)
             yield fates
             output, _ = clients.communicate(timeout=load.GRACE_SECONDS)
