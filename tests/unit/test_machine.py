@@ -8,13 +8,15 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from spawning.errors import ProtocolError
 from unit.requests import forget, reader, told
 from unit.test_request import NASTY, requests
 
-CONNECTIONS = 3
+CONNECTIONS = 2
+NUMBERS = st.integers(0, CONNECTIONS - 1)
+AMOUNTS = st.sampled_from(["nothing", "head", "some", "all"])  # of what is to be sent
 
 
 class Client:
@@ -22,6 +24,7 @@ class Client:
 
     def __init__(self) -> None:
         self.reader = reader()
+        self.last = b""
         self.unsent = b""
         self.boundaries = [0]  # where requests end, counted from the first byte
         self.delivered = 0
@@ -29,7 +32,17 @@ class Client:
         self.seen: list[dict[str, Any]] = []
         self.status = 0
 
-    def deliver(self, size: int) -> None:
+    def decide(self, data: bytes, expected: dict[str, object]) -> None:
+        self.last = data
+        self.unsent += data
+        self.boundaries.append(self.boundaries[-1] + len(data))
+        self.expected.append(expected)
+
+    def deliver(self, amount: str) -> None:
+        sizes = {"nothing": 0, "head": self.unsent.find(b"\r\n\r\n") + 4, "some": 17, "all": len(self.unsent)}
+        size = sizes[amount]
+        if not self.unsent or not size:
+            return
         piece, self.unsent = self.unsent[:size], self.unsent[size:]
         self.delivered += len(piece)
         self.feed(piece)
@@ -57,43 +70,40 @@ class Conversations(RuleBasedStateMachine):
         super().__init__()
         forget()
         self.clients = [Client() for _ in range(CONNECTIONS)]
-        self.now = self.clients[0]
 
-    @rule(number=st.integers(0, CONNECTIONS - 1))
-    def turn_to(self, number: int) -> None:
-        self.now = self.clients[number]
+    @rule(number=NUMBERS, request=requests(), now=AMOUNTS)
+    def send(self, number: int, request: tuple[bytes, dict[str, object]], now: str) -> None:
+        client = self.clients[number]
+        client.decide(*request)
+        client.deliver(now)
 
-    @precondition(lambda self: not self.now.status)
-    @rule(request=requests())
-    def decide_to_send(self, request: tuple[bytes, dict[str, object]]) -> None:
-        data, expected = request
-        self.now.unsent += data
-        self.now.boundaries.append(self.now.boundaries[-1] + len(data))
-        self.now.expected.append(expected)
+    @rule(number=NUMBERS, now=AMOUNTS)
+    def send_the_same_again(self, number: int, now: str) -> None:
+        """Clients do, and it is what readers remember for."""
+        client = self.clients[number]
+        if client.last:
+            client.decide(client.last, client.expected[-1])
+        client.deliver(now)
 
-    @precondition(lambda self: not self.now.status and self.now.unsent)
-    @rule(size=st.integers(1, 60))
-    def deliver_some(self, size: int) -> None:
-        self.now.deliver(size)
+    @rule(number=NUMBERS, now=AMOUNTS)
+    def go_on(self, number: int, now: str) -> None:
+        self.clients[number].deliver(now)
 
-    @precondition(lambda self: not self.now.status and self.now.unsent)
-    @rule()
-    def deliver_all(self) -> None:
-        self.now.deliver(len(self.now.unsent))
+    @rule(number=NUMBERS)
+    def be_idle_for_long(self, number: int) -> None:
+        if self.clients[number].reader.idle:
+            self.clients[number].reader.forget()
 
-    @precondition(lambda self: not self.now.status and self.now.reader.idle)
-    @rule()
-    def be_idle_for_long(self) -> None:
-        self.now.reader.forget()
-
-    @precondition(lambda self: not self.now.status and not self.now.unsent)
-    @rule(nonsense=NASTY)
-    def break_the_protocol(self, nonsense: bytes) -> None:
-        """Between two requests, with what makes no line whatever comes before; then nothing more is interpreted."""
-        before = len(self.now.seen)
-        self.now.feed(nonsense + b"\0\r\n\r\n")
-        assert self.now.status == 400
-        assert len(self.now.seen) == before
+    @rule(number=NUMBERS, nonsense=NASTY)
+    def break_the_protocol(self, number: int, nonsense: bytes) -> None:
+        """With what makes no line whatever comes before it; nothing more is interpreted, and the client comes anew."""
+        client = self.clients[number]
+        client.deliver("all")
+        before = len(client.seen)
+        client.feed(nonsense + b"\0\r\n\r\n")
+        assert client.status == 400
+        assert len(client.seen) == before
+        self.clients[number] = Client()
 
     @invariant()
     def what_was_sent_is_told(self) -> None:
@@ -106,10 +116,9 @@ class Conversations(RuleBasedStateMachine):
     @invariant()
     def a_reader_knows_where_it_is(self) -> None:
         for client in self.clients:
-            if not client.status:
-                between = client.delivered in client.boundaries
-                assert client.reader.idle is between
-                assert not (between and client.reader.reading_body)
+            between = client.delivered in client.boundaries
+            assert client.reader.idle is between
+            assert not (between and client.reader.reading_body)
 
 
 ConversationsTest = Conversations.TestCase
