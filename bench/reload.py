@@ -11,7 +11,7 @@ moment is counted by itself (``in killed``): nobody can save that. All is bounde
     python3 -m bench.reload --document docs/reload.md --render  # write the tables again
     python3 -m bench.reload --name mine --recycle "--max-requests 500" -- serve --port {port} site_app:application
 
-It needs no package; the servers are in ``bench/.venv`` (``make bench/.venv/bench.stamp`` with the whole path).
+It needs no package; the servers are in ``bench/.venv`` (``make bench/.venv/bench.stamp``).
 """
 
 import argparse
@@ -49,7 +49,7 @@ def run(case: str, server: Server, options: argparse.Namespace) -> Row:
         try:
             site.start(server.recycle if case == "4" else "", activated=CASES[case].activated and server.activated)
             return _measured(case, site, options)
-        except StartError as error:
+        except (StartError, OSError) as error:
             return {"cannot": " ".join(str(error).split())[-200:].replace("|", "/")}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.reload_clients import REQUEST, Connection, Trouble
-from bench.reload_site import Site
+from bench.reload_site import Site, StartError
 
 _IDLE = 1000  # connections
 _OPENING_SECONDS = 10.0  # for all of them; some servers keep few at a time
@@ -90,7 +90,10 @@ def _main_killed(site: Site) -> None:
         time.sleep(delay)
         site.kill_main()
         site.edit()
-        site.start(activated=site.server.activated)
+        try:
+            site.start(activated=site.server.activated)
+        except StartError:
+            return  # what is left of it keeps the address; the clients go on and see
 
 
 def _upgrade(site: Site) -> None:
@@ -108,9 +111,9 @@ def _flipped_link(site: Site) -> None:
 def _idle(site: Site) -> None:
     until = time.monotonic() + _OPENING_SECONDS
     while len(site.idle) < _IDLE and time.monotonic() < until:
-        connection = Connection(site.port, _IDLE_SECONDS)
-        site.idle.append(connection)
         try:
+            connection = Connection(site.port, _IDLE_SECONDS)
+            site.idle.append(connection)
             connection.send(REQUEST)
             connection.read()
         except Trouble:
