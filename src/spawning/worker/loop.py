@@ -34,6 +34,7 @@ from spawning.settings import Settings
 from spawning.worker.accepting import CROWDED, FULL, ON, SIBLINGS_FIRST, Accepting
 from spawning.worker.connection import READ_SIZE, Connection
 from spawning.worker.handoff import HandoffSocket
+from spawning.worker.overdue import Overdue
 from spawning.worker.routes import Routes
 from spawning.worker.states import CLOSED, READING
 from spawning.worker.syscalls import Receiver
@@ -42,7 +43,6 @@ from spawning.worker.waiting import Waiting
 from spawning.wsgi.bridge import Exchange, WSGIApplication
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.not_ready import NotReady
-from spawning.wsgi.overloaded import Overloaded
 
 SWEEP_EVERY: Final = 1.0  # seconds between looks at the deadlines
 FAREWELL: Final = 5.0  # seconds that an idle connection is kept when the controller has died
@@ -119,7 +119,6 @@ class Loop:
         self.handed_over = 0
         self.errors = 0
         self.refused = 0
-        self.overdue = 0
         self.closing = False
         self.stopping = False
         self.failed = False
@@ -138,9 +137,7 @@ class Loop:
         self._trial: Connection | None = None
         self._hold_until = 0.0
         self._next_hold = 0.0
-        self._queue_timeout = settings.queue_timeout
-        self._overloaded = Overloaded(settings.queue_timeout)
-        self._overdue_told = 0
+        self._overdue = Overdue(self, settings.queue_timeout)
         self._next_sweep = 0.0
         self._stopped_at = float("inf")
         self._idle_until = 0.0
@@ -187,10 +184,7 @@ class Loop:
             return 0.005
         if self.accepting.state is CROWDED:
             return SIBLINGS_FIRST
-        if self._queue_timeout and self.threads.waiting.size:
-            due = self.threads.waiting_since() + self._queue_timeout
-            return min(SWEEP_EVERY, max(0.0, due - monotonic()))
-        return SWEEP_EVERY
+        return min(SWEEP_EVERY, self._overdue.seconds_left()) if self.threads.waiting.size else SWEEP_EVERY
 
     def _drop(self, connection: Connection | None) -> None:
         log.exception("this is a bug in Spawning; a connection is closed")
@@ -292,7 +286,7 @@ class Loop:
         if head is not None and head.code >= 500:
             self.errors += 1
         if self.access_log is not None:
-            self._log(exchange, self.access_log)
+            self.record(exchange, self.access_log)
         try:
             box.pop()
         except IndexError:  # the lead was taken; from here on this is an ordinary request thread
@@ -322,11 +316,12 @@ class Loop:
         if head is not None and head.code >= 500:
             self.errors += 1
         if self.access_log is not None:
-            self._log(exchange, self.access_log)
+            self.record(exchange, self.access_log)
         if connection.finish_in_thread():
             self.threads.queue(connection)
 
-    def _log(self, exchange: Exchange, access_log: AccessLog) -> None:
+    def record(self, exchange: Exchange, access_log: AccessLog) -> None:
+        """Have the access log tell of a response. The thread that has executed it."""
         head = exchange.head
         code = head.code if head is not None else 0
         access_log.append((exchange.environ, code, exchange.sent, monotonic() - exchange.started))
@@ -362,34 +357,10 @@ class Loop:
 
     def _serve_waiting(self, box: list[None]) -> bool:
         """Answer what has waited too long, and have executed what can be. False: the lead is lost."""
-        if self._queue_timeout and not self._answer_overdue(box):
+        if not self._overdue.answer():
             return False
         threads = self.threads
         return threads.full or threads.holding or self._hand_out(box)
-
-    def _answer_overdue(self, box: list[None]) -> bool:
-        """Answer with 503 what has waited for a thread for longer than ``--queue-timeout``. False: the lead is lost."""
-        before = self.now - self._queue_timeout
-        while (overdue := self.threads.take_overdue(before)) is not None:
-            connection, since = overdue
-            exchange = connection.exchange
-            exchange.started = since
-            exchange.run(self._overloaded)
-            self.overdue += 1
-            self.errors += 1
-            if self.access_log is not None:
-                self._log(exchange, self.access_log)
-            if connection.finish():
-                connection.go_on()
-            if self.box is not box:
-                return False
-        return True
-
-    def _tell_overdue(self) -> None:
-        if self.overdue != self._overdue_told:
-            count = self.overdue - self._overdue_told
-            log.warning("requests waited too long for a thread count=%d seconds=%g", count, self._queue_timeout)
-            self._overdue_told = self.overdue
 
     # -- trials (see ``sensor``) --------------------------------------------------------------------------------------
 
@@ -457,7 +428,7 @@ class Loop:
         now = self.now
         self._next_sweep = now + SWEEP_EVERY
         self.accepting.sweep()
-        self._tell_overdue()
+        self._overdue.tell()
         idle_before = now - REMEMBER + self.settings.keepalive_timeout
         for connection in list(self.connections.values()):
             deadline = connection.deadline
