@@ -166,6 +166,22 @@ def test_a_client_that_asks_again_and_half_closes_while_its_request_executes_is_
         assert client.read_eof() == b""
 
 
+@pytest.mark.parametrize("length", [100_000, 100_001])
+def test_the_end_of_a_client_is_seen_behind_more_than_is_read_at_once(pair: Server, gate: Gate, length: int) -> None:
+    """It half-closes behind a request, or in the middle of one, that arrives while another one executes."""
+    with Client(pair.port) as client:
+        client.send(request(gate.target))
+        gate.wait_entered()
+        client.send(request("/echo", f"Content-Length: {length}", method="POST") + b"x" * 100_000)
+        client.sock.shutdown(socket.SHUT_WR)
+        assert serves(pair)  # so the leader has seen it
+        gate.open()
+        assert client.read().body == b"held\n"
+        if length == 100_000:
+            assert client.read().body == b"x" * 100_000
+        assert client.read_eof() == b""
+
+
 # What arrives while a request executes -------------------------------------------------------------------------------
 
 

@@ -6,8 +6,9 @@ thread that runs the request; the leader then only notes that an event came (``m
 afterwards; the leader sets ``missed`` first and looks at the state afterwards. So one of the two sees the other, and if
 both do, the leader reads twice, which is harmless.
 
-An event means "look", whatever its mask says (at the end of what the client sends: look twice). So an event that was
-meant for a closed connection with the same descriptor is harmless too.
+An event means "look", whatever its mask says, but for the end of what the client sends: that is remembered (``ended``,
+set by the leader before it looks), since it comes along with the last data, and no other event tells of it. An event
+that was meant for a closed connection with the same descriptor is harmless: who looks finds what is there.
 """
 
 import contextlib
@@ -135,11 +136,11 @@ class Connection(Transport):
                     self._end_of_input()
                     return
                 if self.reader.receive(data):
-                    if not self._serve(len(data) == READ_SIZE):
+                    if not self._serve(len(data) == READ_SIZE or self.ended):
                         return
                 elif not self._wait_for_more():
                     return
-                if len(data) < READ_SIZE:
+                if len(data) < READ_SIZE and not self.ended:
                     return
                 reads += 1
                 if reads >= _MAX_READS:

@@ -36,7 +36,7 @@ from spawning.worker.connection import READ_SIZE, Connection
 from spawning.worker.handoff import HandoffSocket
 from spawning.worker.overdue import Overdue
 from spawning.worker.routes import Routes
-from spawning.worker.states import CLOSED, READING
+from spawning.worker.states import READING
 from spawning.worker.syscalls import Receiver
 from spawning.worker.threads import RequestThread, Threads
 from spawning.worker.waiting import Waiting
@@ -156,14 +156,12 @@ class Loop:
                     if connection is None:
                         self._on_other_event(fd)
                     else:
+                        if events >= _END:
+                            connection.ended = True  # perhaps behind the last data, and no other event tells of it
                         if connection.state is READING:
                             connection.read()
                         else:
                             connection.on_event()
-                        if events >= _END and connection.state is not CLOSED:
-                            # The end may have come along with the last data, and then no other event tells of it.
-                            connection.ended = True
-                            self.post(connection.resume)
                 except Exception:  # boundary: a bug that one connection has found must not cost the others theirs
                     self._drop(connection)
                 if self.box is not box:
