@@ -42,9 +42,13 @@ class Listener:
     def __init__(self) -> None:
         self.error: OSError = BlockingIOError()
         self.asked = 0
+        self.closed = False
 
     def fileno(self) -> int:
         return 1000
+
+    def close(self) -> None:
+        self.closed = True
 
     def _accept(self) -> tuple[int, Any]:
         self.asked += 1
@@ -65,6 +69,9 @@ class Loop:
 
 class Handoff:
     receiving_fd = 1001
+
+    def receive(self) -> None:
+        """Nobody is on the way."""
 
 
 class Scene:
@@ -112,6 +119,7 @@ def test_it_accepts_from_start_to_stop(scene: Scene) -> None:
     assert scene.look() is OFF
     scene.event()
     assert not scene.asked()
+    assert scene.listener.closed  # its own descriptor: who connects now is to be refused when nobody else accepts
 
 
 def test_it_leaves_connections_to_its_siblings_while_all_threads_are_busy(scene: Scene) -> None:
@@ -165,6 +173,7 @@ def test_what_is_queued_is_accepted_in_the_end_unless_it_never_accepted() -> Non
     scene = Scene()
     assert scene.accepting.finish(100)
     assert (scene.state, scene.asked()) == (OFF, 1)
+    assert scene.listener.closed
     assert scene.accepting.finish(100)
     assert scene.asked() == 1
 
