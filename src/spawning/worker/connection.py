@@ -11,30 +11,16 @@ set by the leader before it looks), since it comes along with the last data, and
 that was meant for a closed connection with the same descriptor is harmless: who looks finds what is there.
 """
 
-import contextlib
 import logging
 import socket
-from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from spawning.errors import ProtocolError
 from spawning.http.request import Fields, RequestLine, RequestReader
 from spawning.http.response import CONTINUE, Clock, Pairs, error_response
+from spawning.worker.closing import MAX_READS, READ_SIZE, Closing
 from spawning.worker.sensor import Sensor
-from spawning.worker.states import (
-    BODY,
-    CLOSED,
-    EXECUTING,
-    FLUSHING,
-    HEAD,
-    LEAVING,
-    LINGERING,
-    READING,
-    REQUEST,
-    TRANSITIONS,
-    State,
-)  # fmt: skip
-from spawning.worker.transport import Transport
+from spawning.worker.states import BODY, CLOSED, EXECUTING, FLUSHING, HEAD, LEAVING, LINGERING, READING, REQUEST
 from spawning.wsgi.bridge import ClientGone, Exchange
 from spawning.wsgi.environ import Environ, connection_template, request_environ, set_line
 from spawning.wsgi.input import BodyBuffer
@@ -42,11 +28,7 @@ from spawning.wsgi.input import BodyBuffer
 if TYPE_CHECKING:
     from spawning.worker.loop import Loop
 
-READ_SIZE: Final = 65536  # bytes a recv
-_MAX_READS: Final = 16  # reads in a row before others get their turn
-LINGER: Final = 2.0  # seconds that a refused client may go on sending (RFC 9112 section 9.6)
 _DONTWAIT: Final = socket.MSG_DONTWAIT
-_GONE: Final = (ClientGone, BrokenPipeError, ConnectionResetError, ConnectionAbortedError, TimeoutError)
 
 _NO_LINE: Final = RequestLine("", "", "", "", "")  # none has come
 _ANY_LINE: Final = RequestLine("", "", "", "", "")  # one has come, and is forgotten
@@ -57,7 +39,7 @@ _NO_EXCHANGE: Final = Exchange(cast("Connection", None), {}, 1, False, False, Cl
 log = logging.getLogger("spawning.worker")
 
 
-class Connection(Transport):
+class Connection(Closing):
     """See the module. The transport of its own exchanges.
 
     :param loop: the worker's loop.
@@ -68,8 +50,8 @@ class Connection(Transport):
     """
 
     __slots__ = (
-        "address", "awaited", "body_since", "ended", "exchange", "fields", "line", "missed", "port", "reader",
-        "registered", "sensor", "state", "template",
+        "awaited", "body_since", "ended", "exchange", "fields", "line", "missed", "port", "reader", "sensor",
+        "template",
     )  # fmt: skip
 
     sensor: Sensor
@@ -94,14 +76,6 @@ class Connection(Transport):
         self.exchange = _NO_EXCHANGE
         self.reader = RequestReader(BodyBuffer, loop.limits)
 
-    def become(self, state: State) -> None:
-        """Change the state; a transition that the table does not have is a bug. The two of every request,
-        ``READING`` to ``EXECUTING`` and back, are assignments where they happen.
-        """
-        if state not in TRANSITIONS[self.state]:
-            raise AssertionError(f"connection cannot go from {self.state.name} to {state.name}")
-        self.state = state
-
     # -- events: leader only ------------------------------------------------------------------------------------------
 
     def on_event(self) -> None:
@@ -118,7 +92,7 @@ class Connection(Transport):
         elif state is FLUSHING:
             self.flush()
         elif state is LINGERING:
-            self._discard()
+            self.discard()
 
     resume = on_event
 
@@ -143,7 +117,7 @@ class Connection(Transport):
                 if len(data) < READ_SIZE and not self.ended:
                     return
                 reads += 1
-                if reads >= _MAX_READS:
+                if reads >= MAX_READS:
                     self.loop.post(self.resume)
                     return
         except BlockingIOError:
@@ -151,7 +125,7 @@ class Connection(Transport):
         except ProtocolError as error:
             self.refuse(error)
         except OSError as error:
-            self._broken(error)
+            self.broken(error)
 
     def _serve(self, more: bool) -> bool:
         """Run the complete request, and those that arrived with it; True when the connection is being read again.
@@ -252,32 +226,7 @@ class Connection(Transport):
         except ClientGone:
             self.close()
             return
-        self._linger()
-
-    def _linger(self) -> None:
-        self.deadline = monotonic() + LINGER
-        self.become(LINGERING)
-        self.loop.post(self._half_close)
-
-    def _half_close(self) -> None:
-        if self.state is not LINGERING:
-            return
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_WR)
-        self.register()
-        self._discard()
-
-    def _discard(self) -> None:
-        try:
-            for _ in range(_MAX_READS):
-                if not self.sock.recv(READ_SIZE, _DONTWAIT):
-                    self.close()
-                    return
-            self.loop.post(self.resume)
-        except BlockingIOError:
-            return
-        except OSError:
-            self.close()
+        self.linger()
 
     # -- the end of a request: its owner ------------------------------------------------------------------------------
 
@@ -353,7 +302,7 @@ class Connection(Transport):
             self.refuse(error)
             return False
         except OSError as error:
-            self._broken(error)
+            self.broken(error)
             return False
         if self.finish() and (self.missed or not self.reader.idle):
             self.loop.post(self.go_on)
@@ -400,15 +349,14 @@ class Connection(Transport):
             self.refuse(error)
             return
         except OSError as error:
-            self._broken(error)
+            self.broken(error)
             return
         if self.state is READING:
             self.read()
 
     def _close_behind_response(self) -> None:
-        # Data that nobody has read would turn the close into a reset, which can destroy the response on its way.
         if self.reader.unread or self.missed:
-            self._linger()
+            self.linger()
         else:
             self.close()
 
@@ -433,7 +381,7 @@ class Connection(Transport):
         try:
             done = output.flush(self.sock)
         except OSError as error:
-            self._broken(error)
+            self.broken(error)
             return
         if not done:
             self.deadline = self.loop.now + self.loop.settings.response_timeout
@@ -477,12 +425,6 @@ class Connection(Transport):
             self.exchange = _NO_EXCHANGE
             self.reader.forget()
 
-    def register(self) -> None:
-        """Have events reported, once and for all."""
-        if not self.registered:
-            self.registered = True
-            self.loop.register(self)
-
     def close_if_idle(self, fresh_too: bool) -> None:
         """Close, unless a request is arriving or under way; leader only, when the worker stops.
 
@@ -493,22 +435,6 @@ class Connection(Transport):
         idle = self.state is READING and self.reader.idle and (fresh_too or self.line is not _NO_LINE)
         if idle or self.state is LEAVING:
             self.close()
-
-    def unregister(self) -> None:
-        if self.registered:
-            self.registered = False
-            self.loop.unregister(self)
-
-    def _broken(self, error: OSError) -> None:
-        if not isinstance(error, _GONE):
-            log.warning("connection failed address=%s error=%s", self.address, error)
-        self.close()
-
-    def abort(self) -> None:
-        """Close so that the client can tell that the response is incomplete (RST instead of FIN)."""
-        with contextlib.suppress(OSError):
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        self.close()
 
     def close(self) -> None:
         """Close the socket; the connection is forgotten."""

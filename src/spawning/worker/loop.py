@@ -32,13 +32,15 @@ from spawning.ipc.channel import Channel
 from spawning.logs.access import AccessLog
 from spawning.settings import Settings
 from spawning.worker.accepting import CROWDED, FULL, ON, SIBLINGS_FIRST, Accepting
-from spawning.worker.connection import READ_SIZE, Connection
+from spawning.worker.closing import READ_SIZE
+from spawning.worker.connection import Connection
 from spawning.worker.handoff import HandoffSocket
 from spawning.worker.overdue import Overdue
 from spawning.worker.routes import Routes
 from spawning.worker.states import READING
 from spawning.worker.syscalls import Receiver
 from spawning.worker.threads import RequestThread, Threads
+from spawning.worker.transport import Transport
 from spawning.worker.waiting import Waiting
 from spawning.wsgi.bridge import Exchange, WSGIApplication
 from spawning.wsgi.environ import EnvironBase
@@ -402,11 +404,11 @@ class Loop:
 
     # -- connections --------------------------------------------------------------------------------------------------
 
-    def register(self, connection: Connection) -> None:
+    def register(self, connection: Transport) -> None:
         """Report events of a connection, edge-triggered, once and for all. The owner of the connection."""
         self._epoll.register(connection.fd, _EVENTS)
 
-    def unregister(self, connection: Connection) -> None:
+    def unregister(self, connection: Transport) -> None:
         self._epoll.unregister(connection.fd)
 
     def hand_off(self, connection: Connection) -> None:
