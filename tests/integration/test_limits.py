@@ -182,6 +182,21 @@ def test_without_descriptors_a_worker_serves_whom_it_has_and_accepts_others_late
         assert len([line for line in server.err.since() if "cannot accept" in line]) == 1
 
 
+def test_without_descriptors_a_large_body_is_503_and_concerns_nobody_else() -> None:
+    with (
+        Server("hoard.application", "-s", "1", "-t", "2", "-l", "/dev/null") as server,
+        Client(server.port) as client,
+        Client(server.port) as uploader,
+    ):
+        assert uploader.get("/hello").status == 200
+        assert int(client.get("/hoard").body) > 0
+        uploader.send(request("/echo", "Content-Length: 100000", method="POST"))
+        assert uploader.read().status == 503
+        assert client.post("/echo", b"small").body == b"small"
+        assert client.get("/release").status == 200
+        assert client.post("/echo", b"b" * 100_000).body == b"b" * 100_000
+
+
 # A full disk ---------------------------------------------------------------------------------------------------------
 
 
@@ -194,5 +209,7 @@ def test_a_body_that_the_disk_cannot_take_is_507_and_concerns_nobody_else() -> N
                     client.send(b"b" * size)
                 response = client.read()
                 assert response.status == status
+                assert b"/tmp" not in response.body  # the place is nobody's business
                 assert status != 200 or response.body == b"b" * size
         assert serves(server)
+        assert len([line for line in server.err.since() if "request body cannot be kept status=507" in line]) == 2

@@ -41,6 +41,7 @@ from spawning.wsgi.bridge import WSGIApplication
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.forwarded import Trust
+from spawning.wsgi.input import find_directory
 from spawning.wsgi.mount import mounted
 from spawning.wsgi.request_id import id_at_end, identified
 
@@ -108,6 +109,7 @@ class Worker:
             request_id_header=settings.request_id_header,
         )
         application = identified(mounted(application, settings.script_name), settings.request_id_header)
+        find_directory()
         room = room_for_connections(settings.max_connections, settings.threadpool_workers)
         self._loop = Loop(application, settings, listeners, base, self._access_log, handoff, room, self._on_end)
         self._loop.wake_watchdog = self._wake

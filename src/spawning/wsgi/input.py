@@ -4,13 +4,24 @@ A small body is kept in memory, a larger one in an unnamed temporary file, so th
 a thread nor memory. Both are plain file objects: read, readline, readlines, iteration and seek are Python's own.
 """
 
+import contextlib
+import errno
 import io
+import logging
 import tempfile
 from typing import IO, Final
 
 from spawning.errors import ProtocolError
 
 SPOOL_ABOVE: Final = 65536  # bytes that are kept in memory
+
+log = logging.getLogger("spawning.worker")
+
+
+def find_directory() -> None:
+    """Find out where temporary files go, which is remembered: the search needs a descriptor, and there may be none."""
+    with contextlib.suppress(FileNotFoundError):  # there is no such place, and only a large body needs one
+        tempfile.gettempdir()
 
 
 class BodyBuffer:
@@ -30,7 +41,7 @@ class BodyBuffer:
     def write(self, data: bytes) -> None:
         """Add to the body.
 
-        :raises ProtocolError: 507, the disk is full.
+        :raises ProtocolError: 507, the disk is full; 503, there are no descriptors.
         """
         self.length += len(data)
         if self.length > SPOOL_ABOVE and type(self._file) is io.BytesIO:
@@ -58,7 +69,10 @@ class BodyBuffer:
 
     def _full(self, error: OSError) -> ProtocolError:
         self.close()
-        return ProtocolError(507, f"the request body cannot be kept: {error.strerror}")
+        # Descriptors come back when others close theirs; a disk does not become empty by itself.
+        status = 503 if error.errno in (errno.EMFILE, errno.ENFILE) else 507
+        log.error("request body cannot be kept status=%d bytes=%d error=%s", status, self.length, error)
+        return ProtocolError(status, "the request body cannot be kept")
 
     def file(self) -> IO[bytes]:
         """Give the body from its start; the request owns the file from now on."""
