@@ -61,9 +61,8 @@ class Order:
 class ForkServer:
     """One generation's application, and the forking of its workers."""
 
-    def __init__(self, channel: Channel, boot: Boot, controller: int) -> None:
+    def __init__(self, channel: Channel, boot: Boot) -> None:
         self.channel = channel
-        self._controller = controller  # its pid
         self.generation = boot.generation
         self.settings = checked(boot.settings)
         self._started_at = boot.started_at
@@ -161,7 +160,7 @@ class ForkServer:
                 log.warning("cannot fork %s", fields(generation=self.generation, reason=error.strerror))
                 return False
             if between == 0:
-                return _forked_again(self._controller)
+                return _forked_again()
         with contextlib.suppress(ChildProcessError):  # the application may have had all its children reaped
             os.waitpid(between, 0)
         return False
@@ -213,7 +212,6 @@ class ForkServer:
 
 def main() -> int:
     """Be a fork server; give the exit status (in a worker: the worker's)."""
-    controller = os.getppid()
     die_with_parent()
     for signum in _FOR_THE_CONTROLLER:
         signal.signal(signum, _leave_to_the_controller)
@@ -223,7 +221,7 @@ def main() -> int:
     boot, _ = channel.receive()
     if not isinstance(boot, Boot):
         return 0
-    server = ForkServer(channel, boot, controller)
+    server = ForkServer(channel, boot)
     configure(server.settings.verbose)
     set_title("fork server", str(boot.generation), server.settings)
     order = server.serve() if _load(server) else None
@@ -261,7 +259,7 @@ def loaded_files() -> list[str]:
     return sorted({file for file in files if isinstance(file, str) and os.path.isabs(file)})
 
 
-def _forked_again(controller: int) -> bool:
+def _forked_again() -> bool:
     """Fork once more, in the process in between, and leave nothing of that.
 
     The new worker dies with the controller, which has adopted it, until it looks at its channel: an import or a check
@@ -273,7 +271,7 @@ def _forked_again(controller: int) -> bool:
             os._exit(0)
     except OSError:
         os._exit(1)
-    while os.getppid() == between:  # its end would count as that of the parent
+    while (controller := os.getppid()) == between:  # its end would count as that of the parent
         os.sched_yield()
     die_with_parent()
     if os.getppid() != controller:
