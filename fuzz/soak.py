@@ -6,6 +6,7 @@ something is not as it must be. Needs what `make test` needs.
 
 import argparse
 import collections
+import contextlib
 import json
 import os
 import random
@@ -152,7 +153,7 @@ def kills(results: Results, seconds: float) -> None:
         while time.monotonic() < end:
             status = json.loads(spawnctl("-a", f"127.0.0.1:{server.port}", "status", "--json").out)
             pids = [worker["pid"] for generation in status["generations"] for worker in generation["workers"]]
-            if pids:
+            with contextlib.suppress(ProcessLookupError, IndexError):  # the last one killed may still be told of
                 os.kill(chance.choice(pids), signal.SIGKILL)
                 killed += 1
             until(lambda: len(server.workers()) == 3, "three workers")
