@@ -182,8 +182,8 @@ def test_section_that_pserve_was_asked_for(ini: Ini) -> None:
     assert command(ini, other, "--server-name", "other", str(ini.path)) == [
         "--port", "2", "--verbose", "--watch", "a", "--watch", "b", str(ini.path),
     ]  # fmt: skip
-    with pytest.raises(ConfigError, match="setting keepalive_timeout is read from"):
-        command(ini, {"keepalive_timeout": "5"}, "--server-name", "other", str(ini.path))
+    with pytest.raises(ConfigError, match="setting no_preload is read from"):  # there is no option to switch it off
+        command(ini, {"no_preload": "no"}, "--server-name", "other", str(ini.path))
 
 
 def test_mistake_in_the_section_ends_pserve_with_one_line(ini: Ini, capsys: pytest.CaptureFixture[str]) -> None:
