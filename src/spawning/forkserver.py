@@ -66,6 +66,7 @@ class ForkServer:
         self.generation = boot.generation
         self.settings = checked(boot.settings)
         self._started_at = boot.started_at
+        self._controller = boot.controller
         self._directory = boot.directory
         self._values = boot.settings
         self._config: dict[str, Any] = {}
@@ -160,7 +161,7 @@ class ForkServer:
                 log.warning("cannot fork %s", fields(generation=self.generation, reason=error.strerror))
                 return False
             if between == 0:
-                return _forked_again()
+                return _forked_again(self._controller)
         with contextlib.suppress(ChildProcessError):  # the application may have had all its children reaped
             os.waitpid(between, 0)
         return False
@@ -259,7 +260,7 @@ def loaded_files() -> list[str]:
     return sorted({file for file in files if isinstance(file, str) and os.path.isabs(file)})
 
 
-def _forked_again() -> bool:
+def _forked_again(controller: int) -> bool:
     """Fork once more, in the process in between, and leave nothing of that.
 
     The new worker dies with the controller, which has adopted it, until it looks at its channel: an import or a check
@@ -271,10 +272,10 @@ def _forked_again() -> bool:
             os._exit(0)
     except OSError:
         os._exit(1)
-    while (controller := os.getppid()) == between:  # its end would count as that of the parent
+    while os.getppid() == between:  # its end would count as that of the parent
         os.sched_yield()
     die_with_parent()
-    if os.getppid() != controller:
+    if os.getppid() != controller:  # it is dead, or about to be: then nobody may tell us any more
         os._exit(0)
     return True
 

@@ -26,7 +26,7 @@ from spawning.ipc.messages import (
 )
 
 EACH: list[Message] = [
-    Boot(7, {"args": ["site:app"], "port": 8080, "pidfile": None}, 12.5, "/srv/site"),
+    Boot(7, {"args": ["site:app"], "port": 8080, "pidfile": None}, 12.5, "/srv/site", 4711),
     ForkWorker(2),
     Configured({"deadman_timeout": 1.5}),
     Loaded(["/a/ü.py"], ["Thread-1"]),

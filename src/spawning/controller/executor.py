@@ -130,9 +130,8 @@ class Executor:
             far.close()
         self._fleet.generation_started(action.number, self._settings, action.trigger, pid, started_at)
         self._links.add(Source(action.number), near)
-        self._links.send(
-            Source(action.number), Boot(action.number, as_dict(self._settings), started_at, self.directory)
-        )
+        boot = Boot(action.number, as_dict(self._settings), started_at, self.directory, os.getpid())
+        self._links.send(Source(action.number), boot)
 
     def _refuse(self, action: Refuse) -> None:
         generation = self._fleet.generations[action.number]

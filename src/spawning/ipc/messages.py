@@ -17,13 +17,14 @@ class Boot:
     """Load generation `generation`: run the factory with `settings` (plain values, see ``settings.as_dict``).
 
     `started_at` is when its time to boot began (seconds of the machine's monotonic clock), `directory` the name of the
-    directory to do it in.
+    directory to do it in, `controller` the pid of who sends this, whom workers are to be adopted by.
     """
 
     generation: int
     settings: dict[str, Any]
     started_at: float
     directory: str
+    controller: int
 
 
 @dataclass(frozen=True, slots=True)
