@@ -59,10 +59,18 @@ def test_what_was_typed_is_explicit_and_has_a_source() -> None:
     }
 
 
-@pytest.mark.parametrize("flag", [flag for option in OPTIONS.values() if option.metavar for flag in option.flags])
+VALUED = [flag for option in OPTIONS.values() if option.metavar for flag in option.flags]
+EMPTY_MEANS_NONE = ["--server-header"]
+
+
+@pytest.mark.parametrize("flag", [flag for flag in VALUED if flag not in EMPTY_MEANS_NONE])
 def test_every_option_of_the_table_refuses_an_empty_value(flag: str) -> None:
     with pytest.raises(ConfigError, match=r"^option --[a-z_-]+: .*''.* is not "):
         parse(["a:b", flag, ""], {})
+
+
+def test_an_empty_server_header_is_none() -> None:
+    assert settings("a:b", "--server-header", "").server_header == ""
 
 
 @pytest.mark.parametrize("name", [name for name, option in OPTIONS.items() if option.flags and not option.metavar])
