@@ -152,7 +152,8 @@ def kills(results: Results, seconds: float) -> None:
         chance = random.Random(0)
         while time.monotonic() < end:
             status = json.loads(spawnctl("-a", f"127.0.0.1:{server.port}", "status", "--json").out)
-            pids = [worker["pid"] for generation in status["generations"] for worker in generation["workers"]]
+            workers = [worker for generation in status["generations"] for worker in generation["workers"]]
+            pids = [worker["pid"] for worker in workers if worker["pid"]]
             with contextlib.suppress(ProcessLookupError, IndexError):  # the last one killed may still be told of
                 os.kill(chance.choice(pids), signal.SIGKILL)
                 killed += 1
