@@ -48,8 +48,7 @@ _PREFORK_NOTE = "no command of its own: started by bench/prefork.py"
 
 _ROWS = (
     Server(name="spawning", package="spawning", log="-l {file}",
-           command="{bin}/spawn -f wsgi {app} --port {port} -s {processes} -t {threads} -l /dev/null"
-                   " --max-connections 20000"),
+           command="{bin}/spawn -f wsgi {app} --port {port} -s {processes} -t {threads} -l /dev/null"),
     Server(name="gunicorn", package="gunicorn", log="--access-logfile {file}", note="gthread, fast parser",
            command=_GUNICORN + " -k gthread {app}"),
     Server(name="gunicorn-preload", package="gunicorn", log="--access-logfile {file}",

@@ -438,7 +438,7 @@ class Settings:
         help="Largest body of a request; 0 is unlimited.",
     )
     max_connections: int = _option(
-        10000, "--max-connections", parse=_integer(0, 2**20), metavar="N", group=_LIMITS,
+        20000, "--max-connections", parse=_integer(0, 2**20), metavar="N", group=_LIMITS,
         help="Most connections a worker; 0 is as many as there are descriptors.",
     )
     # fmt: on
