@@ -15,6 +15,11 @@ from spawning.errors import ConfigError
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MAX_WRITE: Final = 1 << 20  # bytes a write
 
+_MOST_KNOWN: Final = 1024  # texts remembered with what they are escaped to, since clients repeat themselves …
+_LONGEST_KNOWN: Final = 512  # … of at most so many characters each
+
+_known: dict[str, str] = {}
+
 # environ, status code, bytes of content, duration in seconds
 Record = tuple[dict[str, Any], int, int, float]
 
@@ -100,7 +105,18 @@ class AccessLog:
 
 def _quoted(value: object) -> str:
     """Escape as Apache does: what a client sent cannot end the field, the line, or reach a terminal."""
-    text = str(value)
+    text = value if type(value) is str else str(value)
+    known = _known.get(text)
+    if known is None:
+        known = _escaped(text)
+        if len(text) <= _LONGEST_KNOWN:
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            _known[text] = known
+    return known
+
+
+def _escaped(text: str) -> str:
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text
     return "".join([c if 32 <= ord(c) < 127 and c not in '"\\' else f"\\x{ord(c) & 0xFF:02x}" for c in text])
