@@ -252,6 +252,7 @@ class Site:
         """Kill -9. Each process is stopped first, so that what it holds when it dies is known."""
         for pid in pids:
             _send(pid, signal.SIGSTOP)
+            _wait_for_stop(pid)
             ports = _client_ports(pid, self.port)
             _send(pid, signal.SIGKILL)
             self.killed += [(time.monotonic(), port) for port in ports]
@@ -270,6 +271,21 @@ def _send(pid: int, signum: signal.Signals) -> None:
         os.kill(pid, signum)
 
 
+def _wait_for_stop(pid: int) -> None:
+    """Wait until every thread has stopped: one that runs on for a moment could accept another connection."""
+    until = time.monotonic() + 1.0
+    while time.monotonic() < until and not all(_state(path) in "TtZX" for path in Path(f"/proc/{pid}/task").glob("*")):
+        time.sleep(0.001)
+
+
+def _state(process: Path) -> str:
+    """Give the letter of a process's or thread's state."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
 def _title(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -278,10 +294,7 @@ def _title(pid: int) -> str:
 
 
 def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+    return _state(Path(f"/proc/{pid}")) in "ZX"
 
 
 def _client_ports(pid: int, port: int) -> list[int]:
