@@ -15,7 +15,9 @@ from integration.server import Server, until
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[Server]:
     """One worker that has patience for a second only, whatever it waits for."""
-    limits = [f"--{name}-timeout=1" for name in ("head", "body", "keepalive", "response")]
+    limits = [
+        f"{option}=1" for option in ("--head-timeout", "--body-timeout", "--keepalive-timeout", "--response-timeout")
+    ]
     with Server("crowd.application", "-s", "1", "-t", "2", "-l", "/dev/null", *limits) as server:
         yield server
 
