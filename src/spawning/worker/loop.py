@@ -102,13 +102,7 @@ class Loop:
         self.now = monotonic()
         self.idle_deadline = self.now + settings.keepalive_timeout
         self.keep_alive = not settings.no_keepalive and settings.keepalive_timeout > 0
-        self.limits = Limits(
-            settings.max_request_line,
-            settings.max_head_bytes,
-            settings.max_fields,
-            settings.max_body_bytes,
-            settings.allow_connect,
-        )
+        self.limits = _limits(settings)
         self.threads = Threads(self, settings.threadpool_workers, _waiting(settings))
         self.routes = Routes(enabled=settings.threadpool_workers > 1)
         self.disturbed = 0
@@ -485,6 +479,16 @@ class Loop:
             connection.close_if_idle(fresh_too)
             if self.box is not box:
                 return  # the next sweep of the new leader goes on
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.max_request_line,
+        settings.max_head_bytes,
+        settings.max_fields,
+        settings.max_body_bytes,
+        settings.allow_connect,
+    )
 
 
 def _waiting(settings: Settings) -> Waiting:

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+
+from spawning.wsgi.environ import path_info
 
 if TYPE_CHECKING:
     from spawning.worker.connection import Connection
@@ -25,7 +26,7 @@ class Waiting:
 
     def __init__(self, health_paths: Iterable[str] = (), *, timed: bool = False) -> None:
         self.size = 0
-        self._health_paths = frozenset(unquote(path.partition("?")[0], "latin-1") for path in health_paths)
+        self._health_paths = frozenset(path_info(path) for path in health_paths)
         self._timed = timed
         self._first: deque[Connection] = deque()
         self._others: deque[tuple[Connection, float]] = deque()

@@ -9,6 +9,7 @@ with the fields (``Fields.memo``), since a client repeats them; and what each re
 import re
 from io import BytesIO
 from typing import Any, Final
+from urllib.parse import unquote
 
 from spawning.http.body import Sink
 from spawning.http.request import Fields, RequestLine
@@ -94,6 +95,11 @@ def connection_template(base: EnvironBase, fields: Fields, line: RequestLine, ad
         if forwarded:
             base.trust.origin(forwarded).put_into(template)
     return template
+
+
+def path_info(target: str) -> str:
+    """Give what ``PATH_INFO`` is for a target in origin-form: percent-decoded, one character an octet, no query."""
+    return unquote(target.partition("?")[0], "latin-1")
 
 
 def set_line(template: Environ, line: RequestLine) -> None:

@@ -5,10 +5,9 @@ Load balancers ask that path, and send nobody here any more once it is answered 
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final
-from urllib.parse import unquote
 
 from spawning.wsgi.bridge import WSGIApplication
-from spawning.wsgi.environ import Environ
+from spawning.wsgi.environ import Environ, path_info
 
 _BODY: Final = b"the service is about to end\n"
 
@@ -22,7 +21,7 @@ class NotReady:
 
     def __init__(self, application: WSGIApplication, ready_path: str) -> None:
         self._application = application
-        self._path = unquote(ready_path.partition("?")[0], "latin-1")
+        self._path = path_info(ready_path)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["SCRIPT_NAME"] + environ["PATH_INFO"] != self._path:
