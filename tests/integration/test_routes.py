@@ -25,3 +25,21 @@ def test_a_route_that_waits_is_handed_over_and_the_others_stay_inline(gate: Gate
             if _WAITS.search(server.log()):
                 break
         assert _WAITS.findall(server.log()) == ["GET /hold"]
+
+
+def test_a_route_known_to_compute_that_begins_to_wait_loses_the_lead(gate: Gate) -> None:
+    with (
+        Server("basics.application", "-s", "1", "-t", "4") as server,
+        Client(server.port) as waiting,
+        Client(server.port) as computing,
+    ):
+        for _ in range(20):
+            gate.open(50)  # beforehand, so that nothing waits
+            for _ in range(50):
+                assert waiting.get(gate.target).body == b"held\n"
+            gate.wait_entered(50)
+        waiting.send(request(gate.target))
+        gate.wait_entered()
+        assert computing.get("/hello").status == 200
+        gate.open()
+        assert waiting.read().body == b"held\n"

@@ -111,3 +111,33 @@ def test_a_few_trials_in_a_row_that_compute_bring_calls_back_inline() -> None:
     assert not sensor.inline
     sensor.taken_over(False, 0.05)
     assert sensor.inline
+
+
+def compute(sensor: Sensor, calls: int) -> None:
+    """Have the sensor measure so many calls that compute."""
+    for _ in range(calls):
+        sensor.calls += 1
+        sensor.begin(0)
+        sensor.end(0, True)
+
+
+def test_a_route_is_suspicious_until_some_calls_have_been_measured() -> None:
+    sensor = Sensor(enabled=True)
+    assert sensor.suspicious
+    compute(sensor, 20)
+    assert not sensor.suspicious
+
+
+def test_one_call_that_waits_makes_a_known_route_suspicious_until_others_have_computed_for_a_while() -> None:
+    sensor = Sensor(enabled=True)
+    compute(sensor, 20)
+    sensor.taken_over(True, 0.01)
+    compute(sensor, 1)
+    assert sensor.suspicious
+    for _ in range(20):
+        sensor.taken_over(False, 0.05)
+    assert not sensor.suspicious
+
+
+def test_a_trial_is_suspicious() -> None:
+    assert waiting().suspicious

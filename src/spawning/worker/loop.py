@@ -41,6 +41,7 @@ from spawning.worker.states import READING
 from spawning.worker.syscalls import Receiver
 from spawning.worker.threads import RequestThread, Threads
 from spawning.worker.transport import Transport
+from spawning.worker.trials import Trials
 from spawning.worker.waiting import Waiting
 from spawning.wsgi.bridge import Exchange, WSGIApplication
 from spawning.wsgi.environ import EnvironBase
@@ -48,10 +49,9 @@ from spawning.wsgi.not_ready import NotReady
 
 SWEEP_EVERY: Final = 1.0  # seconds between looks at the deadlines
 FAREWELL: Final = 5.0  # seconds that an idle connection is kept when the controller has died
+WATCHED: Final = 0.02  # seconds that the watchdog looks closely, from the beginning of a suspicious call
 REMEMBER: Final = 2.0  # seconds that an idle connection remembers its last request, to read an equal one faster
 FRESH_GRACE: Final = 0.5  # seconds that a new connection may take to send its request when the worker stops
-_HOLD: Final = 0.02  # seconds that requests may be kept back for a trial …
-_HOLD_EVERY: Final = 0.25  # … and at least between two times that they are
 _EVENTS: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _END: Final = select.EPOLLRDHUP  # the client will send nothing more; the greatest of the bits that are reported
 
@@ -74,6 +74,9 @@ class Loop:
     :ivar calls: inline calls so far; with ``box`` it tells the watchdog whether a call lasts.
     :ivar inline_connection: whose request the leader executes inline.
     :ivar routes: which of them wait.
+    :ivar watched_until: (monotonic seconds) calls are watched closely (``watchdog``) until then.
+    :ivar watchdog_asleep: it is to be woken with the next call.
+    :ivar watchdog_dozes: it is to be woken when calls are to be watched closely.
     :ivar disturbed: counts the moments at which the watchdog may have held the interpreter lock.
     :ivar contended: threads want the interpreter lock, since requests have been handed over a moment ago.
     :ivar closing: the worker has been retired or stopped.
@@ -119,6 +122,8 @@ class Loop:
         self.stopping = False
         self.failed = False
         self.watchdog_asleep = False
+        self.watchdog_dozes = False
+        self.watched_until = 0.0
         self.wake_watchdog: Callable[[], None] = _nothing
         self.run_exchange: Callable[[Exchange, WSGIApplication], None] = Exchange.run
         self._epoll = select.epoll()
@@ -130,9 +135,7 @@ class Loop:
         self.accepting = Accepting(self, self._epoll, listeners, self._handoff, room)
         self._change = threading.Lock()
         self._in_threads = 0
-        self._trial: Connection | None = None
-        self._hold_until = 0.0
-        self._next_hold = 0.0
+        self._trials = Trials(self)
         self._overdue = Overdue(self, settings.queue_timeout)
         self._next_sweep = 0.0
         self._stopped_at = float("inf")
@@ -194,7 +197,7 @@ class Loop:
     def _between_polls(self, box: list[None]) -> bool:
         """Do what is not an event; False: stop leading, because the lead is lost or the worker has ended."""
         threads = self.threads
-        if threads.holding and not self._continue_trial(box):
+        if threads.holding and not self._trials.go_on(box):
             return False
         if threads.waiting.size and not self._serve_waiting(box):
             return False
@@ -254,8 +257,8 @@ class Loop:
             sensor = connection.sensor
             if sensor.inline or (self.now >= sensor.due and not threads.executing):
                 return self._execute_measured(connection)
-            if self.now >= sensor.due and self.now >= self._next_hold:
-                self._hold(connection)
+            if self.now >= sensor.due and self.now >= self._trials.next:
+                self._trials.hold(connection)
                 return False
         self.handed_over += 1
         # From here on another thread may own the connection at any moment, so its events must be known by then.
@@ -270,6 +273,7 @@ class Loop:
         connection.sensor.calls += 1
         self.inline_connection = connection
         if self.watchdog_asleep:
+            self.watchdog_asleep = False
             self.wake_watchdog()
         exchange = connection.exchange
         exchange.started = self.now if self.access_log is None else monotonic()
@@ -295,7 +299,12 @@ class Loop:
         box = self.box
         sensor = connection.sensor
         alone = not self.threads.executing
-        sensor.begin(self.disturbed)
+        began = sensor.begin(self.disturbed)
+        if sensor.suspicious:
+            self.watched_until = began + WATCHED
+            if self.watchdog_dozes:
+                self.watchdog_dozes = False
+                self.wake_watchdog()
         going_on = self.execute_inline(connection)
         if self.box is box:
             sensor.end(self.disturbed, alone)
@@ -355,31 +364,6 @@ class Loop:
             return False
         threads = self.threads
         return threads.full or threads.holding or self._hand_out(box)
-
-    # -- trials (see ``sensor``) --------------------------------------------------------------------------------------
-
-    def _hold(self, connection: Connection) -> None:
-        """Keep requests back until the threads run dry; then the one of this connection is the trial."""
-        self.threads.holding = True
-        self._trial = connection
-        self._hold_until = self.now + _HOLD
-        self._next_hold = self.now + _HOLD_EVERY
-        connection.register()
-
-    def _continue_trial(self, box: list[None]) -> bool:
-        """End the wait for the threads to run dry, if they have or if it takes too long. False: the lead is lost."""
-        threads = self.threads
-        connection = self._trial
-        assert connection is not None
-        if threads.executing:
-            if self.now < self._hold_until:
-                return True
-            connection.sensor.trial_failed(self.now)
-        threads.holding = False
-        self._trial = None
-        if self.execute(connection):
-            connection.go_on()
-        return self.box is box
 
     def _hand_out(self, box: list[None]) -> bool:
         """Have executed what waits although there are threads: it was kept back for a trial. False: the lead is lost.

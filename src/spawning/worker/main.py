@@ -36,7 +36,7 @@ from spawning.worker.descriptors import room_for_connections
 from spawning.worker.details import details, executions, method_of, path_of, queued
 from spawning.worker.loop import Loop
 from spawning.worker.timeouts import Timeouts, nothing_but
-from spawning.worker.watchdog import TICK, Watchdog
+from spawning.worker.watchdog import Watchdog
 from spawning.wsgi.bridge import WSGIApplication
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
@@ -147,22 +147,22 @@ class Worker:
     # -- one turn of the main thread ----------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        asleep = self._watchdog.may_sleep() and not self._log_waits()
         before = monotonic()
+        tick = self._watchdog.tick(before)
         if before >= self._next_report:
             self._report()
             self._next_report = before + REPORT_EVERY
             if self._timeouts is not None:
                 self._look_for_stuck_requests(self._timeouts, before)
-        wait = self._next_report - before if asleep else TICK
+        wait = min(tick, self._next_report - before, LOG_AWAKE if self._log_waits() else REPORT_EVERY)
         ready = self._poll.poll(wait * 1000)
         now = monotonic()
-        if asleep:
-            self._watchdog.awake()
         if ready:
             self._on_ready([fd for fd, _ in ready])
-        elif not asleep:
-            self._watchdog.look(now, now - before - TICK)
+        if tick > REPORT_EVERY:
+            self._watchdog.awake()
+        elif not ready:
+            self._watchdog.look(now, wait, now - before - wait)
         if self._access_log is not None and now >= self._next_flush:
             self._access_log.flush()
             self._next_flush = now + LOG_AWAKE

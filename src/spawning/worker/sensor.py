@@ -25,6 +25,8 @@ HORIZON: Final = 0.004  # seconds of waiting that count in one call
 SAMPLE_EVERY: Final = 0.005  # seconds between measured calls
 _WAITS_ABOVE: Final = 0.3  # share of the time spent waiting, above which calls are handed over
 _LEAST_WAITS: Final = 4.0  # calls seen to wait, before that share counts
+_ENOUGH: Final = 8  # calls to be measured before a route is known …
+_SUSPICIOUS: Final = 0.5  # … and calls seen to wait lately that make it suspicious
 _MEMORY: Final = 0.25  # seconds of running calls, after which what was seen counts half
 _FIRST_PAUSE: Final = 0.25  # seconds until the first trial …
 _LAST_PAUSE: Final = 4.0  # … and most between two
@@ -53,6 +55,7 @@ class Sensor:
         "_good",
         "_pause",
         "_route",
+        "_seen",
         "_start",
         "_wait",
         "_waits",
@@ -72,20 +75,29 @@ class Sensor:
         self._disturbed = 0
         self._counted = 0  # calls as of the last judgement …
         self._counted_at = 0.0  # … and its time
-        self._waits = 0.0
+        self._seen = 0  # calls measured since then …
+        self._waits = 0.0  # … and seen to wait
         self._wait = 0.0
         self._wall = 0.0
         self._pause = _FIRST_PAUSE
         self._good = 0
         self._start = (0, 0.0, 0.0)
 
-    def begin(self, disturbed: int) -> None:
+    @property
+    def suspicious(self) -> bool:
+        """Its calls are to be watched closely: they have waited lately, or not enough of them have been seen."""
+        return self._waits >= _SUSPICIOUS or self._seen < _ENOUGH or not self.inline
+
+    def begin(self, disturbed: int) -> float:
         """Start to measure an inline call.
 
         :param disturbed: how often the watchdog may have held the interpreter lock so far.
+        :returns: monotonic seconds.
         """
         self._disturbed = disturbed
-        self._start = (getrusage(RUSAGE_THREAD).ru_nvcsw, thread_time(), monotonic())
+        now = monotonic()
+        self._start = (getrusage(RUSAGE_THREAD).ru_nvcsw, thread_time(), now)
+        return now
 
     def end(self, disturbed: int, alone: bool) -> None:
         """The measured call has returned, and the lead was not taken meanwhile.
@@ -115,6 +127,7 @@ class Sensor:
         if not self.inline:
             self._judge_trial(wait > _WAITS_ABOVE * wall, now)
             return
+        self._seen += 1
         self._waits += wait > 0
         self._wait += wait
         self._wall += wall
@@ -141,6 +154,7 @@ class Sensor:
         if self._good >= _TRIALS:
             self.inline = True
             self.inline_until = now
+            self._seen = 0
             self._waits = self._wait = self._wall = 0.0
             log.debug("route computes calls=inline route=%r", self._route)
 
