@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -22,13 +23,11 @@ LINE = re.compile(
 )
 
 
-def line(
-    tmp_path: Path, environ: dict[str, Any], code: int = 200, sent: int = 5, seconds: float = 0.25
-) -> re.Match[str]:
+def line(tmp_path: Path, environ: dict[str, Any], code: int = 200, sent: int = 5) -> re.Match[str]:
     """Write one record and read its line."""
     path = tmp_path / "access.log"
     log = AccessLog(str(path))
-    log.append((environ, code, sent, 0.25))
+    log.record(environ, code, sent, monotonic() - 0.25)
     log.flush()
     (text,) = path.read_text("latin-1").splitlines()
     match = LINE.fullmatch(text)
@@ -38,6 +37,7 @@ def line(
 
 def test_a_line_says_everything(tmp_path: Path) -> None:
     match = line(tmp_path, {**ENVIRON, "REMOTE_USER": "ann"})
+    assert float(match["seconds"]) >= 0.25
     assert match.groupdict() == {
         "address": "192.0.2.1",
         "user": "ann",
@@ -46,7 +46,7 @@ def test_a_line_says_everything(tmp_path: Path) -> None:
         "size": "5",
         "referer": "http://a.example/",
         "agent": "probe/1",
-        "seconds": "0.250000",
+        "seconds": match["seconds"],
     }
 
 
@@ -63,20 +63,56 @@ def test_a_client_cannot_end_a_field_a_line_or_reach_a_terminal(tmp_path: Path, 
     assert match["agent"].encode().decode("unicode_escape") == value
 
 
+class User:
+    """Put into ``REMOTE_USER`` by an application that does not know that it is a string."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __str__(self) -> str:
+        return "ann"
+
+
+@pytest.mark.parametrize("user", [User(), ["ann"], 7])
+def test_what_is_no_string_is_shown_as_one(tmp_path: Path, user: object) -> None:
+    assert line(tmp_path, {**ENVIRON, "REMOTE_USER": user})["user"] in ("ann", "['ann']", "7")
+
+
+def test_a_long_text_is_shown_whole_each_time(tmp_path: Path) -> None:
+    target = "/" + 5000 * "a"
+    path = tmp_path / "access.log"
+    log = AccessLog(str(path))
+    for _ in range(2):
+        log.record({**ENVIRON, "RAW_URI": target}, 200, 1, monotonic())
+    log.flush()
+    assert path.read_text().count(f'"GET {target} HTTP/1.1"') == 2
+
+
+def test_requests_that_differ_in_one_thing_have_lines_that_do(tmp_path: Path) -> None:
+    names = ("REMOTE_ADDR", "REMOTE_USER", "REQUEST_METHOD", "RAW_URI", "SERVER_PROTOCOL", "HTTP_REFERER")
+    path = tmp_path / "access.log"
+    log = AccessLog(str(path))
+    for name in (*names, "HTTP_USER_AGENT"):
+        for value in ("one", "two", "one"):
+            log.record({**ENVIRON, name: value}, 200, 1, monotonic())
+    log.flush()
+    found = [("one" in text, "two" in text) for text in path.read_text().splitlines()]
+    assert found == [(True, False), (False, True), (True, False)] * 7
+
+
 @pytest.mark.parametrize(("value", "shown"), [("ab-1", "ab-1"), (None, "-"), ('a"\n', "a\\x22\\x0a")])
 def test_ids_end_the_line_where_they_are_wanted(tmp_path: Path, value: str | None, shown: str) -> None:
     path = tmp_path / "access.log"
     log = AccessLog(str(path), with_ids=True)
-    log.append(({**ENVIRON, "REQUEST_ID": value}, 200, 1, 0.25))
+    log.record({**ENVIRON, "REQUEST_ID": value}, 200, 1, monotonic())
     log.flush()
-    assert path.read_text().endswith(f" 0.250000 {shown}\n")
+    assert re.search(r" \d\.\d{6} (.*)\n\Z", path.read_text())[1] == shown  # type: ignore[index]
 
 
 def test_nothing_is_written_before_the_flush_and_everything_then(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     log = AccessLog(str(path))
     for number in range(1000):
-        log.append(({**ENVIRON, "RAW_URI": f"/{number}"}, 200, 1, 0.0))
+        log.record({**ENVIRON, "RAW_URI": f"/{number}"}, 200, 1, monotonic())
     assert log.waiting
     assert path.read_text() == ""
     log.flush()
@@ -90,10 +126,10 @@ def test_nothing_is_written_before_the_flush_and_everything_then(tmp_path: Path)
 def test_a_rotated_file_is_left_behind_with_its_lines(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     log = AccessLog(str(path))
-    log.append(({**ENVIRON, "RAW_URI": "/before"}, 200, 1, 0.0))
+    log.record({**ENVIRON, "RAW_URI": "/before"}, 200, 1, monotonic())
     path.rename(tmp_path / "rotated")
     log.reopen()
-    log.append(({**ENVIRON, "RAW_URI": "/after"}, 200, 1, 0.0))
+    log.record({**ENVIRON, "RAW_URI": "/after"}, 200, 1, monotonic())
     log.flush()
     assert "/before" in (tmp_path / "rotated").read_text()
     assert "/after" in path.read_text()
@@ -107,14 +143,14 @@ def test_when_it_cannot_be_opened_anew_the_old_file_is_used(tmp_path: Path) -> N
     directory.rename(tmp_path / "moved")
     with pytest.raises(FileNotFoundError):
         log.reopen()
-    log.append((ENVIRON, 200, 1, 0.0))
+    log.record(ENVIRON, 200, 1, monotonic())
     log.flush()
     assert (tmp_path / "moved" / "access.log").read_text()
 
 
 def test_a_full_disk_loses_lines_and_nothing_else() -> None:
     log = AccessLog("/dev/full")
-    log.append((ENVIRON, 200, 1, 0.0))
+    log.record(ENVIRON, 200, 1, monotonic())
     log.flush()
     assert not log.waiting
 
@@ -128,7 +164,7 @@ def test_the_file_is_appended_to(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     path.write_text("old\n")
     log = AccessLog(str(path))
-    log.append((ENVIRON, 200, 1, 0.0))
+    log.record(ENVIRON, 200, 1, monotonic())
     log.flush()
     assert path.read_text().startswith("old\n")
     assert "probe/1" in path.read_text()

@@ -1,13 +1,14 @@
 """The access log: Apache's combined format, the request's duration in seconds appended, and its id if it has one.
 
-The thread that finished a response appends a record to a list and does nothing else. The worker's main thread formats
-and writes what has gathered, one ``write`` a batch, to a file opened for appending: lines of several workers do not
-mix.
+The thread that finished a response makes its line at once, while what it needs is at hand, and appends it to a list.
+The worker's main thread writes what has gathered, one ``write`` a batch, to a file opened for appending: lines of
+several workers do not mix. Clients repeat themselves, so the parts of a line are remembered with what they are made of.
 """
 
 import os
 import sys
 import time
+from time import monotonic
 from typing import Any, Final
 
 from spawning.errors import ConfigError
@@ -15,17 +16,21 @@ from spawning.errors import ConfigError
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MAX_WRITE: Final = 1 << 20  # bytes a write
 
-_MOST_KNOWN: Final = 1024  # texts remembered with what they are escaped to, since clients repeat themselves …
-_LONGEST_KNOWN: Final = 512  # … of at most so many characters each
+_MOST_KNOWN: Final = 1024  # parts of each kind that are remembered …
+_LONGEST_KNOWN: Final = 1024  # … of at most so many characters each
 
-_known: dict[str, str] = {}
+_SHOWN: Final = (
+    "REMOTE_ADDR", "REMOTE_USER", "REQUEST_METHOD", "RAW_URI", "SERVER_PROTOCOL", "HTTP_REFERER", "HTTP_USER_AGENT",
+    "REQUEST_ID",
+)  # fmt: skip
 
-# environ, status code, bytes of content, duration in seconds
-Record = tuple[dict[str, Any], int, int, float]
+_clients: dict[tuple[Any, ...], str] = {}  # REMOTE_ADDR and REMOTE_USER
+_requests: dict[tuple[Any, ...], str] = {}  # REQUEST_METHOD, RAW_URI and SERVER_PROTOCOL
+_agents: dict[tuple[Any, ...], str] = {}  # HTTP_REFERER and HTTP_USER_AGENT
 
 
 class AccessLog:
-    """Records in, lines out. :meth:`append` from any thread; the rest from the main thread only.
+    """:meth:`record` from any thread; the rest from the main thread only.
 
     :param path: a file, ``-`` for stdout.
     :param with_ids: end each line with ``REQUEST_ID``.
@@ -35,15 +40,14 @@ class AccessLog:
     def __init__(self, path: str, *, with_ids: bool = False) -> None:
         self._path = path
         self._with_ids = with_ids
-        self._records: list[Record] = []
-        self.append = self._records.append
+        self._lines: list[str] = []
         self._descriptor = self._open()
-        self._second = -1
         self._time = ""
+        self._next_second = 0.0  # monotonic seconds
 
     @property
     def waiting(self) -> bool:
-        return bool(self._records)
+        return bool(self._lines)
 
     def _open(self) -> int:
         if self._path == "-":
@@ -62,58 +66,79 @@ class AccessLog:
             self._descriptor = descriptor
 
     def flush(self) -> None:
-        """Write the gathered records. A log that cannot be written (disk full) loses lines, not requests."""
-        records = self._records
-        count = len(records)
+        """Write the gathered lines. A log that cannot be written (disk full) loses lines, not requests."""
+        lines = self._lines
+        count = len(lines)
         if not count:
             return
-        batch = records[:count]
-        del records[:count]
-        self._stamp(int(time.time()))
-        line = self._line_with_id if self._with_ids else self._line
-        data = "".join([line(record) for record in batch]).encode("latin-1", "replace")
+        data = "".join(lines[:count]).encode("ascii")
+        del lines[:count]
         for start in range(0, len(data), _MAX_WRITE):
             try:
                 os.write(self._descriptor, data[start : start + _MAX_WRITE])
             except OSError:
                 return
 
-    def _stamp(self, second: int) -> None:
-        if second != self._second:
-            self._second = second
-            t = time.localtime(second)
-            offset = t.tm_gmtoff // 60
-            sign = "-" if offset < 0 else "+"
-            zone = f"{sign}{abs(offset) // 60:02}{abs(offset) % 60:02}"
-            self._time = (
-                f"{t.tm_mday:02}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year}:{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} {zone}"
-            )
+    def record(self, environ: dict[str, Any], code: int, sent: int, started: float) -> None:
+        """Add the line of a response that has just been finished.
 
-    def _line(self, record: Record) -> str:
-        environ, code, sent, seconds = record
+        :param code: status code.
+        :param sent: bytes of content.
+        :param started: (monotonic seconds) when its execution began.
+        """
+        now = monotonic()
+        if now >= self._next_second:
+            self._stamp(now)
+        try:
+            line = self._line(environ, code, sent, now - started)
+        except TypeError:  # the application has put something into the environ that has no hash
+            texts = {name: str(environ[name]) for name in _SHOWN if environ.get(name) is not None}
+            line = self._line(texts, code, sent, now - started)
+        self._lines.append(line)
+
+    def _line(self, environ: dict[str, Any], code: int, sent: int, seconds: float) -> str:
         get = environ.get
-        request = f"{get('REQUEST_METHOD')} {_quoted(get('RAW_URI', '-'))} {get('SERVER_PROTOCOL', 'HTTP/1.1')}"
-        return (
-            f'{get("REMOTE_ADDR") or "-"} - {_quoted(get("REMOTE_USER") or "-")} [{self._time}] "{request}" '
-            f'{code} {sent or "-"} "{_quoted(get("HTTP_REFERER", "-"))}" "{_quoted(get("HTTP_USER_AGENT", "-"))}" '
-            f"{seconds:.6f}\n"
-        )
+        key: tuple[Any, ...] = (get("REMOTE_ADDR"), get("REMOTE_USER"))
+        client = _clients.get(key)
+        if client is None:
+            client = _remember(_clients, key, f"{_quoted(key[0])} - {_quoted(key[1])} [")
+        key = (get("REQUEST_METHOD"), get("RAW_URI"), get("SERVER_PROTOCOL"))
+        request = _requests.get(key)
+        if request is None:
+            request = _remember(_requests, key, f'] "{" ".join(map(_quoted, key))}" ')
+        key = (get("HTTP_REFERER"), get("HTTP_USER_AGENT"))
+        agent = _agents.get(key)
+        if agent is None:
+            agent = _remember(_agents, key, f' "{_quoted(key[0])}" "{_quoted(key[1])}" ')
+        end = f" {_quoted(get('REQUEST_ID'))}\n" if self._with_ids else "\n"
+        return f"{client}{self._time}{request}{code} {sent or '-'}{agent}{seconds:.6f}{end}"
 
-    def _line_with_id(self, record: Record) -> str:
-        return f"{self._line(record)[:-1]} {_quoted(record[0].get('REQUEST_ID') or '-')}\n"
+    def _stamp(self, now: float) -> None:
+        """Write the time of day, for the rest of its second."""
+        wall = time.time()
+        t = time.localtime(wall)
+        offset = t.tm_gmtoff // 60
+        sign = "-" if offset < 0 else "+"
+        zone = f"{sign}{abs(offset) // 60:02}{abs(offset) % 60:02}"
+        self._time = (
+            f"{t.tm_mday:02}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year}:{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} {zone}"
+        )
+        self._next_second = now + 1 - wall % 1
+
+
+def _remember(known: dict[tuple[Any, ...], str], key: tuple[Any, ...], text: str) -> str:
+    if len(text) <= _LONGEST_KNOWN:
+        if len(known) >= _MOST_KNOWN:
+            known.clear()
+        known[key] = text
+    return text
 
 
 def _quoted(value: object) -> str:
     """Escape as Apache does: what a client sent cannot end the field, the line, or reach a terminal."""
-    text = value if type(value) is str else str(value)
-    known = _known.get(text)
-    if known is None:
-        known = _escaped(text)
-        if len(text) <= _LONGEST_KNOWN:
-            if len(_known) >= _MOST_KNOWN:
-                _known.clear()
-            _known[text] = known
-    return known
+    if value is None or value == "":
+        return "-"
+    return _escaped(value if type(value) is str else str(value))
 
 
 def _escaped(text: str) -> str:

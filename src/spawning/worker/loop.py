@@ -281,10 +281,11 @@ class Loop:
         box.append(None)
         self.run_exchange(exchange, self.application)
         head = exchange.head
-        if head is not None and head.code >= 500:
+        code = head.code if head is not None else 0
+        if code >= 500:
             self.errors += 1
         if self.access_log is not None:
-            self.record(exchange, self.access_log)
+            self.access_log.record(exchange.environ, code, exchange.sent, exchange.started)
         try:
             box.pop()
         except IndexError:  # the lead was taken; from here on this is an ordinary request thread
@@ -316,18 +317,13 @@ class Loop:
         exchange.started = monotonic()
         self.run_exchange(exchange, self.application)
         head = exchange.head
-        if head is not None and head.code >= 500:
+        code = head.code if head is not None else 0
+        if code >= 500:
             self.errors += 1
         if self.access_log is not None:
-            self.record(exchange, self.access_log)
+            self.access_log.record(exchange.environ, code, exchange.sent, exchange.started)
         if connection.finish_in_thread():
             self.threads.queue(connection)
-
-    def record(self, exchange: Exchange, access_log: AccessLog) -> None:
-        """Have the access log tell of a response. The thread that has executed it."""
-        head = exchange.head
-        code = head.code if head is not None else 0
-        access_log.append((exchange.environ, code, exchange.sent, monotonic() - exchange.started))
 
     def relieve(self, count: int) -> None:
         """Allow for `count` threads more, in place of stuck ones; what waits for a thread gets them. Leader only."""
