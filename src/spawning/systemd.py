@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from spawning.errors import ConfigError
 from spawning.logs.setup import fields
+from spawning.net.listeners import prepare
 from spawning.settings import Settings
 
 _FIRST_FD = 3  # SD_LISTEN_FDS_START
@@ -81,7 +82,7 @@ def _listener(fd: int, name: str) -> socket.socket:
     if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         raise ConfigError(f"{what} does not listen; the .socket unit has to use ListenStream= and Accept=no")
     listener.setblocking(False)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    prepare(listener)
     return listener
 
 

@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "readable": LEAVES,
     "readiness": LEAVES | {"http", "wsgi", "wsgi_factory"},
     "forkserver": BASE | FACTORIES | {"worker", "readable", "readiness"},
-    "systemd": LEAVES | {"logs"},
+    "systemd": LEAVES | {"logs", "net"},
     "controller": BASE | {"systemd"},
     "upgrade_check": BASE | {"controller", "forkserver", "worker"},
     "cli": BASE | {"controller", "upgrade_check"},

@@ -1,4 +1,5 @@
 import contextlib
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -47,14 +48,31 @@ def test_the_backlog_is_what_the_option_says() -> None:
         assert longest == 7
 
 
+def accept(listener: socket.socket) -> socket.socket:
+    """Accept the next connection, within 10 s."""
+    ready, _, _ = select.select([listener], [], [], 10)
+    assert ready
+    return listener.accept()[0]
+
+
 def test_the_sockets_are_as_workers_expect_them() -> None:
     with bound("127.0.0.1") as (listener,):
         assert not listener.getblocking()
         assert not listener.get_inheritable()
-        with socket.create_connection(listener.getsockname()):
-            accepted, _ = listener.accept()
-            with accepted:
+        with socket.create_connection(listener.getsockname()) as client:
+            client.send(b"GET")
+            with accept(listener) as accepted:
                 assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+def test_a_client_is_accepted_with_its_first_bytes_before_one_that_sends_nothing() -> None:
+    with bound("127.0.0.1") as (listener,):
+        address = listener.getsockname()
+        with socket.create_connection(address) as silent, socket.create_connection(address) as client:
+            client.send(b"GET")
+            for each in (client, silent):
+                with accept(listener) as accepted:
+                    assert accepted.getpeername() == each.getsockname()
 
 
 def test_the_wildcard_address_of_ipv6_serves_ipv4_too() -> None:

@@ -1,7 +1,8 @@
 """Listening sockets: made once, by the controller; everybody else gets them by inheritance or over a channel.
 
 Rules: non-blocking; ``SO_REUSEADDR``, so that a restart does not wait for old connections to time out; ``TCP_NODELAY``
-is set here, because on Linux accepted sockets inherit it and no request has to pay for the call.
+is set here, because on Linux accepted sockets inherit it and no request has to pay for the call;
+``TCP_DEFER_ACCEPT``, so that a worker is woken for a request and not for the connection before it.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ from typing import Any
 from spawning.errors import ConfigError
 from spawning.settings import Settings
 
+_SILENT_SECONDS = 1  # after which a client is accepted that has sent nothing
 _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 _ATTEMPTS = 10  # with port 0: how often the port chosen for the first address may be taken on another one
 
@@ -32,6 +34,15 @@ def bind(settings: Settings, sources: Mapping[str, str]) -> list[socket.socket]:
             if not (error.errno == errno.EADDRINUSE and settings.port == 0):
                 raise _explained(error, settings, sources) from None
     raise ConfigError(f"{_origin('port', sources)}: no port is free on all addresses of {settings.host!r}")
+
+
+def prepare(listener: socket.socket) -> None:
+    """Set what makes requests cheaper; for listening sockets that somebody else has made, too.
+
+    :raises OSError: it is no TCP socket.
+    """
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _SILENT_SECONDS)
 
 
 def url(host: str, listeners: list[socket.socket]) -> str:
@@ -79,7 +90,7 @@ def _listen(family: int, address: Any, backlog: int, *, only: bool) -> socket.so
     try:
         listener.setblocking(False)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        prepare(listener)
         if family == socket.AF_INET6:  # "::" alone serves IPv4 too; beside an IPv4 address it must not
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(only))
         listener.bind(address)
