@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from spawning.errors import ProtocolError
-from spawning.wsgi.input import SPOOL_ABOVE, BodyBuffer
+from spawning.wsgi.input import MEDIUM, PLACES, SMALL, BodyBuffer
 
-SIZES = [0, 1, SPOOL_ABOVE, SPOOL_ABOVE + 1, 3 * SPOOL_ABOVE]
+SIZES = [0, 1, SMALL, SMALL + 1, MEDIUM, MEDIUM + 1, 3 * MEDIUM]
 
 
 def filled(data: bytes, announced: int, piece: int = 10_000) -> BodyBuffer:
@@ -33,7 +33,7 @@ def test_what_was_written_is_read(size: int, announces: bool) -> None:
         assert file.read() == file.read(10) == file.readline() == b""
 
 
-@pytest.mark.parametrize("size", [1000, 2 * SPOOL_ABOVE])
+@pytest.mark.parametrize("size", [1000, 2 * SMALL, 2 * MEDIUM])
 def test_it_is_a_file_like_any_other(size: int) -> None:
     data = b"line\n" * (size // 5)
     with filled(data, size).file() as file:
@@ -48,14 +48,35 @@ def test_it_is_a_file_like_any_other(size: int) -> None:
 
 
 def test_lines_of_a_file_are_read_through_a_buffer() -> None:
-    with filled(b"x" * 2 * SPOOL_ABOVE, 0).file() as file:
+    with filled(b"x" * 2 * MEDIUM, 0).file() as file:
         assert isinstance(file, io.BufferedReader)
 
 
 def test_what_is_small_is_in_memory_and_what_is_large_in_an_unnamed_file() -> None:
-    assert type(filled(b"x" * SPOOL_ABOVE, 0).file()) is io.BytesIO
-    with filled(b"", SPOOL_ABOVE + 1).file() as file:
+    assert isinstance(filled(b"x" * SMALL, 0).file(), io.BytesIO)
+    with filled(b"", MEDIUM + 1).file() as file:
         assert os.fstat(file.fileno()).st_nlink == 0
+
+
+@pytest.mark.parametrize("announced", [0, SMALL + 1])
+def test_what_is_neither_is_in_memory_while_there_is_a_place(announced: int) -> None:
+    def in_memory() -> bool:
+        with filled(b"x" * (SMALL + 1), announced).file() as file:
+            return isinstance(file, io.BytesIO)
+
+    others = [filled(b"x" * MEDIUM, 0) for _ in range(PLACES)]
+    assert not in_memory()
+    others.pop()
+    for _ in range(2 * PLACES):
+        assert in_memory()
+    others.clear()
+
+
+def test_what_outgrows_memory_gives_its_place_back() -> None:
+    files = [filled(b"x" * (MEDIUM + 1), 0).file() for _ in range(2 * PLACES)]
+    assert isinstance(filled(b"x" * MEDIUM, MEDIUM).file(), io.BytesIO)
+    for file in files:
+        file.close()
 
 
 @pytest.fixture
@@ -70,8 +91,8 @@ def full_disk(tmp_path: Path) -> Iterator[None]:
 @pytest.mark.usefixtures("full_disk")
 def test_a_body_that_cannot_be_kept_is_507() -> None:
     with pytest.raises(ProtocolError) as announced:
-        BodyBuffer(SPOOL_ABOVE + 1)
-    unannounced = filled(b"x" * SPOOL_ABOVE, 0)
+        BodyBuffer(MEDIUM + 1)
+    unannounced = filled(b"x" * MEDIUM, 0)
     with pytest.raises(ProtocolError) as grown:
         unannounced.write(b"x")
     assert announced.value.status == grown.value.status == 507

@@ -1,7 +1,8 @@
 """``wsgi.input``: a request's body, complete and seekable before the application starts.
 
-A small body is kept in memory, a larger one in an unnamed temporary file, so that a slow or large upload costs neither
-a thread nor memory. Both are plain file objects: read, readline, readlines, iteration and seek are Python's own.
+A small body is kept in memory, a large one in an unnamed temporary file, so that a slow or large upload costs neither
+a thread nor memory. In between there are so many places in memory, and then the file: a file costs twice as much as all
+the rest of such a request. All are plain file objects: read, readline, readlines, iteration and seek are Python's own.
 """
 
 import contextlib
@@ -9,11 +10,17 @@ import errno
 import io
 import logging
 import tempfile
+from collections import deque
 from typing import IO, Final
 
 from spawning.errors import ProtocolError
 
-SPOOL_ABOVE: Final = 65536  # bytes that are kept in memory
+SMALL: Final = 65536  # bytes that are kept in memory in any case
+MEDIUM: Final = 8 * SMALL  # bytes that are kept in memory while there is a place
+PLACES: Final = 128  # medium bodies in memory at a time, so 64 MiB
+
+# Taken and given back by any thread, also by a garbage collection in the middle of either: a deque needs no lock.
+_places: Final = deque([None] * PLACES)
 
 log = logging.getLogger("spawning.worker")
 
@@ -24,19 +31,35 @@ def find_directory() -> None:
         tempfile.gettempdir()
 
 
+class _MediumBody(io.BytesIO):
+    """Has one of the places until nobody holds the body any more."""
+
+    def __del__(self) -> None:
+        _places.append(None)
+
+
+def _take_place() -> _MediumBody | None:
+    try:
+        _places.pop()
+    except IndexError:
+        return None
+    return _MediumBody()
+
+
 class BodyBuffer:
     """Collects a body (a ``Sink`` of ``http.body``), then gives it as a file.
 
     :param announced: bytes to be expected, 0 if unknown: a body known to be large goes to the file at once.
     """
 
-    __slots__ = ("_file", "length")
+    __slots__ = ("_file", "_most", "length")
 
     def __init__(self, announced: int) -> None:
         self._file: io.BytesIO | io.FileIO = io.BytesIO()
+        self._most: float = SMALL  # bytes that this file takes
         self.length = 0
-        if announced > SPOOL_ABOVE:
-            self._spool()
+        if announced > SMALL:
+            self._outgrow(announced)
 
     def write(self, data: bytes) -> None:
         """Add to the body.
@@ -44,8 +67,8 @@ class BodyBuffer:
         :raises ProtocolError: 507, the disk is full; 503, there are no descriptors.
         """
         self.length += len(data)
-        if self.length > SPOOL_ABOVE and type(self._file) is io.BytesIO:
-            self._spool()
+        if self.length > self._most:
+            self._outgrow(self.length)
         try:
             self._keep(data)
         except OSError as error:
@@ -57,10 +80,16 @@ class BodyBuffer:
         while written < len(data):
             written += self._file.write(data[written:])
 
-    def _spool(self) -> None:
-        """Continue in a file."""
+    def _outgrow(self, length: int) -> None:
+        """Continue where so many bytes can be kept."""
         memory = self._file
-        assert type(memory) is io.BytesIO
+        assert isinstance(memory, io.BytesIO)
+        if length <= MEDIUM and (medium := _take_place()) is not None:
+            medium.write(memory.getbuffer())
+            self._file = medium
+            self._most = MEDIUM
+            return
+        self._most = float("inf")
         try:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as the request
             self._keep(memory.getvalue())
@@ -79,7 +108,7 @@ class BodyBuffer:
         file = self._file
         file.seek(0)
         # A raw file would read lines with a system call for each byte.
-        return file if type(file) is io.BytesIO else io.BufferedReader(file)
+        return file if isinstance(file, io.BytesIO) else io.BufferedReader(file)
 
     def close(self) -> None:
         self._file.close()
