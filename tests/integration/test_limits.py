@@ -192,11 +192,11 @@ def test_without_descriptors_a_large_body_is_503_and_concerns_nobody_else() -> N
     ):
         assert uploader.get("/hello").status == 200
         assert int(client.get("/hoard").body) > 0
-        uploader.send(request("/echo", "Content-Length: 100000", method="POST"))
+        uploader.send(request("/echo", "Content-Length: 1000000", method="POST"))
         assert uploader.read().status == 503
         assert client.post("/echo", b"small").body == b"small"
         assert client.get("/release").status == 200
-        assert client.post("/echo", b"b" * 100_000).body == b"b" * 100_000
+        assert client.post("/echo", b"b" * 1_000_000).body == b"b" * 1_000_000
 
 
 # A full disk ---------------------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def test_without_descriptors_a_large_body_is_503_and_concerns_nobody_else() -> N
 
 def test_a_body_that_the_disk_cannot_take_is_507_and_concerns_nobody_else() -> None:
     with Server("full_disk.application", "-s", "1", "-t", "2", "-l", "/dev/null") as server:
-        for size, status in ((100_000, 200), (200_000, 200), (200_001, 507), (2_000_000, 507)):
+        for size, status in ((100_000, 200), (700_000, 200), (700_001, 507), (2_000_000, 507)):
             with Client(server.port) as client:
                 client.send(request("/echo", f"Content-Length: {size}", method="POST"))
                 with contextlib.suppress(ConnectionError):  # it may be refused before all of it is sent
