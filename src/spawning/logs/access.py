@@ -101,7 +101,7 @@ class AccessLog:
         key: tuple[Any, ...] = (get("REMOTE_ADDR"), get("REMOTE_USER"))
         client = _clients.get(key)
         if client is None:
-            client = _remember(_clients, key, f"{_quoted(key[0])} - {_quoted(key[1])} [")
+            client = _remember(_clients, key, f"{_quoted(key[0] or None)} - {_quoted(key[1] or None)} [")
         key = (get("REQUEST_METHOD"), get("RAW_URI"), get("SERVER_PROTOCOL"))
         request = _requests.get(key)
         if request is None:
@@ -110,7 +110,7 @@ class AccessLog:
         agent = _agents.get(key)
         if agent is None:
             agent = _remember(_agents, key, f' "{_quoted(key[0])}" "{_quoted(key[1])}" ')
-        end = f" {_quoted(get('REQUEST_ID'))}\n" if self._with_ids else "\n"
+        end = f" {_quoted(get('REQUEST_ID') or None)}\n" if self._with_ids else "\n"
         return f"{client}{self._time}{request}{code} {sent or '-'}{agent}{seconds:.6f}{end}"
 
     def _stamp(self, now: float) -> None:
@@ -135,8 +135,8 @@ def _remember(known: dict[tuple[Any, ...], str], key: tuple[Any, ...], text: str
 
 
 def _quoted(value: object) -> str:
-    """Escape as Apache does: what a client sent cannot end the field, the line, or reach a terminal."""
-    if value is None or value == "":
+    """Escape as Apache does: what a client sent cannot end the field, the line, or reach a terminal. None is a dash."""
+    if value is None:
         return "-"
     return _escaped(value if type(value) is str else str(value))
 
