@@ -53,7 +53,7 @@ def test_lines_of_a_file_are_read_through_a_buffer() -> None:
 
 
 def test_what_is_small_is_in_memory_and_what_is_large_in_an_unnamed_file() -> None:
-    assert isinstance(filled(b"x" * SMALL, 0).file(), io.BytesIO)
+    assert type(filled(b"x" * SMALL, 0).file()) is io.BytesIO
     with filled(b"", MEDIUM + 1).file() as file:
         assert os.fstat(file.fileno()).st_nlink == 0
 

@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from functools import partial
+from math import inf
 from time import monotonic
 from types import FrameType
 from typing import Final
@@ -149,6 +150,7 @@ class Worker:
     def _turn(self) -> None:
         before = monotonic()
         tick = self._watchdog.tick(before)
+        asleep = tick == inf
         if before >= self._next_report:
             self._report()
             self._next_report = before + REPORT_EVERY
@@ -159,7 +161,7 @@ class Worker:
         now = monotonic()
         if ready:
             self._on_ready([fd for fd, _ in ready])
-        if tick > REPORT_EVERY:
+        if asleep:
             self._watchdog.awake()
         elif not ready:
             self._watchdog.look(now, wait, now - before - wait)

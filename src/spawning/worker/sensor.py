@@ -75,8 +75,8 @@ class Sensor:
         self._disturbed = 0
         self._counted = 0  # calls as of the last judgement …
         self._counted_at = 0.0  # … and its time
-        self._seen = 0  # calls measured since then …
-        self._waits = 0.0  # … and seen to wait
+        self._seen = 0  # calls that were judged since the route has been inline …
+        self._waits = 0.0  # … and of these, halved as time goes by, those that waited
         self._wait = 0.0
         self._wall = 0.0
         self._pause = _FIRST_PAUSE

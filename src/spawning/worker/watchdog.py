@@ -40,11 +40,11 @@ class Watchdog:
         loop = self._loop
         if self._lasts:
             return TICK
-        if not loop.box and loop.calls == self._calls and now - self._since > _QUIET:
+        if now - self._since > _QUIET:
             loop.watchdog_asleep = True
-            if not loop.box and loop.calls == self._calls:
+            if not loop.box and loop.calls == self._calls:  # looked at last: a call may begin before the flag is seen
                 return float("inf")
-            loop.watchdog_asleep = False  # a call began before the leader could see the flag
+            loop.watchdog_asleep = False
         loop.watchdog_dozes = True
         if loop.watched_until > now:  # looked at last, for the same reason
             loop.watchdog_dozes = False
