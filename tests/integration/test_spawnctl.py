@@ -95,6 +95,17 @@ def test_servers_are_found_by_their_address(tmp_path: Path) -> None:
     assert list((tmp_path / "spawning").iterdir()) == []
 
 
+def test_each_way_to_say_which_server_is_meant(path: Path) -> None:
+    write(path.parent, "1")
+    with serve(path) as server:
+        for option in ("--socket", "-S"):
+            found = spawnctl(option, path, "status", "--json")
+            assert json.loads(found.out)["pid"] == server.pid
+        missed = spawnctl("--socket", path.with_name("other.sock"), "status")
+        assert missed.status == 2
+        assert re.fullmatch(r"spawnctl: .*other\.sock.*\n", missed.err)
+
+
 # Reload --------------------------------------------------------------------------------------------------------------
 
 
