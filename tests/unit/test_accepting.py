@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import socket
 from typing import Any, cast
 
 import pytest
@@ -38,6 +39,10 @@ class Epoll:
 
 class Listener:
     """A listening socket on which nobody is waiting, or for whom there are no descriptors."""
+
+    family = socket.AF_INET
+    type = socket.SOCK_STREAM
+    proto = 0
 
     def __init__(self) -> None:
         self.error: OSError = BlockingIOError()
