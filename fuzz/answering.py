@@ -11,6 +11,7 @@ from typing import Any
 
 import atheris
 
+from spawning.http.request import RequestLine
 from spawning.http.response import Clock
 from spawning.wsgi.bridge import Exchange
 
@@ -75,7 +76,8 @@ def one_input(data: bytes) -> None:
     source = atheris.FuzzedDataProvider(data)
     minor, head_only, keep_alive = source.ConsumeIntInRange(0, 1), source.ConsumeBool(), source.ConsumeBool()
     answer, wire = Answer(source), Wire()
-    exchange = Exchange(wire, {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, minor, head_only, keep_alive, CLOCK)
+    line = RequestLine("HEAD" if head_only else "GET", "/", "/", "", "")
+    exchange = Exchange(wire, {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, line, minor, keep_alive, CLOCK)
     exchange.run(answer.application)
     if not wire.data:
         assert exchange.cut, answer.__dict__

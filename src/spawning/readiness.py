@@ -131,7 +131,7 @@ def _exchange(settings: Settings, path: str, address: tuple[str, int]) -> _Check
     )
     environ = request_environ(connection_template(base, reader.fields, reader.line, "127.0.0.1", "0"), None)
     answer = Answer()
-    exchange = _Check(answer, environ, 0, False, False, Clock())
+    exchange = _Check(answer, environ, reader.line, 0, False, Clock())
     exchange.answer = answer
     environ["wsgi.early_hints"] = exchange.hint
     environ["spawning.client_disconnected"] = environ["waitress.client_disconnected"] = _stays

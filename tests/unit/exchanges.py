@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from spawning.http.request import RequestLine
 from spawning.http.response import Clock
 from spawning.wsgi.bridge import ClientGone, Exchange, WSGIApplication
 
@@ -10,6 +11,7 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], None]]
 
 CLOCK = Clock("test")
+GET = RequestLine("GET", "/path", "/path", "", "")
 TEXT = ("Content-Type", "text/plain")
 
 
@@ -81,8 +83,8 @@ def run(
     exchange = Exchange(
         transport,
         {"REQUEST_METHOD": method, "PATH_INFO": "/path"} if of is None else of,
+        RequestLine(method, "/path", "/path", "", ""),
         minor,
-        method == "HEAD",
         keep_alive,
         CLOCK,
     )

@@ -1,11 +1,12 @@
 """What tests of the protocol layer share: a reader without memories, and its story as plain values.
 
-The readers of one process share what they remember of request lines and header blocks, so a test that wants to know
-what a reader makes of bytes *alone* has to begin by forgetting.
+The readers of one process share what they remember of request lines, header blocks and heads, so a test that wants to
+know what a reader makes of bytes *alone* has to begin by forgetting.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -15,14 +16,21 @@ from spawning.http.request import Limits, RequestReader
 
 
 def forget() -> None:
-    """Drop the request lines and header blocks that earlier readers left."""
+    """Drop the request lines, header blocks and heads that earlier readers left."""
     request._lines.clear()
     request._blocks.clear()
+    request._heads.clear()
+
+
+@cache
+def limited(**limits: Any) -> Limits:
+    """Make limits; equal ones are one object, as they are in a worker, so that readers share heads as well."""
+    return Limits(**limits)
 
 
 def reader(**limits: Any) -> RequestReader:
     """Make a reader that collects bodies in memory; `limits` replace the usual ones."""
-    return RequestReader(lambda length: BytesIO(), Limits(**limits))
+    return RequestReader(lambda length: BytesIO(), limited(**limits))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spawning.wsgi.bridge import Exchange, WSGIApplication
-from unit.exchanges import CLOCK, TEXT, Body, Environ, Recorder, StartResponse, answering, run
+from unit.exchanges import CLOCK, GET, TEXT, Body, Environ, Recorder, StartResponse, answering, run
 
 # Framing -------------------------------------------------------------------------------------------------------------
 
@@ -267,7 +267,7 @@ def test_write_alone_is_chunked() -> None:
 def hinting(*fields: tuple[Any, Any]) -> tuple[Recorder, Exchange]:
     """Send hints before the head and behind it, in an exchange of its own."""
     transport = Recorder()
-    exchange = Exchange(transport, {}, 1, False, True, CLOCK)
+    exchange = Exchange(transport, {}, GET, 1, True, CLOCK)
 
     def application(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
         exchange.hint(list(fields))
@@ -289,7 +289,7 @@ def test_hints_are_an_interim_response() -> None:
 
 def test_no_hints_are_nothing_and_http_1_0_gets_none() -> None:
     assert len(hinting()[0].sends) == 1
-    exchange = Exchange(Recorder(), {}, 0, False, True, CLOCK)
+    exchange = Exchange(Recorder(), {}, GET, 0, True, CLOCK)
     exchange.hint([("Link", "</a>")])
     assert not exchange.transport.sends  # type: ignore[attr-defined]
 

@@ -213,6 +213,32 @@ def test_equal_blocks_of_two_connections_are_one_object() -> None:
     assert first.line is second.line
 
 
+def test_equal_heads_of_two_connections_are_read_once_if_their_limits_are_the_same() -> None:
+    forget()
+    assert len(story([GET, GET], reader()).requests) == 2
+    again = reader()
+    assert len(story([GET, GET], again).requests) == 2
+    assert again.idle
+    assert story([GET], reader(max_line=8)).status == 414
+    assert story([GET], reader(max_head=30)).status == 431
+    assert len(story([GET], reader()).requests) == 1
+
+
+def test_a_head_that_is_remembered_is_one_behind_an_empty_line_too() -> None:
+    story([GET], reader())
+    warm = reader()
+    assert len(story([b"\r\n", GET, b"\r\n", GET], warm).requests) == 2
+    assert story([b"\r\n", b"\r\n"], warm).status == 400
+
+
+def test_a_head_that_is_remembered_may_be_content_in_another_request() -> None:
+    story([GET], reader())
+    post = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n" % len(GET) + HOST
+    seen = story([post, GET, GET], reader()).requests
+    assert [one["method"] for one in seen] == ["POST", "GET"]
+    assert seen[0]["body"] == GET.decode()
+
+
 def test_a_body_is_not_kept_for_the_next_request() -> None:
     source = reader()
     assert source.receive(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n" + HOST + b"hi")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from spawning.errors import RequestTimeout
+from spawning.http.request import RequestLine
 from spawning.http.response import Clock
 from spawning.worker.timeouts import PATIENCE, Timeouts
 from spawning.wsgi.bridge import Exchange, WSGIApplication
@@ -35,7 +36,7 @@ class Transport:
 
 def exchange(transport: Transport) -> Exchange:
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
-    made = Exchange(transport, environ, 1, False, True, Clock())
+    made = Exchange(transport, environ, RequestLine("GET", "/", "/", "", ""), 1, True, Clock())
     made.started = monotonic()
     return made
 

@@ -6,7 +6,8 @@ used again, since the framing of what follows is unknown.
 
 What made it fast: a client that keeps its connection repeats its header block byte for byte, and all clients together
 ask for the same few targets. So the last block of the connection, the recent blocks of all connections, and the recent
-request lines are kept with what was read from them. All three are bounded.
+request lines are kept with what was read from them. A client that makes a connection for each request repeats the whole
+head, so recent first heads are kept as well. All four are bounded.
 """
 
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ _MAX_LINES: Final = 1024  # request lines remembered …
 _MAX_REMEMBERED_LINE: Final = 256  # … of at most so many bytes each
 _MAX_BLOCKS: Final = 128  # header blocks remembered …
 _MAX_REMEMBERED_BLOCK: Final = 4096  # … of at most so many bytes each
+_MAX_HEADS: Final = 256  # first heads of connections remembered …
+_MAX_REMEMBERED_HEAD: Final = 512  # … of at most so many bytes each
 
 # Stands for "no last block": longer than anything that is received at once, so nothing ends with it.
 _NO_BLOCK: Final = bytes(1 << 20)
@@ -61,11 +64,12 @@ class RequestLine:
     """Method and target of a request.
 
     ``path`` is percent-decoded, one character an octet (latin-1), as PEP 3333 wants it; ``query`` is not decoded;
-    ``target`` is what the client sent; ``host`` is the authority of an absolute-form target, otherwise empty; ``memo``
+    ``target`` is what the client sent; ``host`` is the authority of an absolute-form target, otherwise empty; ``plain``
+    tells that the response has the content that its status and fields announce (so neither HEAD nor CONNECT); ``memo``
     is whatever the layer above derived from this line, and is dropped with it.
     """
 
-    __slots__ = ("host", "memo", "method", "path", "query", "target")
+    __slots__ = ("host", "memo", "method", "path", "plain", "query", "target")
 
     def __init__(self, method: str, target: str, path: str, query: str, host: str) -> None:
         self.method = method
@@ -73,6 +77,7 @@ class RequestLine:
         self.path = path
         self.query = query
         self.host = host
+        self.plain = method not in ("HEAD", "CONNECT")
         self.memo: Any = None
 
 
@@ -106,11 +111,24 @@ class Fields:
         return fields
 
 
+class Head:
+    """The head of a request without a body, as a reader with these limits has read it."""
+
+    __slots__ = ("block", "fields", "limits", "line")
+
+    def __init__(self, line: RequestLine, fields: Fields, block: bytes, limits: Limits) -> None:
+        self.line = line
+        self.fields = fields
+        self.block = block
+        self.limits = limits
+
+
 _NO_LINE: Final = RequestLine("", "", "", "", "")
 _NO_FIELDS: Final = Fields(1, [])
 
 _lines: dict[bytes, RequestLine] = {}
 _blocks: dict[bytes, Fields] = {}
+_heads: dict[bytes, Head] = {}
 
 
 class _Phase(Enum):
@@ -200,6 +218,16 @@ class RequestReader:
     def _receive(self, data: bytes) -> bool:
         if self._phase is _BODY:
             return self._read_body(data)
+        if self._block is _NO_BLOCK and not self.unread:
+            known = _heads.get(data)
+            if known is not None and known.limits is self._limits:
+                self.line = known.line
+                self.fields = known.fields
+                self.body = None
+                self._block = known.block
+                self._line_end = -len(known.block)
+                self._skipped = False
+                return True
         self._phase = _HEAD
         unread = self.unread
         unread += data
@@ -258,6 +286,7 @@ class RequestReader:
             split = _end_of_target(head)
             self.line = _lines.get(head[:split]) or _read_line(head[:split], self._limits.connect)
             block = head[split:]
+            first = self._block is _NO_BLOCK
             if block != self._block:
                 fields = _blocks.get(block) or _read_block(block, self._limits.max_fields)
                 self.fields = fields
@@ -270,12 +299,19 @@ class RequestReader:
             if self.line.method == "CONNECT":
                 self.fields = self.fields.closing()
                 self._forget_block()
+            if first and block is self._block and len(head) <= _MAX_REMEMBERED_HEAD:
+                self._remember(head)
         except ProtocolError as error:
             self._phase = _FAILED
             self._refused_head = head.startswith(b"HEAD ")
             # What _check_unfinished() would have refused, had less of it arrived at once, is refused in its words.
             forbidden = grammar.FORBIDDEN.search(head) if 33 <= head[0] <= 126 else None
             raise ProtocolError(400, _what_is_forbidden(forbidden[0])) if forbidden else error from None
+
+    def _remember(self, head: bytes) -> None:
+        if len(_heads) >= _MAX_HEADS:
+            _heads.clear()
+        _heads[head] = Head(self.line, self.fields, self._block, self._limits)
 
     def _forget_block(self) -> None:
         self._block = _NO_BLOCK

@@ -21,6 +21,7 @@ _TCHAR: Final = frozenset("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZab
 Pairs = list[tuple[str, str]]
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+CLOSE: Final = b"Connection: close\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
@@ -159,13 +160,13 @@ _last: tuple[str, Pairs, ResponseHead] = ("200 OK", [], ResponseHead("200 OK", [
 class Clock:
     """The fields that every response carries, written once a second: ``Server`` and ``Date`` (RFC 9110 section 6.6.1).
 
-    ``end`` is ``fields`` with the empty line behind it. Called by the leader with the time of its last poll; request
-    threads read ``fields`` whole.
+    ``end`` is ``fields`` with the empty line behind it, ``closing_end`` the same for a connection that closes. Called
+    by the leader with the time of its last poll; request threads read ``fields`` whole.
 
     :param server: the ``Server`` field; empty sends none.
     """
 
-    __slots__ = ("_second", "date_field", "end", "fields", "server_field")
+    __slots__ = ("_second", "closing_end", "date_field", "end", "fields", "server_field")
 
     def __init__(self, server: str = "spawning") -> None:
         self._second = -1
@@ -180,6 +181,7 @@ class Clock:
             self.date_field = f"Date: {http_date(second)}\r\n".encode("ascii")
             self.fields = self.server_field + self.date_field
             self.end = self.fields + b"\r\n"
+            self.closing_end = self.fields + CLOSE + b"\r\n"
 
     def missing_from(self, head: ResponseHead) -> bytes:
         """Give the fields that the application did not set itself."""

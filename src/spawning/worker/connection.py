@@ -34,7 +34,7 @@ _NO_LINE: Final = RequestLine("", "", "", "", "")  # none has come
 _ANY_LINE: Final = RequestLine("", "", "", "", "")  # one has come, and is forgotten
 _NO_TEMPLATE: Final[Environ] = {}
 # Between requests: nothing that the last one left is kept alive, and whoever looks from outside finds an exchange.
-_NO_EXCHANGE: Final = Exchange(cast("Connection", None), {}, 1, False, False, Clock())
+_NO_EXCHANGE: Final = Exchange(cast("Connection", None), {}, _NO_LINE, 1, False, Clock())
 
 log = logging.getLogger("spawning.worker")
 
@@ -99,7 +99,6 @@ class Connection(Closing):
     def read(self) -> None:
         """Read and serve what has arrived."""
         reads = 0
-        data = b""
         try:
             while True:
                 if self.loop.contended:
@@ -109,12 +108,13 @@ class Connection(Closing):
                 if not data:
                     self._end_of_input()
                     return
+                more = self.ended or len(data) == READ_SIZE
                 if self.reader.receive(data):
-                    if not self._serve(len(data) == READ_SIZE or self.ended):
+                    if not self._serve(more):
                         return
                 elif not self._wait_for_more():
                     return
-                if len(data) < READ_SIZE and not self.ended:
+                if not more:
                     return
                 reads += 1
                 if reads >= MAX_READS:
@@ -158,8 +158,8 @@ class Connection(Closing):
         self.exchange = Exchange(
             self,
             request_environ(self.template, reader.body),
+            line,
             fields.minor,
-            line.method == "HEAD",
             # What a client has pipelined behind this is answered too, although the worker stops.
             fields.keep_alive and (loop.keep_alive or (loop.stopping and bool(reader.unread))),
             loop.clock,
@@ -442,10 +442,11 @@ class Connection(Closing):
         if self.output is not None:
             self.output.give_up()
         body = self.reader.body
-        if self.reader.reading_body and isinstance(body, BodyBuffer):
+        if body is not None and self.reader.reading_body:
+            assert type(body) is BodyBuffer
             body.close()
         # Both hold this connection: they would keep each other alive until a garbage collection.
         self.exchange = _NO_EXCHANGE
-        self.template = {}
+        self.template = _NO_TEMPLATE
         self.loop.forget(self)
         self.sock.close()

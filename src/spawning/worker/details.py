@@ -61,8 +61,8 @@ def executions(loop: Loop, now: float) -> Iterator[Execution]:
     """
     for thread in list(loop.threads.all):
         connection = thread.connection
-        if connection is None and thread is loop.leader and loop.box:
-            connection = loop.inline_connection
+        if connection is None and thread is loop.leader:
+            connection = next(iter(loop.box), None)
         if connection is None or connection.state is not EXECUTING:
             continue
         exchange = connection.exchange

@@ -70,9 +70,8 @@ class Loop:
     :param room: most connections at a time.
     :param on_end: called once, by the leader, when the last connection of a retired worker is gone.
 
-    :ivar box: holds the token while the leader is inside the application.
+    :ivar box: holds the token while the leader is inside the application: the connection whose request it executes.
     :ivar calls: inline calls so far; with ``box`` it tells the watchdog whether a call lasts.
-    :ivar inline_connection: whose request the leader executes inline.
     :ivar routes: which of them wait.
     :ivar watched_until: (monotonic seconds) calls are watched closely (``watchdog``) until then.
     :ivar watchdog_asleep: it is to be woken with the next call.
@@ -111,9 +110,8 @@ class Loop:
         self.disturbed = 0
         self.contended = False
         self.connections: dict[int, Connection] = {}
-        self.box: list[None] = []
+        self.box: list[Connection] = []
         self.leader: RequestThread | None = None
-        self.inline_connection: Connection | None = None
         self.calls = 0
         self.handed_over = 0
         self.errors = 0
@@ -194,7 +192,7 @@ class Loop:
         self.failed = True
         self.on_end()
 
-    def _between_polls(self, box: list[None]) -> bool:
+    def _between_polls(self, box: list[Connection]) -> bool:
         """Do what is not an event; False: stop leading, because the lead is lost or the worker has ended."""
         threads = self.threads
         if threads.holding and not self._trials.go_on(box):
@@ -271,14 +269,13 @@ class Loop:
         """Execute a request in this thread, the leader; returns as :meth:`execute`."""
         self.calls += 1
         connection.sensor.calls += 1
-        self.inline_connection = connection
         if self.watchdog_asleep:
             self.watchdog_asleep = False
             self.wake_watchdog()
         exchange = connection.exchange
         exchange.started = self.now if self.access_log is None else monotonic()
         box = self.box
-        box.append(None)
+        box.append(connection)
         self.run_exchange(exchange, self.application)
         head = exchange.head
         code = head.code if head is not None else 0
@@ -342,26 +339,25 @@ class Loop:
         """
         with self._change:
             try:
-                self.box.pop()
+                connection = self.box.pop()
             except IndexError:
                 return None
             self.box = []
-            leader, connection = self.leader, self.inline_connection
+            leader = self.leader
         assert leader is not None
-        assert connection is not None
         self.threads.hand_over_lead(connection, leader)
         return connection
 
     # -- waiting for a thread -----------------------------------------------------------------------------------------
 
-    def _serve_waiting(self, box: list[None]) -> bool:
+    def _serve_waiting(self, box: list[Connection]) -> bool:
         """Answer what has waited too long, and have executed what can be. False: the lead is lost."""
         if not self._overdue.answer():
             return False
         threads = self.threads
         return threads.full or threads.holding or self._hand_out(box)
 
-    def _hand_out(self, box: list[None]) -> bool:
+    def _hand_out(self, box: list[Connection]) -> bool:
         """Have executed what waits although there are threads: it was kept back for a trial. False: the lead is lost.
 
         A trial that waits costs the lead, so the next leader comes here as well: nobody else would find the idle
@@ -450,7 +446,7 @@ class Loop:
         self._idle_until = self.now + FAREWELL
         self.stop()
 
-    def _close_idle(self, box: list[None]) -> None:
+    def _close_idle(self, box: list[Connection]) -> None:
         if self.now < self._idle_until:
             return
         # A client that has just connected gets until the next sweep to send its request.

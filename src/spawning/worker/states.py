@@ -12,6 +12,8 @@ class State(Enum):
     LINGERING = "answered and half closed; what the client still sends is thrown away"
     CLOSED = "closed"
 
+    __hash__ = object.__hash__  # a member is equal to itself alone; Enum says so in Python, at each look at the table
+
 
 READING, EXECUTING, FLUSHING, LEAVING, LINGERING, CLOSED = State
 

@@ -35,7 +35,7 @@ class Trials:
         self.next = loop.now + _HOLD_EVERY
         connection.register()
 
-    def go_on(self, box: list[None]) -> bool:
+    def go_on(self, box: list[Connection]) -> bool:
         """End the wait for the threads to run dry, if they have or if it takes too long. False: the lead is lost."""
         loop = self._loop
         connection = self._connection

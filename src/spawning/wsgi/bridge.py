@@ -11,7 +11,9 @@ from types import TracebackType
 from typing import Any, Final, Protocol
 
 from spawning.errors import RequestTimeout
+from spawning.http.request import RequestLine
 from spawning.http.response import (
+    CLOSE,
     LAST_CHUNK,
     Clock,
     Pairs,
@@ -55,8 +57,8 @@ class Exchange:
 
     :param transport: where the response goes.
     :param environ: of the request.
+    :param line: of the request; what it says counts, whatever the application makes of the environ.
     :param minor: of the request's HTTP version.
-    :param head_only: the method is HEAD, whatever the application makes of it.
     :param keep_alive: the connection may persist after this response.
     :param clock: the fields that every response carries.
 
@@ -66,19 +68,19 @@ class Exchange:
     """
 
     __slots__ = (
-        "chunked", "clock", "cut", "environ", "head", "head_only", "head_sent", "keep_alive", "minor", "sent",
-        "started", "too_long", "transport",
+        "chunked", "clock", "cut", "environ", "head", "head_sent", "keep_alive", "line", "minor", "sent", "started",
+        "too_long", "transport",
     )  # fmt: skip
 
     head: ResponseHead | None
 
     def __init__(
-        self, transport: Transport, environ: Environ, minor: int, head_only: bool, keep_alive: bool, clock: Clock
+        self, transport: Transport, environ: Environ, line: RequestLine, minor: int, keep_alive: bool, clock: Clock
     ) -> None:
         self.transport = transport
         self.environ = environ
+        self.line = line
         self.minor = minor
-        self.head_only = head_only
         self.keep_alive = keep_alive
         self.clock = clock
         self.head = None
@@ -186,12 +188,14 @@ class Exchange:
             raise _not_bytes(body)
         length = len(body)
         announced = head.content_length
-        if announced == length < _JOIN_BELOW and head.plain and self.keep_alive and self.minor and not self.head_only:
+        keep_alive = self.keep_alive
+        if announced == length < _JOIN_BELOW and head.plain and self.line.plain and (self.minor or not keep_alive):
             self.head_sent = True
             self.sent = length
-            self.transport.send(head.start + self.clock.end + body)
+            clock = self.clock
+            self.transport.send(head.start + (clock.end if keep_alive else clock.closing_end) + body)
             return
-        if self.head_only or head.bodiless:
+        if self._without_content(head):
             self.transport.send(self._head_bytes(head, length))
             return
         if announced not in (-1, length):
@@ -249,15 +253,15 @@ class Exchange:
         elif head.content_length < 0 and not head.bodiless:
             if length >= 0:
                 # The length of what HEAD leaves out is unknown: nothing is better than a wrong one (RFC 9110 8.6).
-                if length or not self.head_only:
+                if length or self.line.method != "HEAD":
                     framing = b"Content-Length: %d\r\n" % length
             elif self.minor:
-                self.chunked = not self.head_only
+                self.chunked = self.line.method != "HEAD"
                 framing = b"Transfer-Encoding: chunked\r\n"
             else:
                 self.keep_alive = False
         if not self.keep_alive:
-            framing += b"Connection: close\r\n"
+            framing += CLOSE
         elif not self.minor:
             framing += b"Connection: keep-alive\r\n"
         clock = self.clock
@@ -266,14 +270,14 @@ class Exchange:
 
     def _is_tunnel(self, head: ResponseHead) -> bool:
         """Whether this accepts CONNECT: the response lasts as long as the connection (RFC 9110 section 9.3.6)."""
-        if self.environ.get("REQUEST_METHOD") != "CONNECT" or not 200 <= head.code < 300:
+        if self.line.method != "CONNECT" or not 200 <= head.code < 300:
             return False
         if head.content_length >= 0:
             raise ValueError("a response that accepts CONNECT has no Content-Length (RFC 9110 section 9.3.6)")
         return True
 
     def _without_content(self, head: ResponseHead) -> bool:
-        return head.bodiless or self.head_only
+        return head.bodiless or self.line.method == "HEAD"
 
     # -- what the application did wrong -------------------------------------------------------------------------------
 
@@ -315,7 +319,7 @@ class Exchange:
         self.keep_alive = False
         self.head = encode_head(f"{code} {phrase}", [])
         try:
-            self.transport.send(error_response(code, reason, self.clock, with_body=not self.head_only))
+            self.transport.send(error_response(code, reason, self.clock, with_body=self.line.method != "HEAD"))
         except ClientGone:
             self.cut = True
 

@@ -80,13 +80,16 @@ def connection_template(base: EnvironBase, fields: Fields, line: RequestLine, ad
     :param port: of the peer.
     :raises ProtocolError: a trusted peer's forwarded fields are malformed.
     """
-    memo: tuple[Environ, dict[str, str]] | None = fields.memo
-    if memo is None:
-        memo = fields.memo = _from_fields(fields)
-    headers, forwarded = memo
-    # wsgi.input is there so that setting it in a copy does not make the dictionary grow: that costs as much as the
-    # copy.
-    template = {**base.values, **headers, "REMOTE_ADDR": address, "REMOTE_PORT": port, "wsgi.input": None}
+    memo: tuple[EnvironBase, Environ, dict[str, str]] | None = fields.memo
+    if memo is None or memo[0] is not base:
+        headers, forwarded = _from_fields(fields)
+        # wsgi.input is there so that setting it in a copy does not make the dictionary grow: that costs as much as the
+        # copy.
+        memo = fields.memo = (base, {**base.values, **headers, "wsgi.input": None}, forwarded)
+    _, common, forwarded = memo
+    template = common.copy()
+    template["REMOTE_ADDR"] = address
+    template["REMOTE_PORT"] = port
     set_line(template, line)
     if base.trust is not None and base.trust.peer(address):
         template.update(forwarded)
