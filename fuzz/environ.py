@@ -10,7 +10,8 @@ from io import BytesIO
 from fuzz.reading import CORPUS
 from spawning.errors import ProtocolError
 from spawning.http import grammar
-from spawning.http.request import Fields, Limits, RequestLine, RequestReader
+from spawning.http.fields import Fields
+from spawning.http.request import Limits, RequestLine, RequestReader
 from spawning.wsgi.environ import Environ, EnvironBase, connection_template, set_line
 from spawning.wsgi.forwarded import Trust
 from unit.requests import forget
@@ -83,7 +84,7 @@ class Connection:
 def check(environ: Environ, fields: Fields, address: str) -> None:
     """Look for what must not be in an environ."""
     assert not any(key in environ for key in NEVER), environ
-    names = {"HTTP_" + name.upper().replace("-", "_") for name, _ in fields.pairs if "_" not in name}
+    names = {"HTTP_" + field.name.upper().replace("-", "_") for field in fields.all if "_" not in field.name}
     for key, value in environ.items():
         assert not key.startswith("HTTP_") or key in names or key == "HTTP_HOST", key
         if isinstance(value, str):

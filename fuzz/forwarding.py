@@ -42,7 +42,7 @@ def one_input(source: bytes) -> None:
     """Raise if the client's words count."""
     number = (source[0] if source else 0) % len(APPENDED)
     text = source[1:].decode("latin-1")
-    if not grammar.FIELD.fullmatch(f"a:{text}\r\n"):  # the reader refuses it
+    if not grammar.FIELD.fullmatch(f"a:{text}"):  # the reader refuses it
         return
     ((key, appended),) = APPENDED[number].items()
     found = resolved({key: f"{text}, {appended}"})

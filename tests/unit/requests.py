@@ -1,7 +1,7 @@
 """What tests of the protocol layer share: a reader without memories, and its story as plain values.
 
-The readers of one process share what they remember of request lines, header blocks and heads, so a test that wants to
-know what a reader makes of bytes *alone* has to begin by forgetting.
+The readers of one process share what they remember of request lines, heads, header blocks and field lines, so a test
+that wants to know what a reader makes of bytes *alone* has to begin by forgetting.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,14 +11,15 @@ from io import BytesIO
 from typing import Any
 
 from spawning.errors import ProtocolError
-from spawning.http import request
+from spawning.http import fields, request
 from spawning.http.request import Limits, RequestReader
 
 
 def forget() -> None:
-    """Drop the request lines, header blocks and heads that earlier readers left."""
+    """Drop the request lines, heads, header blocks and field lines that earlier readers left."""
     request._lines.clear()
-    request._blocks.clear()
+    fields._blocks.clear()
+    fields._known.clear()
     request._heads.clear()
 
 
@@ -48,7 +49,7 @@ class Story:
 
 def told(source: RequestReader) -> dict[str, Any]:
     """Describe the request that the reader has just completed, in the words of the corpus."""
-    line, fields, body = source.line, source.fields, source.body
+    line, found, body = source.line, source.fields, source.body
     assert body is None or isinstance(body, BytesIO)
     return {
         "method": line.method,
@@ -56,10 +57,10 @@ def told(source: RequestReader) -> dict[str, Any]:
         "path": line.path,
         "query": line.query,
         "host": line.host,
-        "minor": fields.minor,
-        "keep_alive": fields.keep_alive,
-        "expects_continue": fields.expects_continue,
-        "fields": [list(pair) for pair in fields.pairs],
+        "minor": found.minor,
+        "keep_alive": found.keep_alive,
+        "expects_continue": found.expects_continue,
+        "fields": [[field.name, field.value] for field in found.all],
         "body": body.getvalue().decode("latin-1") if body is not None else "",
     }
 

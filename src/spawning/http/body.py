@@ -142,7 +142,7 @@ class ChunkedReader:
         self._trailers += length + 2
         if not line:
             return -(end + 2)
-        if not grammar.FIELD.fullmatch(line.decode("latin-1") + "\r\n"):
+        if not grammar.FIELD.fullmatch(line.decode("latin-1")):
             raise ProtocolError(400, "malformed trailer field")
         return end + 2
 

@@ -17,11 +17,10 @@ VALUE = r"[\t\x20-\x7e\x80-\xff]*"
 METHOD_AND_TARGET = re.compile(rf"({TOKEN}) ([\x21-\x7e]+)")
 
 # HTTP-version = "HTTP" "/" DIGIT "." DIGIT (RFC 9112 section 2.3)
-VERSION = re.compile(r" HTTP/([0-9])\.([0-9])\r\n")
+VERSION = re.compile(r" HTTP/([0-9])\.([0-9])")
 
 # field-line = field-name ":" OWS field-value OWS (RFC 9112 section 5); no obs-fold, no space before the colon.
-FIELD = re.compile(rf"({TOKEN}):[ \t]*+({VALUE})\r\n")
-FIELDS = re.compile(rf"(?:{TOKEN}:{VALUE}\r\n)*\r\n")
+FIELD = re.compile(rf"({TOKEN}):[ \t]*+({VALUE})")
 
 # What no head contains, wherever it may be: CTL but HTAB, CR without LF, LF without CR (RFC 9112 section 2.2, RFC 9110
 # section 5.5). At the end of what has arrived, CR may still get its LF.

@@ -5,9 +5,9 @@
 used again, since the framing of what follows is unknown.
 
 What made it fast: a client that keeps its connection repeats its header block byte for byte, and all clients together
-ask for the same few targets. So the last block of the connection, the recent blocks of all connections, and the recent
-request lines are kept with what was read from them. A client that makes a connection for each request repeats the whole
-head, so recent first heads are kept as well. All four are bounded.
+ask for the same few targets. So the last block of the connection and the recent request lines are kept with what was
+read from them (as ``fields`` does with blocks and lines). A client that makes a connection for each request repeats the
+whole head, so recent first heads are kept as well. All are bounded.
 """
 
 from dataclasses import dataclass
@@ -18,25 +18,17 @@ from urllib.parse import unquote_to_bytes
 from spawning.errors import ProtocolError
 from spawning.http import grammar
 from spawning.http.body import BodyReader, ChunkedReader, FixedReader, Sink, SinkFactory
+from spawning.http.fields import Fields, read_fields
 
 _MAX_LINES: Final = 1024  # request lines remembered …
 _MAX_REMEMBERED_LINE: Final = 256  # … of at most so many bytes each
-_MAX_BLOCKS: Final = 128  # header blocks remembered …
-_MAX_REMEMBERED_BLOCK: Final = 4096  # … of at most so many bytes each
 _MAX_HEADS: Final = 256  # first heads of connections remembered …
 _MAX_REMEMBERED_HEAD: Final = 512  # … of at most so many bytes each
 
+_CR: Final = 13
+
 # Stands for "no last block": longer than anything that is received at once, so nothing ends with it.
 _NO_BLOCK: Final = bytes(1 << 20)
-
-# Fields that a request may have once only; a second one would let two parsers disagree (RFC 9110 section 5.3).
-_SINGLE: Final = frozenset(
-    {
-        "authorization", "content-length", "content-location", "content-range", "content-type", "date", "expect",
-        "from", "host", "if-modified-since", "if-range", "if-unmodified-since", "max-forwards", "origin",
-        "proxy-authorization", "range", "referer", "transfer-encoding", "user-agent",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,36 +73,6 @@ class RequestLine:
         self.memo: Any = None
 
 
-class Fields:
-    """Everything of a head behind the request target: version, header fields, and what they say about framing.
-
-    :ivar minor: 0 or 1, of HTTP/1.0 or HTTP/1.1.
-    :ivar pairs: field names as sent and values without surrounding whitespace, in order.
-    :ivar content_length: bytes of the body that follows; 0 when there is none or it is chunked.
-    :ivar keep_alive: the client wants the connection to persist (RFC 9112 section 9.3).
-    :ivar memo: whatever the layer above derived from these fields; it is dropped with them.
-    """
-
-    __slots__ = ("chunked", "content_length", "expects_continue", "keep_alive", "memo", "minor", "pairs")
-
-    def __init__(self, minor: int, pairs: list[tuple[str, str]]) -> None:
-        self.minor = minor
-        self.pairs = pairs
-        self.content_length = 0
-        self.chunked = False
-        self.keep_alive = minor == 1
-        self.expects_continue = False
-        self.memo: Any = None
-
-    def closing(self) -> "Fields":
-        """Give the same fields, but the connection ends with this request."""
-        fields = Fields(self.minor, self.pairs)
-        fields.content_length, fields.chunked = self.content_length, self.chunked
-        fields.expects_continue = self.expects_continue
-        fields.keep_alive = False
-        return fields
-
-
 class Head:
     """The head of a request without a body, as a reader with these limits has read it."""
 
@@ -127,7 +89,6 @@ _NO_LINE: Final = RequestLine("", "", "", "", "")
 _NO_FIELDS: Final = Fields(1, [])
 
 _lines: dict[bytes, RequestLine] = {}
-_blocks: dict[bytes, Fields] = {}
 _heads: dict[bytes, Head] = {}
 
 
@@ -229,18 +190,22 @@ class RequestReader:
                 self._skipped = False
                 return True
         self._phase = _HEAD
-        unread = self.unread
-        unread += data
-        if unread.startswith(b"\r\n"):
-            self._skip_empty_line()
-        end = unread.find(b"\r\n\r\n", max(0, self._searched - 3))
-        if end < 0 or end > self._limits.max_line:
-            self._check_unfinished(end)
-            if end < 0:
-                return False
-        head = bytes(unread[: end + 4])
-        del unread[: end + 4]
-        self._searched = 0
+        end = data.find(b"\r\n\r\n")
+        if 0 < end <= self._limits.max_line and end + 4 == len(data) and not self.unread and data[0] != _CR:
+            head = data
+        else:
+            unread = self.unread
+            unread += data
+            if unread.startswith(b"\r\n"):
+                self._skip_empty_line()
+            end = unread.find(b"\r\n\r\n", max(0, self._searched - 3))
+            if end < 0 or end > self._limits.max_line:
+                self._check_unfinished(end)
+                if end < 0:
+                    return False
+            head = bytes(unread[: end + 4])
+            del unread[: end + 4]
+            self._searched = 0
         self._skipped = False
         self._read_head(head)
         if self.fields.chunked or self.fields.content_length:
@@ -288,7 +253,7 @@ class RequestReader:
             block = head[split:]
             first = self._block is _NO_BLOCK
             if block != self._block:
-                fields = _blocks.get(block) or _read_block(block, self._limits.max_fields)
+                fields = read_fields(block, self._limits.max_fields)
                 self.fields = fields
                 self._block = block
                 self._line_end = -len(block)  # seen from the end of what is received
@@ -406,87 +371,3 @@ def _other_form(method: str, target: str) -> tuple[str, str]:
         raise ProtocolError(400, "malformed request target")
     path = match[2]
     return (path if path.startswith("/") else "/" + path), match[1]
-
-
-def _read_block(block: bytes, max_fields: int) -> Fields:
-    text = block.decode("latin-1")
-    version = grammar.VERSION.match(text)
-    if version is None:
-        raise ProtocolError(400, "malformed HTTP version")
-    if version[1] != "1":
-        raise ProtocolError(505, "HTTP version not supported")
-    if not grammar.FIELDS.fullmatch(text, version.end()):
-        raise ProtocolError(400, _what_is_wrong(text[version.end() : -4]))
-    pairs = grammar.FIELD.findall(text, version.end())
-    if len(pairs) > max_fields:
-        raise ProtocolError(431, "too many header fields")
-    fields = Fields(0 if version[2] == "0" else 1, [(name, value.rstrip(" \t")) for name, value in pairs])
-    _interpret(fields)
-    if len(block) <= _MAX_REMEMBERED_BLOCK:
-        if len(_blocks) >= _MAX_BLOCKS:
-            _blocks.clear()
-        _blocks[block] = fields
-    return fields
-
-
-def _what_is_wrong(text: str) -> str:
-    """Name the first malformed field line, for the log of whoever looks for it."""
-    for line in text.split("\r\n"):
-        name, colon, _ = line.partition(":")
-        if line[:1] in (" ", "\t"):
-            return "folded header field"
-        if not colon:
-            return "header line without a colon"
-        if name != name.rstrip(" \t"):
-            return "space before the colon of a header field"
-        if not grammar.FIELD.fullmatch(line + "\r\n"):
-            return "forbidden character in a header field"
-    return "malformed header fields"
-
-
-def _interpret(fields: Fields) -> None:
-    """Find out what the fields say about framing and connection, and refuse what is ambiguous."""
-    first: dict[str, str] = {}
-    options: list[str] = []
-    for name, value in fields.pairs:
-        lower = name.lower()
-        if lower == "connection":
-            options += [option.strip(" \t").lower() for option in value.split(",")]
-        elif lower in _SINGLE and lower in first:
-            raise ProtocolError(400, f"repeated {lower} field")
-        first.setdefault(lower, value)
-    _check_host(fields.minor, first.get("host"))
-    _read_framing(fields, first.get("transfer-encoding"), first.get("content-length"))
-    expect = first.get("expect")
-    if expect is not None:
-        if expect.lower() != "100-continue":
-            raise ProtocolError(417, "unknown expectation")
-        fields.expects_continue = True
-    if "close" in options:
-        fields.keep_alive = False
-    elif "keep-alive" in options:
-        fields.keep_alive = True
-
-
-def _check_host(minor: int, host: str | None) -> None:
-    if host is None:
-        if minor == 1:
-            raise ProtocolError(400, "no host field")
-    elif not grammar.HOST.fullmatch(host):
-        raise ProtocolError(400, "malformed host field")
-
-
-def _read_framing(fields: Fields, coding: str | None, length: str | None) -> None:
-    """RFC 9112 section 6.3, without its leniency: what two parsers could read in two ways is refused."""
-    if coding is not None:
-        if fields.minor == 0:
-            raise ProtocolError(400, "transfer-encoding in HTTP/1.0")
-        if length is not None:
-            raise ProtocolError(400, "both transfer-encoding and content-length")
-        if coding.lower() != "chunked":
-            raise ProtocolError(501, "unknown transfer coding")
-        fields.chunked = True
-    elif length is not None:
-        if not grammar.CONTENT_LENGTH.fullmatch(length):
-            raise ProtocolError(400, "malformed content-length")
-        fields.content_length = int(length)

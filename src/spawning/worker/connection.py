@@ -16,7 +16,8 @@ import socket
 from typing import TYPE_CHECKING, Final, cast
 
 from spawning.errors import ProtocolError
-from spawning.http.request import Fields, RequestLine, RequestReader
+from spawning.http.fields import Fields
+from spawning.http.request import RequestLine, RequestReader
 from spawning.http.response import CONTINUE, Clock, Pairs, error_response
 from spawning.worker.closing import MAX_READS, READ_SIZE, Closing
 from spawning.worker.sensor import Sensor

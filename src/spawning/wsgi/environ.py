@@ -12,7 +12,8 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from spawning.http.body import Sink
-from spawning.http.request import Fields, RequestLine
+from spawning.http.fields import Fields
+from spawning.http.request import RequestLine
 from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.files import FileWrapper
 from spawning.wsgi.forwarded import Trust
@@ -82,10 +83,7 @@ def connection_template(base: EnvironBase, fields: Fields, line: RequestLine, ad
     """
     memo: tuple[EnvironBase, Environ, dict[str, str]] | None = fields.memo
     if memo is None or memo[0] is not base:
-        headers, forwarded = _from_fields(fields)
-        # wsgi.input is there so that setting it in a copy does not make the dictionary grow: that costs as much as the
-        # copy.
-        memo = fields.memo = (base, {**base.values, **headers, "wsgi.input": None}, forwarded)
+        memo = fields.memo = (base, *_from_fields(base, fields))
     _, common, forwarded = memo
     template = common.copy()
     template["REMOTE_ADDR"] = address
@@ -127,26 +125,30 @@ def request_environ(template: Environ, body: Sink | None) -> Environ:
     return environ
 
 
-def _from_fields(fields: Fields) -> tuple[Environ, dict[str, str]]:
-    """Give the keys that the fields make, and aside those that only a trusted peer may set."""
-    environ: Environ = {"SERVER_PROTOCOL": "HTTP/1.1" if fields.minor else "HTTP/1.0"}
+def _from_fields(base: EnvironBase, fields: Fields) -> tuple[Environ, dict[str, str]]:
+    """Add the keys that the fields make to those of the base, and give aside those that only a trusted peer may set."""
+    environ = base.values.copy()
+    environ["SERVER_PROTOCOL"] = "HTTP/1.1" if fields.minor else "HTTP/1.0"
+    # wsgi.input is there so that setting it in a copy does not make the dictionary grow: that costs as much as the
+    # copy.
+    environ["wsgi.input"] = None
     forwarded: dict[str, str] = {}
-    for name, value in fields.pairs:
-        key = _keys.get(name)
+    for field in fields.all:
+        key = field.memo
         if key is None:
-            key = _remember(name)
+            key = field.memo = _keys.get(field.name) or _remember(field.name)
         if key:
             if key in environ:
-                environ[key] += ("; " if key == "HTTP_COOKIE" else ", ") + value
+                environ[key] += ("; " if key == "HTTP_COOKIE" else ", ") + field.value
             else:
-                environ[key] = value
-        elif name.lower() == "content-type":
-            environ["CONTENT_TYPE"] = value
-        elif name.lower() == "content-length":
-            environ["CONTENT_LENGTH"] = value
-        elif _FORWARDED.fullmatch(name):
-            key = _key(name)
-            forwarded[key] = f"{forwarded[key]}, {value}" if key in forwarded else value
+                environ[key] = field.value
+        elif field.lower == "content-type":
+            environ["CONTENT_TYPE"] = field.value
+        elif field.lower == "content-length":
+            environ["CONTENT_LENGTH"] = field.value
+        elif _FORWARDED.fullmatch(field.name):
+            key = _key(field.name)
+            forwarded[key] = f"{forwarded[key]}, {field.value}" if key in forwarded else field.value
     return environ, forwarded
 
 

@@ -1,0 +1,199 @@
+"""Reading header fields: the block of a head behind the request target, and what it says about framing.
+
+Two blocks of a client, or of all clients behind a proxy, seldom differ in more than two or three lines. So the recent
+lines are kept with what was read from them, and the recent blocks too. Both are bounded.
+"""
+
+from typing import Any, Final
+
+from spawning.errors import ProtocolError
+from spawning.http import grammar
+
+_MAX_BLOCKS: Final = 128  # header blocks remembered …
+_MAX_REMEMBERED_BLOCK: Final = 4096  # … of at most so many bytes each
+_MAX_KNOWN: Final = 1024  # field lines remembered …
+_MAX_REMEMBERED_FIELD: Final = 256  # … of at most so many bytes each
+
+# Fields that a request may have once only; a second one would let two parsers disagree (RFC 9110 section 5.3).
+_SINGLE: Final = frozenset(
+    {
+        "authorization", "content-length", "content-location", "content-range", "content-type", "date", "expect",
+        "from", "host", "if-modified-since", "if-range", "if-unmodified-since", "max-forwards", "origin",
+        "proxy-authorization", "range", "referer", "transfer-encoding", "user-agent",
+    }
+)  # fmt: skip
+
+_MINORS: Final = {" HTTP/1.0": 0, " HTTP/1.1": 1}
+
+
+class Field:
+    """One header field (RFC 9110 section 5).
+
+    :ivar name: as sent.
+    :ivar value: without surrounding whitespace.
+    :ivar lower: the name in lower case.
+    :ivar counts: there may be one only, or it says something about framing or the connection.
+    :ivar options: what it says if it is ``Connection``, in lower case.
+    :ivar is_host: it is ``Host`` and has the form of one.
+    :ivar memo: whatever the layer above derived from it; it is dropped with it.
+    """
+
+    __slots__ = ("counts", "is_host", "lower", "memo", "name", "options", "value")
+
+    def __init__(self, name: str, value: str) -> None:
+        self.name = name
+        self.value = value
+        self.lower = name.lower()
+        self.options: list[str] = []
+        if self.lower == "connection":
+            self.options = [option.strip(" \t").lower() for option in value.split(",")]
+        self.is_host = self.lower == "host" and grammar.HOST.fullmatch(value) is not None
+        self.counts = bool(self.options) or self.lower in _SINGLE
+        self.memo: Any = None
+
+
+class Fields:
+    """Everything of a head behind the request target: version, header fields, and what they say about framing.
+
+    :ivar minor: 0 or 1, of HTTP/1.0 or HTTP/1.1.
+    :ivar all: the header fields, in order.
+    :ivar content_length: bytes of the body that follows; 0 when there is none or it is chunked.
+    :ivar keep_alive: the client wants the connection to persist (RFC 9112 section 9.3).
+    :ivar memo: whatever the layer above derived from these fields; it is dropped with them.
+    """
+
+    __slots__ = ("all", "chunked", "content_length", "expects_continue", "keep_alive", "memo", "minor")
+
+    def __init__(self, minor: int, fields: list[Field]) -> None:
+        self.minor = minor
+        self.all = fields
+        self.content_length = 0
+        self.chunked = False
+        self.keep_alive = minor == 1
+        self.expects_continue = False
+        self.memo: Any = None
+
+    def closing(self) -> "Fields":
+        """Give the same fields, but the connection ends with this request."""
+        fields = Fields(self.minor, self.all)
+        fields.content_length, fields.chunked = self.content_length, self.chunked
+        fields.expects_continue = self.expects_continue
+        fields.keep_alive = False
+        return fields
+
+
+_blocks: dict[bytes, Fields] = {}
+_known: dict[str, Field] = {}
+
+
+def read_fields(block: bytes, most: int) -> Fields:
+    """Read a header block.
+
+    :param block: what is behind the request target, from the space before the version to the empty line.
+    :param most: fields that there may be.
+    :raises ProtocolError: it breaks the grammar or a rule.
+    """
+    fields = _blocks.get(block)
+    if fields is None:
+        fields = _read(block, most)
+        if len(block) <= _MAX_REMEMBERED_BLOCK:
+            if len(_blocks) >= _MAX_BLOCKS:
+                _blocks.clear()
+            _blocks[block] = fields
+    return fields
+
+
+def _read(block: bytes, most: int) -> Fields:
+    version, *lines = block.decode("latin-1").split("\r\n")
+    minor = _MINORS.get(version)
+    if minor is None:
+        minor = _read_version(version)
+    del lines[-2:]  # what is behind the last line, and the empty one
+    found = [_known.get(line) or _read_field(line) for line in lines]
+    if len(found) > most:
+        raise ProtocolError(431, "too many header fields")
+    fields = Fields(minor, found)
+    _interpret(fields)
+    return fields
+
+
+def _read_version(text: str) -> int:
+    match = grammar.VERSION.fullmatch(text)
+    if match is None:
+        raise ProtocolError(400, "malformed HTTP version")
+    if match[1] != "1":
+        raise ProtocolError(505, "HTTP version not supported")
+    return 1  # a higher minor version is answered as the highest that is known (RFC 9110 section 2.5)
+
+
+def _read_field(line: str) -> Field:
+    match = grammar.FIELD.fullmatch(line)
+    if match is None:
+        raise ProtocolError(400, _what_is_wrong(line))
+    field = Field(match[1], match[2].rstrip(" \t"))
+    if len(line) <= _MAX_REMEMBERED_FIELD:
+        if len(_known) >= _MAX_KNOWN:
+            _known.clear()
+        _known[line] = field
+    return field
+
+
+def _what_is_wrong(line: str) -> str:
+    """Say it for the log of whoever looks for it."""
+    name, colon, _ = line.partition(":")
+    if line[:1] in (" ", "\t"):
+        return "folded header field"
+    if not colon:
+        return "header line without a colon"
+    if name != name.rstrip(" \t"):
+        return "space before the colon of a header field"
+    return "forbidden character in a header field"
+
+
+def _interpret(fields: Fields) -> None:
+    """Find out what the fields say about framing and connection, and refuse what is ambiguous."""
+    single: dict[str, Field] = {}
+    options: list[str] = []
+    for field in fields.all:
+        if field.counts:
+            if field.options:
+                options += field.options
+            elif field.lower in single:
+                raise ProtocolError(400, f"repeated {field.lower} field")
+            else:
+                single[field.lower] = field
+    _check_host(fields.minor, single.get("host"))
+    _read_framing(fields, single.get("transfer-encoding"), single.get("content-length"))
+    expect = single.get("expect")
+    if expect is not None:
+        if expect.value.lower() != "100-continue":
+            raise ProtocolError(417, "unknown expectation")
+        fields.expects_continue = True
+    if "close" in options:
+        fields.keep_alive = False
+    elif "keep-alive" in options:
+        fields.keep_alive = True
+
+
+def _check_host(minor: int, host: Field | None) -> None:
+    if host is None:
+        if minor == 1:
+            raise ProtocolError(400, "no host field")
+    elif not host.is_host:
+        raise ProtocolError(400, "malformed host field")
+
+
+def _read_framing(fields: Fields, coding: Field | None, length: Field | None) -> None:
+    """RFC 9112 section 6.3, without its leniency: what two parsers could read in two ways is refused."""
+    if coding is not None:
+        if fields.minor == 0:
+            raise ProtocolError(400, "transfer-encoding in HTTP/1.0")
+        if length is not None:
+            raise ProtocolError(400, "both transfer-encoding and content-length")
+        if coding.value.lower() != "chunked":
+            raise ProtocolError(501, "unknown transfer coding")
+        fields.chunked = True
+    elif length is not None:
+        if not grammar.CONTENT_LENGTH.fullmatch(length.value):
+            raise ProtocolError(400, "malformed content-length")
+        fields.content_length = int(length.value)
