@@ -189,9 +189,13 @@ def test_without_descriptors_a_large_body_is_503_and_concerns_nobody_else() -> N
         Server("hoard.application", "-s", "1", "-t", "2", "-l", "/dev/null") as server,
         Client(server.port) as client,
         Client(server.port) as uploader,
+        Client(server.port) as late,
     ):
         assert uploader.get("/hello").status == 200
         assert int(client.get("/hoard").body) > 0
+        late.send(request("/hello"))
+        server.wait_for_log("cannot accept")
+        assert int(client.get("/hoard").body) > 0  # the reserve, too
         uploader.send(request("/echo", "Content-Length: 1000000", method="POST"))
         assert uploader.read().status == 503
         assert client.post("/echo", b"small").body == b"small"

@@ -1,6 +1,7 @@
 """The judgement whether a route waits: what turns it, what does not, and how often it is tried anew."""
 
 import threading
+from time import monotonic
 
 from spawning.worker.sensor import Sensor
 
@@ -58,6 +59,18 @@ def test_measured_calls_that_compute_stay_inline() -> None:
         sensor.end(0, True)
     assert sensor.inline
     assert sensor.due > 0
+
+
+def test_each_long_call_is_measured_and_not_each_short_one() -> None:
+    sensor = Sensor(enabled=True)
+    compute(sensor, 1)
+    assert sensor.inline_until > 0
+    began = sensor.begin(0)
+    while monotonic() < began + 0.0015:
+        pass
+    sensor.end(0, True)
+    assert sensor.inline
+    assert sensor.inline_until == 0
 
 
 def test_waiting_beside_other_calls_is_not_counted() -> None:

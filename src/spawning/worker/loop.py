@@ -32,6 +32,7 @@ from spawning.ipc.channel import Channel
 from spawning.logs.access import AccessLog
 from spawning.settings import Settings
 from spawning.worker.accepting import CROWDED, FULL, ON, SIBLINGS_FIRST, Accepting
+from spawning.worker.alarm import Alarm
 from spawning.worker.closing import READ_SIZE
 from spawning.worker.connection import Connection
 from spawning.worker.handoff import HandoffSocket
@@ -50,6 +51,8 @@ from spawning.wsgi.not_ready import NotReady
 SWEEP_EVERY: Final = 1.0  # seconds between looks at the deadlines
 FAREWELL: Final = 5.0  # seconds that an idle connection is kept when the controller has died
 WATCHED: Final = 0.02  # seconds that the watchdog looks closely, from the beginning of a suspicious call
+ALARM_AFTER: Final = 0.02  # seconds after which a call that lasts wakes the watchdog
+ALARM_EVERY: Final = 0.005  # seconds, at least, between two times that the alarm is put off
 REMEMBER: Final = 2.0  # seconds that an idle connection remembers its last request, to read an equal one faster
 FRESH_GRACE: Final = 0.5  # seconds that a new connection may take to send its request when the worker stops
 _EVENTS: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
@@ -74,9 +77,10 @@ class Loop:
     :ivar calls: inline calls so far; with ``box`` it tells the watchdog whether a call lasts.
     :ivar routes: which of them wait.
     :ivar watched_until: (monotonic seconds) calls are watched closely (``watchdog``) until then.
-    :ivar watchdog_asleep: it is to be woken with the next call.
+    :ivar alarm: wakes the watchdog, unless it is put off by a further call.
+    :ivar alarm_due: (monotonic seconds) the next call after this time puts the alarm off; 0: the alarm is not set.
     :ivar watchdog_dozes: it is to be woken when calls are to be watched closely.
-    :ivar disturbed: counts the moments at which the watchdog may have held the interpreter lock.
+    :ivar disturbed: counts the moments at which the main thread has taken the interpreter lock.
     :ivar contended: threads want the interpreter lock, since requests have been handed over a moment ago.
     :ivar closing: the worker has been retired or stopped.
     :ivar stopping: the worker has been stopped.
@@ -119,7 +123,8 @@ class Loop:
         self.closing = False
         self.stopping = False
         self.failed = False
-        self.watchdog_asleep = False
+        self.alarm = Alarm(ALARM_AFTER)
+        self.alarm_due = 0.0
         self.watchdog_dozes = False
         self.watched_until = 0.0
         self.wake_watchdog: Callable[[], None] = _nothing
@@ -269,13 +274,13 @@ class Loop:
         """Execute a request in this thread, the leader; returns as :meth:`execute`."""
         self.calls += 1
         connection.sensor.calls += 1
-        if self.watchdog_asleep:
-            self.watchdog_asleep = False
-            self.wake_watchdog()
         exchange = connection.exchange
         exchange.started = self.now if self.access_log is None else monotonic()
         box = self.box
         box.append(connection)
+        if self.now >= self.alarm_due:  # behind the box, in this order: see Watchdog.on_alarm()
+            self.alarm_due = self.now + ALARM_EVERY
+            self.alarm.set()
         self.run_exchange(exchange, self.application)
         head = exchange.head
         code = head.code if head is not None else 0
@@ -297,7 +302,7 @@ class Loop:
         box = self.box
         sensor = connection.sensor
         alone = not self.threads.executing
-        began = sensor.begin(self.disturbed)
+        self.now = began = sensor.begin(self.disturbed)
         if sensor.suspicious:
             self.watched_until = began + WATCHED
             if self.watchdog_dozes:

@@ -12,7 +12,6 @@ import signal
 import socket
 from collections.abc import Sequence
 from functools import partial
-from math import inf
 from time import monotonic
 from types import FrameType
 from typing import Final
@@ -119,6 +118,7 @@ class Worker:
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
+        self._poll.register(self._loop.alarm.fd, select.POLLIN)
         self._timeouts = Timeouts(name, settings.request_timeout) if settings.request_timeout else None
         if self._timeouts is not None:
             self._loop.run_exchange = self._timeouts.run
@@ -150,7 +150,6 @@ class Worker:
     def _turn(self) -> None:
         before = monotonic()
         tick = self._watchdog.tick(before)
-        asleep = tick == inf
         if before >= self._next_report:
             self._report()
             self._next_report = before + REPORT_EVERY
@@ -158,12 +157,11 @@ class Worker:
                 self._look_for_stuck_requests(self._timeouts, before)
         wait = min(tick, self._next_report - before, LOG_AWAKE if self._log_waits() else REPORT_EVERY)
         ready = self._poll.poll(wait * 1000)
+        self._loop.disturbed += 1
         now = monotonic()
         if ready:
-            self._on_ready([fd for fd, _ in ready])
-        if asleep:
-            self._watchdog.awake()
-        elif not ready:
+            self._on_ready([fd for fd, _ in ready], now)
+        elif wait == tick:
             self._watchdog.look(now, wait, now - before - wait)
         if self._access_log is not None and now >= self._next_flush:
             self._access_log.flush()
@@ -186,7 +184,9 @@ class Worker:
     def _log_waits(self) -> bool:
         return self._access_log is not None and self._access_log.waiting
 
-    def _on_ready(self, descriptors: list[int]) -> None:
+    def _on_ready(self, descriptors: list[int], now: float) -> None:
+        if self._loop.alarm.fd in descriptors:
+            self._watchdog.on_alarm(now)
         if self._wake_fd in descriptors:
             os.eventfd_read(self._wake_fd)
         if self._channel.fileno() in descriptors:

@@ -22,8 +22,10 @@ from time import monotonic, thread_time
 from typing import Final
 
 HORIZON: Final = 0.004  # seconds of waiting that count in one call
-SAMPLE_EVERY: Final = 0.005  # seconds between measured calls
+SAMPLE_EVERY: Final = 0.005  # seconds between measured calls …
+_LONG: Final = 0.001  # … that take less than this; of longer ones each is measured
 _WAITS_ABOVE: Final = 0.3  # share of the time spent waiting, above which calls are handed over
+_NOTABLE: Final = 0.05  # share of its time that a call must wait to be one that was seen to wait
 _LEAST_WAITS: Final = 4.0  # calls seen to wait, before that share counts
 _ENOUGH: Final = 8  # calls to be measured before a route is known …
 _SUSPICIOUS: Final = 0.5  # … and calls seen to wait lately that make it suspicious
@@ -117,6 +119,8 @@ class Sensor:
         stands_for = max(1.0, min(self.calls - self._counted, (now - self._counted_at) / wall)) if wall else 1.0
         self._counted = self.calls
         self._count(wait * stands_for, wall * stands_for, now)
+        if wall >= _LONG:
+            self.inline_until = 0.0
 
     def taken_over(self, waits: bool, seconds: float) -> None:
         """The watchdog has taken the lead from a call that waits, or that computes for long (already `seconds`)."""
@@ -128,7 +132,7 @@ class Sensor:
             self._judge_trial(wait > _WAITS_ABOVE * wall, now)
             return
         self._seen += 1
-        self._waits += wait > 0
+        self._waits += wait > _NOTABLE * wall
         self._wait += wait
         self._wall += wall
         self._counted_at = now

@@ -6,20 +6,20 @@ lock: it waits. When a call has been seen to wait for two ticks, the lead is giv
 computes makes ticks late; it loses the lead after ``LONG``, so that it does not hold up its neighbours.
 
 A tick is dear, since it wants the interpreter lock: beside a leader that computes it takes milliseconds, and a dozen
-changes of thread, to get it. So ticks are short only while calls are *watched closely*: the route is new, has waited
-lately, or is tried (``sensor``), or the call has been seen before. Otherwise they are long. While nothing runs the main
-thread sleeps without a tick; the leader wakes it with the next inline call.
+changes of thread, to get it. So there are short ticks only while calls are *watched closely*: the route is new, has
+waited lately, or is tried (``sensor``), or the call has been seen before. Otherwise the main thread sleeps until the
+alarm goes off, which the leader puts off with its inline calls, so that only one that lasts lets it (``alarm``); or, by
+a coincidence, many short ones after a single poll.
 """
 
+from math import inf
 from typing import Final
 
 from spawning.worker.loop import Loop
 
 TICK: Final = 0.002  # seconds
-LONG_TICK: Final = 0.020  # seconds
 PROMPT: Final = 0.001  # seconds that a prompt tick may be late
 LONG: Final = 0.020  # seconds
-_QUIET: Final = 0.05  # seconds without a call, after which the watchdog sleeps
 
 
 class Watchdog:
@@ -28,28 +28,35 @@ class Watchdog:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._calls = -1
-        self._since = 0.0  # when the call, or the quiet, was first seen
+        self._since = 0.0  # when the call was first seen
         self._waited = 0.0  # seconds that the call has been seen to wait
         self._lasts = False  # the call has been seen before
 
     def tick(self, now: float) -> float:
-        """Say how long to sleep until the next look; infinite is until the next call. The leader knows by then.
+        """Say how long to sleep until the next look; infinite is until the alarm. The leader knows by then.
 
         :param now: monotonic seconds.
         """
         loop = self._loop
         if self._lasts:
             return TICK
-        if now - self._since > _QUIET:
-            loop.watchdog_asleep = True
-            if not loop.box and loop.calls == self._calls:  # looked at last: a call may begin before the flag is seen
-                return float("inf")
-            loop.watchdog_asleep = False
         loop.watchdog_dozes = True
-        if loop.watched_until > now:  # looked at last, for the same reason
+        if loop.watched_until > now:  # looked at last: a call may begin before the flag is seen
             loop.watchdog_dozes = False
             return TICK
-        return LONG_TICK
+        return inf
+
+    def on_alarm(self, now: float) -> None:
+        """Look because the alarm has gone off.
+
+        Either there is a call by now, which is watched from here on, or the next one will find that the alarm has to be
+        set: it looks at ``alarm_due`` when it is in the box.
+        """
+        loop = self._loop
+        loop.alarm.clear()
+        loop.alarm_due = 0.0
+        self._see(loop.calls, now)
+        self._lasts = bool(loop.box)
 
     def look(self, now: float, tick: float, late: float) -> None:
         """Judge the tick that has just ended.
@@ -59,22 +66,32 @@ class Watchdog:
         :param late: seconds that it has lasted longer.
         """
         loop = self._loop
-        loop.disturbed += 1
         calls = loop.calls
         self._lasts = calls == self._calls and bool(loop.box)
         if calls != self._calls:
-            self._calls = calls
-            self._since = now
-            self._waited = 0.0
+            self._see(calls, now)
         elif self._lasts:
             self._waited = self._waited + tick if late < PROMPT else 0.0
-            waits = self._waited >= 2 * TICK
+            waits = self._waited >= 2 * TICK and self._sleeps()
             if waits or now - self._since > LONG:
                 connection = loop.take_lead()
                 if connection is not None:
                     connection.sensor.taken_over(waits, now - self._since)
 
-    def awake(self) -> None:
-        """Note that the main thread is awake after having slept, for whatever reason."""
-        self._loop.watchdog_asleep = False
-        self._calls = -1
+    def _sleeps(self) -> bool:
+        """Ask the kernel whether the leader waits, or is just not running because others are (``proc_pid_stat(5)``)."""
+        leader = self._loop.leader
+        assert leader is not None
+        try:
+            with open(f"/proc/self/task/{leader.native_id}/stat", "rb") as file:
+                sleeps = file.read().rpartition(b") ")[2][:1] != b"R"
+        except OSError:  # no /proc here
+            return True
+        if not sleeps:
+            self._waited = 0.0
+        return sleeps
+
+    def _see(self, calls: int, now: float) -> None:
+        self._calls = calls
+        self._since = now
+        self._waited = 0.0
