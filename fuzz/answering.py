@@ -37,6 +37,8 @@ class Wire:
     def send(self, data: bytes) -> None:
         self.data += data
 
+    send_last = send
+
     def send_two(self, head: bytes, body: bytes) -> None:
         self.data += head + body
 

@@ -71,6 +71,8 @@ class Answer:
         if len(self._data) > ENOUGH:  # a stream that does not end, perhaps
             raise ClientGone("enough has been seen")
 
+    send_last = send
+
     def send_two(self, head: bytes, body: bytes) -> None:
         self.send(head + body[: ENOUGH + 1])
 

@@ -194,6 +194,16 @@ def test_a_request_behind_one_that_executes_is_answered_next(pair: Server, gate:
         assert [client.read().body for _ in range(3)] == [b"held\n", b"Hello, world!\n", b"xxx"]
 
 
+def test_what_arrives_too_late_does_not_cost_the_response_of_a_connection_that_closes(pair: Server, gate: Gate) -> None:
+    """The response and the end of the connection go out together, but before close() sees that something is unread."""
+    with Client(pair.port) as client:
+        client.send(request(gate.target, "Connection: close"))
+        gate.wait_entered()
+        client.send(b"\r\n")
+        gate.open()
+        assert client.read().body == b"held\n"
+
+
 def test_an_expectation_behind_one_that_executes_is_met(pair: Server, gate: Gate) -> None:
     with Client(pair.port) as client:
         expecting = request("/echo", "Content-Length: 4", "Expect: 100-continue", method="POST")

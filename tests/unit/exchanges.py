@@ -21,6 +21,7 @@ class Recorder:
     def __init__(self, gone_after: int = 1000) -> None:
         self.sends: list[bytes] = []
         self.files: list[tuple[int, int]] = []
+        self.lasts = 0
         self._gone_after = gone_after
 
     def send(self, data: bytes) -> None:
@@ -28,6 +29,10 @@ class Recorder:
             raise ClientGone("gone")
         assert data, "nothing to send"
         self.sends.append(data)
+
+    def send_last(self, data: bytes) -> None:
+        self.send(data)
+        self.lasts += 1
 
     def send_two(self, head: bytes, body: bytes) -> None:
         self.send(head + body)

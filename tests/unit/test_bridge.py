@@ -20,6 +20,18 @@ def test_a_list_or_tuple_gets_its_length(result: Iterable[bytes]) -> None:
     assert len(transport.sends) == 1
 
 
+@pytest.mark.parametrize(
+    ("fields", "status"), [([TEXT], "200 OK"), ([TEXT, ("Content-Length", "5")], "200 OK"), ([], "304 Not Modified")]
+)
+def test_a_response_in_one_piece_is_the_last_of_a_connection_that_closes(
+    fields: list[tuple[str, str]], status: str
+) -> None:
+    for minor, keep_alive, lasts in ((1, True, 0), (1, False, 1), (0, False, 1), (0, True, 0)):
+        transport, exchange = run(answering([b"hello"], *fields, status=status), minor=minor, keep_alive=keep_alive)
+        assert (len(transport.sends), transport.lasts, exchange.keep_alive) == (1, lasts, keep_alive)
+        assert ("Connection: close" in transport.head) == (not keep_alive)
+
+
 @pytest.mark.parametrize("size", [0, 1, 16383, 16384, 100_000])
 def test_a_body_of_any_size_goes_out_whole(size: int) -> None:
     for fields in ([TEXT], [TEXT, ("Content-Length", str(size))]):

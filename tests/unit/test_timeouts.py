@@ -27,6 +27,8 @@ class Transport:
             self._inside()
         self.data += data
 
+    send_last = send
+
     def send_two(self, head: bytes, body: bytes) -> None:
         self.send(head + body)
 

@@ -358,8 +358,13 @@ class Connection(Closing):
     def _close_behind_response(self) -> None:
         if self.reader.unread or self.missed:
             self.linger()
-        else:
-            self.close()
+            return
+        # Nothing more has been seen, but may have arrived: then close() would throw away what send_last() has kept.
+        try:  # noqa: SIM105 - contextlib.suppress() costs as much as the call
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:  # the client has gone
+            pass
+        self.close()
 
     # -- flushing: leader only ----------------------------------------------------------------------------------------
 

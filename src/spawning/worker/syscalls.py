@@ -17,16 +17,17 @@ _send.restype = ctypes.c_ssize_t
 _recv: Final = _libc.recv
 _recv.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _recv.restype = ctypes.c_ssize_t
-_FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+_DONTWAIT: Final = socket.MSG_DONTWAIT
 
 
-def send(fd: int, data: bytes) -> int:
+def send(fd: int, data: bytes, flags: int) -> int:
     """Send what the socket takes at once.
 
+    :param flags: of ``send(2)``; MSG_DONTWAIT among them.
     :returns: bytes sent.
     :raises OSError: as ``socket.send`` does; BlockingIOError when it takes nothing.
     """
-    sent: int = _send(fd, data, len(data), _FLAGS)
+    sent: int = _send(fd, data, len(data), flags)
     if sent < 0:
         raise _error()
     return sent
@@ -45,7 +46,7 @@ class Receiver:
         :returns: empty at the end.
         :raises OSError: as ``socket.recv`` does; BlockingIOError when nothing is there.
         """
-        count = _recv(fd, self._buffer, self._size, _FLAGS)
+        count = _recv(fd, self._buffer, self._size, _DONTWAIT)
         if count < 0:
             raise _error()
         return ctypes.string_at(self._buffer, count)

@@ -59,7 +59,7 @@ class Transport(ABC):
         poll.register(fd, _GONE)
         return bool(poll.poll(0))
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, flags: int = _DONTWAIT) -> None:
         """Send, keep what the socket does not take.
 
         :raises ClientGone: the connection is broken.
@@ -70,13 +70,21 @@ class Transport(ABC):
             self._keep(BytesSegment(data, 0))
             return
         try:
-            sent = syscalls.send(self.fd, data) if self.loop.contended else self.sock.send(data, _DONTWAIT)
+            sent = syscalls.send(self.fd, data, flags) if self.loop.contended else self.sock.send(data, flags)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             raise ClientGone(str(error)) from None
         if sent < len(data):
             self._keep(BytesSegment(data, sent))
+
+    def send_last(self, data: bytes) -> None:
+        """As :meth:`send`, when the connection is closed next: the kernel keeps the data until then, and sends one
+        packet, with the end of the connection (FIN), for which a client is woken once.
+
+        :raises ClientGone: the connection is broken.
+        """
+        self.send(data, _DONTWAIT | socket.MSG_MORE)
 
     def send_two(self, head: bytes, body: bytes) -> None:
         """Send two buffers with one call.

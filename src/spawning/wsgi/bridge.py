@@ -45,6 +45,9 @@ class Transport(Protocol):
     def send(self, data: bytes) -> None:
         """Send, or keep for sending; waits only when much is kept already. Raises ClientGone."""
 
+    def send_last(self, data: bytes) -> None:
+        """Send the end of what is sent through this connection, or keep it."""
+
     def send_two(self, head: bytes, body: bytes) -> None:
         """Send two buffers without joining them."""
 
@@ -192,11 +195,13 @@ class Exchange:
         if announced == length < _JOIN_BELOW and head.plain and self.line.plain and (self.minor or not keep_alive):
             self.head_sent = True
             self.sent = length
-            clock = self.clock
-            self.transport.send(head.start + (clock.end if keep_alive else clock.closing_end) + body)
+            if keep_alive:
+                self.transport.send(head.start + self.clock.end + body)
+            else:
+                self.transport.send_last(head.start + self.clock.closing_end + body)
             return
         if self._without_content(head):
-            self.transport.send(self._head_bytes(head, length))
+            self._send_complete(self._head_bytes(head, length))
             return
         if announced not in (-1, length):
             self._send_block(body)
@@ -205,9 +210,15 @@ class Exchange:
         data = self._head_bytes(head, length)
         self.sent = length
         if length < _JOIN_BELOW:
-            self.transport.send(data + body)
+            self._send_complete(data + body)
         else:
             self.transport.send_two(data, body)
+
+    def _send_complete(self, data: bytes) -> None:
+        if self.keep_alive:
+            self.transport.send(data)
+        else:
+            self.transport.send_last(data)
 
     def _send_block(self, block: bytes) -> bool:
         """Send a piece of content, behind the head if that has not gone out; False: nothing more may be sent."""
