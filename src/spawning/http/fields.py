@@ -109,10 +109,9 @@ def _read(block: bytes, most: int) -> Fields:
     if minor is None:
         minor = _read_version(version)
     del lines[-2:]  # what is behind the last line, and the empty one
-    found = [_known.get(line) or _read_field(line) for line in lines]
-    if len(found) > most:
+    if len(lines) > most:
         raise ProtocolError(431, "too many header fields")
-    fields = Fields(minor, found)
+    fields = Fields(minor, [_known.get(line) or _read_field(line) for line in lines])
     _interpret(fields)
     return fields
 

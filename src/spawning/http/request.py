@@ -179,7 +179,8 @@ class RequestReader:
     def _receive(self, data: bytes) -> bool:
         if self._phase is _BODY:
             return self._read_body(data)
-        if self._block is _NO_BLOCK and not self.unread:
+        # The length first: to look up a piece of a body would be to hash it.
+        if len(data) <= _MAX_REMEMBERED_HEAD and self._block is _NO_BLOCK and not self.unread:
             known = _heads.get(data)
             if known is not None and known.limits is self._limits:
                 self.line = known.line
