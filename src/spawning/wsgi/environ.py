@@ -136,7 +136,10 @@ def _from_fields(base: EnvironBase, fields: Fields) -> tuple[Environ, dict[str, 
     for field in fields.all:
         key = field.memo
         if key is None:
-            key = field.memo = _keys.get(field.name) or _remember(field.name)
+            key = _keys.get(field.name)
+            if key is None:
+                key = _remember(field.name)
+            field.memo = key
         if key:
             if key in environ:
                 environ[key] += ("; " if key == "HTTP_COOKIE" else ", ") + field.value
