@@ -9,7 +9,8 @@ import ctypes
 import os
 from typing import Final
 
-_libc: Final = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter lock, as ``syscalls`` does
+from spawning.worker.syscalls import error, libc
+
 _NANOSECONDS: Final = 1_000_000_000
 _CLOCK_MONOTONIC: Final = 1
 
@@ -33,13 +34,13 @@ class Alarm:
     """
 
     def __init__(self, seconds: float) -> None:
-        self.fd = _checked(_libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC))
+        self.fd = _checked(libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC))
         whole, rest = divmod(round(seconds * _NANOSECONDS), _NANOSECONDS)
         self._specification = ctypes.byref(_Specification(0, 0, whole, rest))
 
     def set(self) -> None:
         """Let it go off once, from now on counted, and not when it would have done otherwise."""
-        _checked(_libc.timerfd_settime(self.fd, 0, self._specification, None))
+        _checked(libc.timerfd_settime(self.fd, 0, self._specification, None))
 
     def clear(self) -> None:
         """Note that it has gone off: it is not readable any more."""
@@ -49,6 +50,5 @@ class Alarm:
 
 def _checked(result: int) -> int:
     if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        raise error()
     return result

@@ -10,11 +10,11 @@ import os
 import socket
 from typing import Final
 
-_libc: Final = ctypes.PyDLL(None, use_errno=True)
-_send: Final = _libc.send
+libc: Final = ctypes.PyDLL(None, use_errno=True)
+_send: Final = libc.send
 _send.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
 _send.restype = ctypes.c_ssize_t
-_recv: Final = _libc.recv
+_recv: Final = libc.recv
 _recv.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _recv.restype = ctypes.c_ssize_t
 _DONTWAIT: Final = socket.MSG_DONTWAIT
@@ -27,9 +27,9 @@ def send(fd: int, data: bytes, flags: int) -> int:
     :returns: bytes sent.
     :raises OSError: as ``socket.send`` does; BlockingIOError when it takes nothing.
     """
-    sent: int = _send(fd, data, len(data), flags)
+    sent: int = _send(fd, data, len(data), flags | socket.MSG_NOSIGNAL)
     if sent < 0:
-        raise _error()
+        raise error()
     return sent
 
 
@@ -48,10 +48,11 @@ class Receiver:
         """
         count = _recv(fd, self._buffer, self._size, _DONTWAIT)
         if count < 0:
-            raise _error()
+            raise error()
         return ctypes.string_at(self._buffer, count)
 
 
-def _error() -> OSError:
+def error() -> OSError:
+    """Make the exception that the last call has earned."""
     number = ctypes.get_errno()
     return OSError(number, os.strerror(number))
