@@ -264,10 +264,10 @@ class Exchange:
         elif head.content_length < 0 and not head.bodiless:
             if length >= 0:
                 # The length of what HEAD leaves out is unknown: nothing is better than a wrong one (RFC 9110 8.6).
-                if length or self.line.method != "HEAD":
+                if length or not self._head_only:
                     framing = b"Content-Length: %d\r\n" % length
             elif self.minor:
-                self.chunked = self.line.method != "HEAD"
+                self.chunked = not self._head_only
                 framing = b"Transfer-Encoding: chunked\r\n"
             else:
                 self.keep_alive = False
@@ -287,8 +287,12 @@ class Exchange:
             raise ValueError("a response that accepts CONNECT has no Content-Length (RFC 9110 section 9.3.6)")
         return True
 
+    @property
+    def _head_only(self) -> bool:
+        return self.line.method == "HEAD"
+
     def _without_content(self, head: ResponseHead) -> bool:
-        return head.bodiless or self.line.method == "HEAD"
+        return head.bodiless or self._head_only
 
     # -- what the application did wrong -------------------------------------------------------------------------------
 
@@ -330,7 +334,7 @@ class Exchange:
         self.keep_alive = False
         self.head = encode_head(f"{code} {phrase}", [])
         try:
-            self.transport.send(error_response(code, reason, self.clock, with_body=self.line.method != "HEAD"))
+            self.transport.send(error_response(code, reason, self.clock, with_body=not self._head_only))
         except ClientGone:
             self.cut = True
 
