@@ -24,9 +24,11 @@ _SHOWN: Final = (
     "REQUEST_ID",
 )  # fmt: skip
 
-_clients: dict[tuple[Any, ...], str] = {}  # REMOTE_ADDR and REMOTE_USER
-_requests: dict[tuple[Any, ...], str] = {}  # REQUEST_METHOD, RAW_URI and SERVER_PROTOCOL
-_agents: dict[tuple[Any, ...], str] = {}  # HTTP_REFERER and HTTP_USER_AGENT
+_clients: dict[tuple[Any, ...], tuple[str, str]] = {}  # who asks: how a line begins, and the agent towards its end
+_requests: dict[tuple[Any, ...], tuple[str, str]] = {}  # what is asked for: the request line, and the referrer
+
+_BRIEF: Final = tuple(f"{microseconds / 1e6:.6f}" for microseconds in range(1000))
+"""Durations below a millisecond, written: to write a float takes longer than everything that is looked up."""
 
 
 class AccessLog:
@@ -89,29 +91,20 @@ class AccessLog:
         now = monotonic()
         if now >= self._next_second:
             self._stamp(now)
+        get = environ.get
+        who = (get("REMOTE_ADDR"), get("REMOTE_USER"), get("HTTP_USER_AGENT"))
+        what = (get("REQUEST_METHOD"), get("RAW_URI"), get("SERVER_PROTOCOL"), get("HTTP_REFERER"))
         try:
-            line = self._line(environ, code, sent, now - started)
+            client, agent = _clients.get(who) or _client(*who)
+            request, referrer = _requests.get(what) or _request(*what)
         except TypeError:  # the application has put something into the environ that has no hash
             texts = {name: str(environ[name]) for name in _SHOWN if environ.get(name) is not None}
-            line = self._line(texts, code, sent, now - started)
-        self._lines.append(line)
-
-    def _line(self, environ: dict[str, Any], code: int, sent: int, seconds: float) -> str:
-        get = environ.get
-        key: tuple[Any, ...] = (get("REMOTE_ADDR"), get("REMOTE_USER"))
-        client = _clients.get(key)
-        if client is None:
-            client = _remember(_clients, key, f"{_quoted(key[0] or None)} - {_quoted(key[1] or None)} [")
-        key = (get("REQUEST_METHOD"), get("RAW_URI"), get("SERVER_PROTOCOL"))
-        request = _requests.get(key)
-        if request is None:
-            request = _remember(_requests, key, f'] "{" ".join(map(_quoted, key))}" ')
-        key = (get("HTTP_REFERER"), get("HTTP_USER_AGENT"))
-        agent = _agents.get(key)
-        if agent is None:
-            agent = _remember(_agents, key, f' "{_quoted(key[0])}" "{_quoted(key[1])}" ')
+            self.record(texts, code, sent, started)
+            return
+        seconds = now - started
+        duration = _BRIEF[int(seconds * 1e6)] if seconds < 0.001 else f"{seconds:.6f}"
         end = f" {_quoted(get('REQUEST_ID') or None)}\n" if self._with_ids else "\n"
-        return f"{client}{self._time}{request}{code} {sent or '-'}{agent}{seconds:.6f}{end}"
+        self._lines.append(f"{client}{self._time}{request}{code} {sent or '-'}{referrer}{agent}{duration}{end}")
 
     def _stamp(self, now: float) -> None:
         """Write the time of day, for the rest of its second."""
@@ -126,12 +119,24 @@ class AccessLog:
         self._next_second = now + 1 - wall % 1
 
 
-def _remember(known: dict[tuple[Any, ...], str], key: tuple[Any, ...], text: str) -> str:
-    if len(text) <= _LONGEST_KNOWN:
+def _client(address: object, user: object, agent: object) -> tuple[str, str]:
+    parts = (f"{_quoted(address or None)} - {_quoted(user or None)} [", f' "{_quoted(agent)}" ')
+    return _remember(_clients, (address, user, agent), parts)
+
+
+def _request(method: object, target: object, protocol: object, referrer: object) -> tuple[str, str]:
+    parts = (f'] "{_quoted(method)} {_quoted(target)} {_quoted(protocol)}" ', f' "{_quoted(referrer)}"')
+    return _remember(_requests, (method, target, protocol, referrer), parts)
+
+
+def _remember(
+    known: dict[tuple[Any, ...], tuple[str, str]], key: tuple[Any, ...], parts: tuple[str, str]
+) -> tuple[str, str]:
+    if len(parts[0]) + len(parts[1]) <= _LONGEST_KNOWN:
         if len(known) >= _MOST_KNOWN:
             known.clear()
-        known[key] = text
-    return text
+        known[key] = parts
+    return parts
 
 
 def _quoted(value: object) -> str:
