@@ -13,9 +13,9 @@ class Pieces:
     """A sink that keeps the pieces apart."""
 
     def __init__(self) -> None:
-        self.pieces: list[bytes] = []
+        self.pieces: list[bytes | memoryview] = []
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self.pieces.append(data)
 
 

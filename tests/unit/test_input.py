@@ -33,6 +33,20 @@ def test_what_was_written_is_read(size: int, announces: bool) -> None:
         assert file.read() == file.read(10) == file.readline() == b""
 
 
+@pytest.mark.parametrize("size", [50, SMALL, SMALL + 1, MEDIUM, MEDIUM + 1])
+def test_pieces_may_be_of_any_size_and_views(size: int) -> None:
+    data = os.urandom(size)
+    view = memoryview(data)
+    buffer = BodyBuffer(0)
+    at, piece = 0, 1
+    while at < size:
+        buffer.write(view[at : at + piece] if piece % 2 else data[at : at + piece])
+        at += piece
+        piece = piece % 4097 + 1
+    with buffer.file() as file:
+        assert file.read() == data
+
+
 @pytest.mark.parametrize("size", [1000, 2 * SMALL, 2 * MEDIUM])
 def test_it_is_a_file_like_any_other(size: int) -> None:
     data = b"line\n" * (size // 5)
@@ -70,6 +84,14 @@ def test_what_is_neither_is_in_memory_while_there_is_a_place(announced: int) -> 
     for _ in range(2 * PLACES):
         assert in_memory()
     others.clear()
+
+
+def test_a_place_is_given_back_with_the_file_though_the_buffer_stays() -> None:
+    buffers = [filled(b"x" * MEDIUM, 0) for _ in range(PLACES)]
+    for buffer in buffers:
+        buffer.file().close()
+    with filled(b"x" * MEDIUM, 0).file() as file:
+        assert isinstance(file, io.BytesIO)
 
 
 def test_what_outgrows_memory_gives_its_place_back() -> None:

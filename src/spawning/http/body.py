@@ -18,14 +18,14 @@ MAX_TRAILERS: Final = 16384  # bytes of all trailer fields
 class Sink(Protocol):
     """Where the content of a body goes."""
 
-    def write(self, data: bytes, /) -> object: ...
+    def write(self, data: bytes | memoryview, /) -> object: ...
 
 
 SinkFactory = Callable[[int], Sink]  # gets the announced length in bytes, 0 if it is unknown
 
 
 class BodyReader(Protocol):
-    def feed(self, data: bytes) -> bytes | None: ...
+    def feed(self, data: bytes | memoryview) -> bytes | memoryview | None: ...
 
 
 class FixedReader:
@@ -41,7 +41,7 @@ class FixedReader:
         self._sink = sink
         self._missing = length
 
-    def feed(self, data: bytes) -> bytes | None:
+    def feed(self, data: bytes | memoryview) -> bytes | memoryview | None:
         missing = self._missing
         if len(data) < missing:
             if data:
@@ -78,7 +78,7 @@ class ChunkedReader:
         self._part = _Part.HEAD
         self._unread = b""
 
-    def feed(self, data: bytes) -> bytes | None:
+    def feed(self, data: bytes | memoryview) -> bytes | None:
         data = self._unread + data  # what is unread is never longer than a chunk's head or a trailer may be
         position = 0
         while True:

@@ -7,7 +7,8 @@ used again, since the framing of what follows is unknown.
 What made it fast: a client that keeps its connection repeats its header block byte for byte, and all clients together
 ask for the same few targets. So the last block of the connection and the recent request lines are kept with what was
 read from them (as ``fields`` does with blocks and lines). A client that makes a connection for each request repeats the
-whole head, so recent first heads are kept as well. All are bounded.
+whole head, and so does one that sends the same form again, so recent heads of these two kinds are kept as well. All are
+bounded.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from spawning.http.fields import Fields, read_fields
 
 _MAX_LINES: Final = 1024  # request lines remembered …
 _MAX_REMEMBERED_LINE: Final = 256  # … of at most so many bytes each
-_MAX_HEADS: Final = 256  # first heads of connections remembered …
+_MAX_HEADS: Final = 256  # heads without a last block to compare with remembered …
 _MAX_REMEMBERED_HEAD: Final = 512  # … of at most so many bytes each
 
 _CR: Final = 13
@@ -74,14 +75,15 @@ class RequestLine:
 
 
 class Head:
-    """The head of a request without a body, as a reader with these limits has read it."""
+    """What a reader with these limits has read from a head, and what it has kept of it."""
 
-    __slots__ = ("block", "fields", "limits", "line")
+    __slots__ = ("block", "fields", "limits", "line", "line_end")
 
-    def __init__(self, line: RequestLine, fields: Fields, block: bytes, limits: Limits) -> None:
+    def __init__(self, line: RequestLine, fields: Fields, block: bytes, line_end: int, limits: Limits) -> None:
         self.line = line
         self.fields = fields
         self.block = block
+        self.line_end = line_end
         self.limits = limits
 
 
@@ -179,21 +181,16 @@ class RequestReader:
     def _receive(self, data: bytes) -> bool:
         if self._phase is _BODY:
             return self._read_body(data)
-        # The length first: to look up a piece of a body would be to hash it.
-        if len(data) <= _MAX_REMEMBERED_HEAD and self._block is _NO_BLOCK and not self.unread:
-            known = _heads.get(data)
-            if known is not None and known.limits is self._limits:
-                self.line = known.line
-                self.fields = known.fields
-                self.body = None
-                self._block = known.block
-                self._line_end = -len(known.block)
-                self._skipped = False
-                return True
         self._phase = _HEAD
         end = data.find(b"\r\n\r\n")
-        if 0 < end <= self._limits.max_line and end + 4 == len(data) and not self.unread and data[0] != _CR:
-            head = data
+        rest: bytes | memoryview = b""
+        if 0 < end <= self._limits.max_line and not self.unread and data[0] != _CR:
+            end += 4
+            if end == len(data):
+                head = data
+            else:
+                head = data[:end]
+                rest = memoryview(data)[end:]
         else:
             unread = self.unread
             unread += data
@@ -208,10 +205,18 @@ class RequestReader:
             del unread[: end + 4]
             self._searched = 0
         self._skipped = False
-        self._read_head(head)
+        known = _heads.get(head) if self._block is _NO_BLOCK and len(head) <= _MAX_REMEMBERED_HEAD else None
+        if known is not None and known.limits is self._limits:
+            self.line = known.line
+            self.fields = known.fields
+            self._block = known.block
+            self._line_end = known.line_end
+        else:
+            self._read_head(head)
         if self.fields.chunked or self.fields.content_length:
-            return self._start_body()
+            return self._start_body(rest or bytes(self.unread))
         self.body = None
+        self.unread += rest
         self._phase = _COMPLETE
         return True
 
@@ -265,7 +270,7 @@ class RequestReader:
             if self.line.method == "CONNECT":
                 self.fields = self.fields.closing()
                 self._forget_block()
-            if first and block is self._block and len(head) <= _MAX_REMEMBERED_HEAD:
+            elif first and len(head) <= _MAX_REMEMBERED_HEAD:
                 self._remember(head)
         except ProtocolError as error:
             self._phase = _FAILED
@@ -277,13 +282,14 @@ class RequestReader:
     def _remember(self, head: bytes) -> None:
         if len(_heads) >= _MAX_HEADS:
             _heads.clear()
-        _heads[head] = Head(self.line, self.fields, self._block, self._limits)
+        _heads[head] = Head(self.line, self.fields, self._block, self._line_end, self._limits)
 
     def _forget_block(self) -> None:
         self._block = _NO_BLOCK
         self._line_end = 0
 
-    def _start_body(self) -> bool:
+    def _start_body(self, data: bytes | memoryview) -> bool:
+        """Read what has arrived behind the head."""
         fields = self.fields
         max_body = self._limits.max_body
         self._phase = _BODY
@@ -291,13 +297,12 @@ class RequestReader:
             raise self._failed(413, "request body too large")
         self.body = sink = self._make_sink(fields.content_length)
         self._reader = ChunkedReader(sink, max_body) if fields.chunked else FixedReader(sink, fields.content_length)
-        data = bytes(self.unread)
         self.unread.clear()
         # A client that sends the body without waiting is told nothing (and no HTTP/1.0 client is).
         self.wants_continue = fields.expects_continue and fields.minor == 1 and not data
         return self._read_body(data)
 
-    def _read_body(self, data: bytes) -> bool:
+    def _read_body(self, data: bytes | memoryview) -> bool:
         assert self._reader is not None
         try:
             rest = self._reader.feed(data)
