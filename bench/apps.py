@@ -93,6 +93,14 @@ def from_generator(environ: Environ, start_response: StartResponse) -> Iterator[
         yield chunk
 
 
+def paused(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+    """Yield a line, and another one a second later: whoever streams sends the first at once."""
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "14")])
+    yield b"first\n"
+    time.sleep(1)
+    yield b"second\n\n"
+
+
 def from_file(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Return a file of 1 MB, by ``wsgi.file_wrapper`` where the server has one."""
     file = _LARGE_FILE.open("rb")

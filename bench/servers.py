@@ -23,6 +23,8 @@ class Server:
     :param command: how it is started; see the placeholders above.
     :param package: the distribution whose version is shown; it must be installed.
     :param log: what is appended to the command when an access log is wanted; empty when the server writes none.
+    :param streams: it sends a block of a generator before it asks for the next one, as PEP 3333 demands ("Buffering and
+        Streaming"); ``bench/README.md`` shows how to see that.
     :param note: what a reader of the results should know.
     """
 
@@ -30,6 +32,7 @@ class Server:
     command: str
     package: str
     log: str = ""
+    streams: bool = True
     note: str = ""
 
 
@@ -45,6 +48,8 @@ _UWSGI = (
     " --disable-logging --die-on-term --need-app --wsgi {app}"
 )
 _PREFORK_NOTE = "no command of its own: started by bench/prefork.py"
+
+_COLLECTS = "; collects a generator's blocks and sends them at its end"
 
 _ROWS = (
     Server(name="spawning", package="spawning", log="-l {file}",
@@ -70,9 +75,9 @@ _ROWS = (
            command="{python} -m bench.prefork cheroot {app} {port} {processes} {threads}"),
     Server(name="bjoern", package="bjoern", note=_PREFORK_NOTE + "; no threads",
            command="{python} -m bench.prefork bjoern {app} {port} {processes} {threads}"),
-    Server(name="fastpysgi", package="fastpysgi", note=_PREFORK_NOTE + "; no threads",
+    Server(name="fastpysgi", package="fastpysgi", streams=False, note=_PREFORK_NOTE + "; no threads" + _COLLECTS,
            command="{python} -m bench.prefork fastpysgi {app} {port} {processes} {threads}"),
-    Server(name="freastal", package="freastal", note=_PREFORK_NOTE + "; no threads",
+    Server(name="freastal", package="freastal", streams=False, note=_PREFORK_NOTE + "; no threads" + _COLLECTS,
            command="{python} -m bench.prefork freastal {app} {port} {processes} {threads}"),
 )  # fmt: skip
 

@@ -14,6 +14,8 @@ OURS = "spawning"
 HIGHER_IS_BETTER = frozenset({"rate"})
 _PEERS = tuple(name for name in SERVERS if name not in (OURS, "gunicorn-preload"))  # that one only starts otherwise
 
+_STREAMING = tuple(name for name in _PEERS if SERVERS[name].streams)
+
 Summaries = Mapping[tuple[str, str], Summary]
 """Workload and server to summary."""
 
@@ -55,7 +57,7 @@ def _rows(workload: str, metric: str, *bounds: tuple[float, tuple[str, ...]]) ->
 
 _GRANIAN, _GUNICORN, _APACHE = ("granian",), ("gunicorn",), ("mod_wsgi",)
 _BLOCKING = ("e10-8", "e10-100", "e03-8", "e03-100", "g")
-_TRANSFERS = ("h-upload", "h-memory", "h-generator", "h-file")
+_TRANSFERS = ("h-upload", "h-memory", "h-file")
 
 TARGETS = [
     *_rows("a", "cpu_us", (1.15, C_SERVERS), (0.5, _GRANIAN), (0.12, _GUNICORN)),
@@ -70,6 +72,7 @@ TARGETS = [
     *(row for name in _BLOCKING for row in _rows(name, "rate", (0.97, _GRANIAN), (2, _GUNICORN))),
     *_rows("f", "p99_ms", (1, _GRANIAN), (1, _GUNICORN)),
     *(row for name in _TRANSFERS for row in _rows(name, "cpu_us", (1, _PEERS))),
+    *_rows("h-generator", "cpu_us", (1, _STREAMING)),
     Target(workload="i1", metric="rate", factor=0.95, peers=(OURS,), base="b1"),
     Target(workload="i4", metric="rate", factor=0.95, peers=(OURS,), base="b4"),
     *_rows("j", "pss_mb", (0.6, _GUNICORN), (1, ("gunicorn-preload",))),
