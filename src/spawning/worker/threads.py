@@ -134,10 +134,13 @@ class Threads:
                 thread.connection = connection = self.waiting.take()
                 return connection
             self.executing -= 1
+            # The first thread to be idle again says so; the leader has yet to see what the others would tell it.
+            tell = (self.full and self.loop.accepting.state is CROWDED) or (
+                self.executing == 0 and (self.holding or self.loop.closing)
+            )
             self.full = False
             thread.connection = None
             self._idle.append(thread)
-            tell = self.loop.accepting.state is CROWDED or (self.executing == 0 and (self.holding or self.loop.closing))
         if tell:
             self.loop.wake()
         return None
