@@ -68,6 +68,41 @@ def test_what_finds_all_threads_busy_waits_for_one(pair: Server, gate: Gate) -> 
     assert fetch(pair.port, "/peak").body == b"2"
 
 
+def test_requests_without_a_thread_of_their_own_are_executed_by_the_others(gate: Gate) -> None:
+    """As where the kernel limits threads (``ulimit -u``, ``pids.max``): fewer execute at a time, but all do."""
+    with (
+        Server("crowd.application", "-s", "1", "-t", "20", "-l", "/dev/null") as server,
+        contextlib.ExitStack() as stack,
+    ):
+        clients = [stack.enter_context(Client(server.port)) for _ in range(8)]
+        for client in clients[:2]:
+            client.send(request("/meet?parties=2"))
+        assert [client.read().body for client in clients[:2]] == [b"met"] * 2
+        assert fetch(server.port, "/cage").body == b"caged"
+        for client in clients:
+            client.send(request(gate.target))
+        server.wait_for_log("no further request thread can be started")
+        for _ in clients:
+            gate.wait_entered()
+            gate.open()
+        assert [client.read().body for client in clients] == [b"held\n"] * 8
+        assert serves(server)
+
+
+def test_where_no_thread_can_be_started_a_request_that_waits_keeps_the_leader(gate: Gate) -> None:
+    with Server("crowd.application", "-s", "1", "-t", "20", "-l", "/dev/null") as server:
+        assert fetch(server.port, "/cage").body == b"caged"
+        with Client(server.port) as holder:
+            holder.send(request(gate.target))
+            gate.wait_entered()
+            server.wait_for_log("no further request thread can be started")
+            gate.open()
+            assert holder.read().body == b"held\n"
+            # Known to wait by now, or not: the answer is one or the other, and the worker goes on.
+            holder.send(request("/hello"))
+            assert holder.read().status == 200
+
+
 def test_sys_exit_costs_no_thread(pair: Server, single: Server) -> None:
     for server in (pair, single):
         assert [fetch(server.port, "/leave").status for _ in range(5)] == [500] * 5

@@ -340,8 +340,10 @@ class Loop:
     def take_lead(self) -> Connection | None:
         """If the leader is inside a call, let another thread lead. The watchdog, or the leader from inside the call.
 
-        :returns: whose request that call serves; None if there is none.
+        :returns: whose request that call serves; None if there is none, or no thread to lead.
         """
+        if not self.threads.prepare():
+            return None
         with self._change:
             try:
                 connection = self.box.pop()

@@ -4,16 +4,21 @@ Every thread of a worker but the main one is a request thread; one of them leads
 requests that were handed over, or wait for one. At most ``limit`` execute requests; the leader is one more while it
 polls.
 
-``lock`` guards ``_idle``, ``waiting`` and ``executing``. It is taken for requests that are handed over, never for
-inline ones. ``executing`` counts handed-over and taken-over requests; only whoever leads (or takes the lead) raises it,
-so a leader may read it without the lock: at worst it sees a thread as busy that has just finished, and looks again
-under the lock.
+One thread is woken at a time: it wakes the next one when it has the interpreter lock. Until then that one could not run
+either, and a thread that finishes a request meanwhile takes the next without being woken (``docs/design/0012``).
+
+``lock`` guards ``_idle``, ``_ready``, ``_starting``, ``waiting`` and ``executing``. It is taken for requests that are
+handed over, never for inline ones. ``executing`` counts handed-over and taken-over requests; only whoever leads (or
+takes the lead) raises it, so a leader may read it without the lock: at worst it sees a thread as busy that has just
+finished, and looks again under the lock.
 """
 
 import logging
 import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
+from spawning.errors import ProtocolError
 from spawning.worker.accepting import CROWDED
 from spawning.worker.connection import Connection
 from spawning.worker.waiting import Waiting
@@ -37,9 +42,11 @@ class RequestThread(threading.Thread):
         self._bell.acquire()
         self.connection: Connection | None = None
 
-    def give(self, connection: Connection | None) -> None:
-        """Hand over a request; None hands over the lead. The thread must be idle or not started."""
-        self.connection = connection
+    def wake(self) -> None:
+        """Begin with ``connection``; None is the lead. The thread must be idle or not started.
+
+        :raises RuntimeError: it cannot be started.
+        """
         if self.ident is None:
             self._bell.release()
             self.start()
@@ -61,6 +68,8 @@ class RequestThread(threading.Thread):
                 if not loop.lead(self):
                     return
                 connection = self._threads.next(self)  # it lost the lead, and has finished the request of that moment
+            else:
+                self._threads.started()
             while connection is not None:
                 loop.execute_in_thread(connection)
                 connection = self._threads.next(self)
@@ -86,6 +95,9 @@ class Threads:
         self.executing = 0
         self.full = False
         self.holding = False
+        self._starting = False  # a thread has been woken for a request, and has not begun with it
+        self._ready: deque[Connection] = deque()  # to be executed next
+        self._short_of_threads = False
         self.read = 0
         self.all: list[RequestThread] = []
         self._idle: list[RequestThread] = []
@@ -98,9 +110,53 @@ class Threads:
                 return False
             self.executing += 1
             self.full = self.executing >= self.limit
-            thread = self._idle.pop() if self._idle else None
-        (thread or self._new()).give(connection)
+            self._ready.append(connection)
+            thread = self._to_wake()
+        if thread is not None:
+            self._wake(thread)
         return True
+
+    def started(self) -> None:
+        """Called by a thread that was woken for a request, before it executes it: now the next one may be woken."""
+        with self.lock:
+            self._starting = False
+            thread = self._to_wake()
+        if thread is not None:
+            self._wake(thread)
+
+    def _to_wake(self) -> RequestThread | None:
+        """Choose the thread for the first ready request, unless one is waking up. With the lock."""
+        if self._starting or not self._ready:
+            return None
+        self._starting = True
+        thread = self._idle_or_new()
+        thread.connection = self._ready.popleft()
+        return thread
+
+    def _wake(self, thread: RequestThread) -> None:
+        try:
+            thread.wake()
+        except RuntimeError as error:  # the kernel gives no more threads, or has no memory for one
+            self._cannot_start(thread, error)
+        else:
+            self._short_of_threads = False
+
+    def _cannot_start(self, thread: RequestThread, error: RuntimeError) -> None:
+        """Leave a request to the threads that execute others; if there are none, nobody can execute it."""
+        connection = thread.connection
+        assert connection is not None
+        with self.lock:
+            self._starting = False
+            self.all.remove(thread)
+            alone = self.executing == len(self._ready) + 1
+            if alone:
+                self.executing -= 1
+                self.full = False
+            else:
+                self._ready.appendleft(connection)
+        self._tell_shortage(error)
+        if alone:
+            connection.refuse(ProtocolError(503, "no thread can be started for the request"))
 
     def hand_over_lead(self, connection: Connection, old: RequestThread) -> None:
         """Make another thread lead, since `old` is held up by the request of `connection`.
@@ -111,12 +167,34 @@ class Threads:
             self.executing += 1
             self.full = self.executing >= self.limit
             old.connection = connection
-            thread = self._idle.pop() if self._idle else None
-        (thread or self._new()).give(None)
+            thread = self._idle_or_new()
+        thread.wake()
+
+    def prepare(self) -> bool:
+        """See to it that a thread is idle, for :meth:`hand_over_lead`; False: none can be started."""
+        with self.lock:
+            if self._idle:
+                return True
+            thread = self._idle_or_new()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            with self.lock:
+                self.all.remove(thread)
+            self._tell_shortage(error)
+            return False
+        with self.lock:
+            self._idle.append(thread)
+        return True
+
+    def _tell_shortage(self, error: RuntimeError) -> None:
+        if not self._short_of_threads:
+            self._short_of_threads = True
+            log.error("no further request thread can be started threads=%d error=%s", len(self.all), error)
 
     def start(self) -> None:
         """Make the first leader."""
-        self._new().give(None)
+        self._idle_or_new().wake()
 
     def queue(self, connection: Connection) -> None:
         """Take the next request of a connection, which a request thread has read; its turn is behind those that wait.
@@ -128,22 +206,24 @@ class Threads:
             self.waiting.put(connection)
 
     def next(self, thread: RequestThread) -> Connection | None:
-        """Give `thread`, which has finished a request, a waiting one; None: it is idle from now on."""
+        """Give `thread`, which has finished a request, another one; None: it is idle from now on."""
+        tell = False
         with self.lock:
             if self.waiting.size and not self.holding:
-                thread.connection = connection = self.waiting.take()
-                return connection
-            self.executing -= 1
-            # The first thread to be idle again says so; the leader has yet to see what the others would tell it.
-            tell = (self.full and self.loop.accepting.state is CROWDED) or (
-                self.executing == 0 and (self.holding or self.loop.closing)
-            )
-            self.full = False
-            thread.connection = None
-            self._idle.append(thread)
+                self._ready.append(self.waiting.take())
+            else:
+                self.executing -= 1
+                # The first thread to be idle again says so; the leader has yet to see what the others would tell it.
+                tell = (self.full and self.loop.accepting.state is CROWDED) or (
+                    self.executing == 0 and (self.holding or self.loop.closing)
+                )
+                self.full = False
+            thread.connection = connection = self._ready.popleft() if self._ready else None
+            if connection is None:
+                self._idle.append(thread)
         if tell:
             self.loop.wake()
-        return None
+        return connection
 
     def allow(self, count: int) -> None:
         """Allow for `count` more at a time. Leader only."""
@@ -166,7 +246,10 @@ class Threads:
         with self.lock:
             return self.waiting.since
 
-    def _new(self) -> RequestThread:
+    def _idle_or_new(self) -> RequestThread:
+        """Give a thread for :meth:`RequestThread.wake`. With the lock."""
+        if self._idle:
+            return self._idle.pop()
         thread = RequestThread(self, len(self.all) + 1)
         self.all.append(thread)
         return thread

@@ -1,5 +1,6 @@
 """An application whose requests meet, count each other, stream and end threads: ``spawn crowd.application``."""
 
+import resource
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ StartResponse = Any
 
 TEXT = ("Content-Type", "text/plain")
 BLOCK = b"s" * 65536
+STACK = 64 << 20
 
 
 class Counts:
@@ -76,6 +78,15 @@ def leave(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     sys.exit(1)
 
 
+def cage(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Leave this worker no room for the stack of a further thread."""
+    threading.stack_size(STACK)
+    with open("/proc/self/statm") as file:
+        size = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + STACK // 2, resource.RLIM_INFINITY))
+    return _say(start_response, "caged")
+
+
 def peak(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return _say(start_response, str(Counts.peak))
 
@@ -93,6 +104,7 @@ PATHS = {
     "/hold": hold,
     "/blocks": stream,
     "/leave": leave,
+    "/cage": cage,
     "/peak": peak,
     "/produced": produced,
     "/closed": closed,
