@@ -23,7 +23,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from time import monotonic, time
+from time import monotonic, sleep, time
 from typing import Final
 
 from spawning.http.request import Limits
@@ -54,6 +54,10 @@ WATCHED: Final = 0.02  # seconds that the watchdog looks closely, from the begin
 ALARM_AFTER: Final = 0.02  # seconds after which a call that lasts wakes the watchdog
 ALARM_EVERY: Final = 0.005  # seconds, at least, between two times that the alarm is put off
 REMEMBER: Final = 2.0  # seconds that an idle connection remembers its last request, to read an equal one faster
+# While all threads are busy nothing is executed inline, and what the leader reads only waits. So many requests keep the
+# threads busy for longer than it rests, however short they are, and it does not compete with them for the lock.
+PLENTY: Final = 64  # waiting requests
+REST: Final = 0.0005  # seconds between polls
 FRESH_GRACE: Final = 0.5  # seconds that a new connection may take to send its request when the worker stops
 _EVENTS: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _END: Final = select.EPOLLRDHUP  # the client will send nothing more; the greatest of the bits that are reported
@@ -362,6 +366,8 @@ class Loop:
         if not self._overdue.answer():
             return False
         threads = self.threads
+        if threads.full and threads.waiting.size >= PLENTY:
+            sleep(REST)
         return threads.full or threads.holding or self._hand_out(box)
 
     def _hand_out(self, box: list[Connection]) -> bool:
