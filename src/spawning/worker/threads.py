@@ -138,8 +138,6 @@ class Threads:
             thread.wake()
         except RuntimeError as error:  # the kernel gives no more threads, or has no memory for one
             self._cannot_start(thread, error)
-        else:
-            self._short_of_threads = False
 
     def _cannot_start(self, thread: RequestThread, error: RuntimeError) -> None:
         """Leave a request to the threads that execute others; if there are none, nobody can execute it."""
