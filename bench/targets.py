@@ -13,7 +13,6 @@ from bench.servers import C_SERVERS, LIMIT, SERVERS
 OURS = "spawning"
 HIGHER_IS_BETTER = frozenset({"rate"})
 _PEERS = tuple(name for name in SERVERS if name not in (OURS, "gunicorn-preload"))  # that one only starts otherwise
-
 _STREAMING = tuple(name for name in _PEERS if SERVERS[name].streams)
 
 Summaries = Mapping[tuple[str, str], Summary]

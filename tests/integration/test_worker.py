@@ -98,7 +98,6 @@ def test_where_no_thread_can_be_started_a_request_that_waits_keeps_the_leader(ga
             server.wait_for_log("no further request thread can be started")
             gate.open()
             assert holder.read().body == b"held\n"
-            # Known to wait by now, or not: the answer is one or the other, and the worker goes on.
             holder.send(request("/hello"))
             assert holder.read().status == 200
 

@@ -77,13 +77,12 @@ class RequestLine:
 class Head:
     """What a reader with these limits has read from a head, and what it has kept of it."""
 
-    __slots__ = ("block", "fields", "limits", "line", "line_end")
+    __slots__ = ("block", "fields", "limits", "line")
 
-    def __init__(self, line: RequestLine, fields: Fields, block: bytes, line_end: int, limits: Limits) -> None:
+    def __init__(self, line: RequestLine, fields: Fields, block: bytes, limits: Limits) -> None:
         self.line = line
         self.fields = fields
         self.block = block
-        self.line_end = line_end
         self.limits = limits
 
 
@@ -210,7 +209,7 @@ class RequestReader:
             self.line = known.line
             self.fields = known.fields
             self._block = known.block
-            self._line_end = known.line_end
+            self._line_end = -len(known.block)
         else:
             self._read_head(head)
         if self.fields.chunked or self.fields.content_length:
@@ -282,7 +281,7 @@ class RequestReader:
     def _remember(self, head: bytes) -> None:
         if len(_heads) >= _MAX_HEADS:
             _heads.clear()
-        _heads[head] = Head(self.line, self.fields, self._block, self._line_end, self._limits)
+        _heads[head] = Head(self.line, self.fields, self._block, self._limits)
 
     def _forget_block(self) -> None:
         self._block = _NO_BLOCK

@@ -24,8 +24,10 @@ _SHOWN: Final = (
     "REQUEST_ID",
 )  # fmt: skip
 
-_clients: dict[tuple[Any, ...], tuple[str, str]] = {}  # who asks: how a line begins, and the agent towards its end
-_requests: dict[tuple[Any, ...], tuple[str, str]] = {}  # what is asked for: the request line, and the referrer
+_Known = dict[tuple[Any, ...], tuple[str, str]]
+
+_clients: _Known = {}  # who asks: how a line begins, and the agent towards its end
+_requests: _Known = {}  # what is asked for: the request line, and the referrer
 
 _BRIEF: Final = tuple(f"{microseconds / 1e6:.6f}" for microseconds in range(1000))
 """Durations below a millisecond, written: to write a float takes longer than everything that is looked up."""
@@ -95,8 +97,8 @@ class AccessLog:
         who = (get("REMOTE_ADDR"), get("REMOTE_USER"), get("HTTP_USER_AGENT"))
         what = (get("REQUEST_METHOD"), get("RAW_URI"), get("SERVER_PROTOCOL"), get("HTTP_REFERER"))
         try:
-            client, agent = _clients.get(who) or _client(*who)
-            request, referrer = _requests.get(what) or _request(*what)
+            client, agent = _clients.get(who) or _client(who)
+            request, referrer = _requests.get(what) or _request(what)
         except TypeError:  # the application has put something into the environ that has no hash
             texts = {name: str(environ[name]) for name in _SHOWN if environ.get(name) is not None}
             self.record(texts, code, sent, started)
@@ -119,19 +121,19 @@ class AccessLog:
         self._next_second = now + 1 - wall % 1
 
 
-def _client(address: object, user: object, agent: object) -> tuple[str, str]:
-    parts = (f"{_quoted(address or None)} - {_quoted(user or None)} [", f' "{_quoted(agent)}" ')
-    return _remember(_clients, (address, user, agent), parts)
+def _client(who: tuple[Any, ...]) -> tuple[str, str]:
+    address, user, agent = who
+    return _remember(
+        _clients, who, (f"{_quoted(address or None)} - {_quoted(user or None)} [", f' "{_quoted(agent)}" ')
+    )
 
 
-def _request(method: object, target: object, protocol: object, referrer: object) -> tuple[str, str]:
-    parts = (f'] "{_quoted(method)} {_quoted(target)} {_quoted(protocol)}" ', f' "{_quoted(referrer)}"')
-    return _remember(_requests, (method, target, protocol, referrer), parts)
+def _request(what: tuple[Any, ...]) -> tuple[str, str]:
+    *line, referrer = what
+    return _remember(_requests, what, (f'] "{" ".join(map(_quoted, line))}" ', f' "{_quoted(referrer)}"'))
 
 
-def _remember(
-    known: dict[tuple[Any, ...], tuple[str, str]], key: tuple[Any, ...], parts: tuple[str, str]
-) -> tuple[str, str]:
+def _remember(known: _Known, key: tuple[Any, ...], parts: tuple[str, str]) -> tuple[str, str]:
     if len(parts[0]) + len(parts[1]) <= _LONGEST_KNOWN:
         if len(known) >= _MOST_KNOWN:
             known.clear()

@@ -145,14 +145,13 @@ class Threads:
         assert connection is not None
         with self.lock:
             self._starting = False
-            self.all.remove(thread)
             alone = self.executing == len(self._ready) + 1
             if alone:
                 self.executing -= 1
                 self.full = False
             else:
                 self._ready.appendleft(connection)
-        self._tell_shortage(error)
+        self._discard(thread, error)
         if alone:
             connection.refuse(ProtocolError(503, "no thread can be started for the request"))
 
@@ -177,15 +176,16 @@ class Threads:
         try:
             thread.start()
         except RuntimeError as error:
-            with self.lock:
-                self.all.remove(thread)
-            self._tell_shortage(error)
+            self._discard(thread, error)
             return False
         with self.lock:
             self._idle.append(thread)
         return True
 
-    def _tell_shortage(self, error: RuntimeError) -> None:
+    def _discard(self, thread: RequestThread, error: RuntimeError) -> None:
+        """Forget a thread that could not be started, and tell the log of the first one."""
+        with self.lock:
+            self.all.remove(thread)
         if not self._short_of_threads:
             self._short_of_threads = True
             log.error("no further request thread can be started threads=%d error=%s", len(self.all), error)
