@@ -3,6 +3,9 @@
 The socket module gives the lock away around each call. Where many threads want it, that hands it to another thread,
 which has to be woken first, twice for each response: far more than the few microseconds of a call that cannot block.
 ``ctypes.PyDLL`` calls with the lock held. Alone, without anybody waiting for the lock, the socket module is faster.
+
+The functions have no ``argtypes``: to convert by them takes a third of a microsecond a call. So what is no ``int`` in
+C is handed over as what it is.
 """
 
 import ctypes
@@ -12,22 +15,24 @@ from typing import Final
 
 libc: Final = ctypes.PyDLL(None, use_errno=True)
 _send: Final = libc.send
-_send.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
 _send.restype = ctypes.c_ssize_t
 _recv: Final = libc.recv
-_recv.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _recv.restype = ctypes.c_ssize_t
-_DONTWAIT: Final = socket.MSG_DONTWAIT
+# As plain numbers: to combine members of an IntFlag takes longer than the call.
+_DONTWAIT: Final = int(socket.MSG_DONTWAIT)
+_NOSIGNAL: Final = int(socket.MSG_NOSIGNAL)
+_MOST: Final = 1 << 30  # bytes a send, so that their number is an ``int`` in C
 
 
 def send(fd: int, data: bytes, flags: int) -> int:
     """Send what the socket takes at once.
 
     :param flags: of ``send(2)``; MSG_DONTWAIT among them.
-    :returns: bytes sent.
+    :returns: bytes sent, perhaps not all.
     :raises OSError: as ``socket.send`` does; BlockingIOError when it takes nothing.
     """
-    sent: int = _send(fd, data, len(data), flags | socket.MSG_NOSIGNAL)
+    size = len(data)
+    sent: int = _send(fd, data, size if size < _MOST else _MOST, flags | _NOSIGNAL)
     if sent < 0:
         raise error()
     return sent
@@ -38,7 +43,8 @@ class Receiver:
 
     def __init__(self, size: int) -> None:
         self._buffer = ctypes.create_string_buffer(size)
-        self._size = size
+        self._bytes = memoryview(self._buffer).cast("B")
+        self._size = ctypes.c_size_t(size)
 
     def receive(self, fd: int) -> bytes:
         """Receive what is there.
@@ -49,7 +55,7 @@ class Receiver:
         count = _recv(fd, self._buffer, self._size, _DONTWAIT)
         if count < 0:
             raise error()
-        return ctypes.string_at(self._buffer, count)
+        return self._bytes[:count].tobytes()
 
 
 def error() -> OSError:

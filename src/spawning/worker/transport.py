@@ -18,7 +18,8 @@ from spawning.wsgi.bridge import ClientGone
 if TYPE_CHECKING:
     from spawning.worker.loop import Loop
 
-_DONTWAIT: Final = socket.MSG_DONTWAIT
+_DONTWAIT: Final = int(socket.MSG_DONTWAIT)
+_LAST: Final = int(socket.MSG_DONTWAIT | socket.MSG_MORE)
 _GONE: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
@@ -84,7 +85,7 @@ class Transport(ABC):
 
         :raises ClientGone: the connection is broken.
         """
-        self.send(data, _DONTWAIT | socket.MSG_MORE)
+        self.send(data, _LAST)
 
     def send_two(self, head: bytes, body: bytes) -> None:
         """Send two buffers with one call.
