@@ -181,6 +181,8 @@ class RequestReader:
         if self._phase is _BODY:
             return self._read_body(data)
         self._phase = _HEAD
+        if self._block is _NO_BLOCK and not self.unread and self._recall(data):
+            return self._complete(b"")
         end = data.find(b"\r\n\r\n")
         rest: bytes | memoryview = b""
         if 0 < end <= self._limits.max_line and not self.unread and data[0] != _CR:
@@ -203,15 +205,27 @@ class RequestReader:
             head = bytes(unread[: end + 4])
             del unread[: end + 4]
             self._searched = 0
-        self._skipped = False
-        known = _heads.get(head) if self._block is _NO_BLOCK and len(head) <= _MAX_REMEMBERED_HEAD else None
-        if known is not None and known.limits is self._limits:
-            self.line = known.line
-            self.fields = known.fields
-            self._block = known.block
-            self._line_end = -len(known.block)
-        else:
+        if self._block is not _NO_BLOCK or not self._recall(head):
             self._read_head(head)
+        return self._complete(rest)
+
+    def _recall(self, head: bytes) -> bool:
+        """Take what is remembered of an equal head; False if nothing is."""
+        known = _heads.get(head) if len(head) <= _MAX_REMEMBERED_HEAD else None
+        if known is None or known.limits is not self._limits:
+            return False
+        self.line = known.line
+        self.fields = known.fields
+        self._block = known.block
+        self._line_end = -len(known.block)
+        return True
+
+    def _complete(self, rest: bytes | memoryview) -> bool:
+        """Go on behind a head.
+
+        :param rest: what has arrived behind it, unless that is in ``unread`` already.
+        """
+        self._skipped = False
         if self.fields.chunked or self.fields.content_length:
             return self._start_body(rest or bytes(self.unread))
         self.body = None
