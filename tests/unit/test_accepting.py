@@ -1,5 +1,6 @@
 """When a worker accepts: its states, driven by a loop and a listener that are none."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -8,10 +9,14 @@ from typing import Any, cast
 
 import pytest
 
+from spawning.http.request import Limits
+from spawning.settings import checked
 from spawning.worker.accepting import (
+    ACCEPTS,
     CALM,
     CROWDED,
     FULL,
+    LEFTOVERS,
     OFF,
     ON,
     SIBLINGS_FIRST,
@@ -38,7 +43,7 @@ class Epoll:
 
 
 class Listener:
-    """A listening socket on which nobody is waiting, or for whom there are no descriptors."""
+    """A listening socket with a queue of clients; where it is empty, or for want of descriptors, an error."""
 
     family = socket.AF_INET
     type = socket.SOCK_STREAM
@@ -46,6 +51,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.error: OSError = BlockingIOError()
+        self.queue: list[socket.socket] = []
         self.asked = 0
         self.closed = False
 
@@ -57,6 +63,8 @@ class Listener:
 
     def _accept(self) -> tuple[int, Any]:
         self.asked += 1
+        if self.queue:
+            return os.dup(self.queue.pop().fileno()), ""
         raise self.error
 
 
@@ -65,11 +73,18 @@ class Threads:
 
 
 class Loop:
+    settings = checked({"args": ["site"]})
+    limits = Limits()
+    contended = False
+
     def __init__(self) -> None:
         self.now = 0.0
         self.box: list[None] = []
-        self.connections: dict[int, None] = {}
+        self.connections: dict[int, Any] = {}
         self.threads = Threads()
+
+    def register(self, _connection: object) -> None:
+        """It is not polled."""
 
 
 class Handoff:
@@ -137,6 +152,37 @@ def test_it_leaves_connections_to_its_siblings_while_all_threads_are_busy(scene:
     assert scene.asked() == 1  # what no sibling has wanted
     scene.loop.threads.full = False
     assert scene.look() is ON
+
+
+def test_a_burst_is_left_to_the_siblings_but_not_for_long() -> None:
+    """Who works on something long for each client would come to the last of a burst after many rounds otherwise."""
+    scene = Scene(room=1000)
+
+    def accepted(seconds: float) -> int:
+        before = len(scene.loop.connections)
+        scene.loop.now += seconds
+        scene.event()
+        return len(scene.loop.connections) - before
+
+    with contextlib.ExitStack() as stack:
+        burst = 3 * ACCEPTS + 2 * LEFTOVERS + 1
+        scene.listener.queue = _clients(burst, stack)
+        brief = SIBLINGS_FIRST / 4
+        assert [accepted(brief) for _ in range(3)] == [ACCEPTS] * 3
+        assert [accepted(SIBLINGS_FIRST) for _ in range(3)] == [LEFTOVERS, LEFTOVERS, 1]  # nobody else wanted them
+        scene.listener.queue = _clients(2 * ACCEPTS, stack)
+        assert accepted(SIBLINGS_FIRST) == ACCEPTS  # the next burst
+        for connection in scene.loop.connections.values():
+            stack.callback(connection.sock.close)
+
+
+def _clients(count: int, stack: contextlib.ExitStack) -> list[socket.socket]:
+    """Make connected sockets; what the other ends and they are is forgotten with the stack."""
+    pairs = [socket.socketpair() for _ in range(count)]
+    for pair in pairs:
+        for sock in pair:
+            stack.callback(sock.close)
+    return [near for near, _ in pairs]
 
 
 def test_as_many_connections_as_it_may_have(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,6 +12,7 @@ import select
 import socket
 from collections.abc import Callable, Sequence
 from enum import Enum
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from spawning.worker.connection import Connection
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from spawning.worker.loop import Loop
 
 ACCEPTS: Final = 8  # connections a wake-up, so that workers share a burst
-SIBLINGS_FIRST: Final = 0.01  # seconds that new connections are left to the siblings when all threads are busy
-LEFTOVERS: Final = 64  # connections that are accepted after that
+SIBLINGS_FIRST: Final = 0.01  # seconds that connections are left to the siblings, of a burst or when threads are busy
+LEFTOVERS: Final = 64  # connections that are accepted at a time after that
 HANDOFFS: Final = 16  # connections of retiring workers a wake-up
 STARVED_FOR: Final = 1.0  # seconds until the next attempt when there were no descriptors
 CALM: Final = 2.0  # seconds of accepting after which a limit that was reached is news again
@@ -94,6 +95,7 @@ class Accepting:
         self._handoff = handoff
         self._listeners = {sock.fileno(): _Listener(sock) for sock in listeners}
         self._look_at = 0.0  # monotonic seconds
+        self._left_at = inf  # since when (monotonic seconds) a burst has been left to the siblings
 
     def start(self) -> None:
         """Accept from now on."""
@@ -161,7 +163,9 @@ class Accepting:
         if fd == self._handoff.receiving_fd:
             self._take_over()
         elif fd in self._listeners:
-            self._accept(self._listeners[fd], ACCEPTS)
+            # A sibling that is idle has accepted by then; if none is, clients would wait for round after round.
+            unwanted = self._loop.now - self._left_at >= SIBLINGS_FIRST
+            self._accept(self._listeners[fd], LEFTOVERS if unwanted else ACCEPTS)
 
     def _crowd(self) -> None:
         self._become(CROWDED)
@@ -204,6 +208,7 @@ class Accepting:
             try:
                 fd, address = listener.accept()
             except BlockingIOError:
+                self._left_at = inf
                 return True
             except OSError as error:
                 if error.errno in _NO_DESCRIPTORS:
@@ -221,6 +226,7 @@ class Accepting:
                 return False
             if not connection.registered and loop.connections.get(fd) is connection:
                 connection.register()
+        self._left_at = min(self._left_at, loop.now)
         return True
 
     def _take_over(self) -> None:
