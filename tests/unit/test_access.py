@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from spawning.logs.access import AccessLog
+from spawning.logs.access import AccessLog, entry
 
 ENVIRON = {
     "REMOTE_ADDR": "192.0.2.1",
@@ -23,11 +23,16 @@ LINE = re.compile(
 )
 
 
-def line(tmp_path: Path, environ: dict[str, Any], code: int = 200, sent: int = 5) -> re.Match[str]:
-    """Write one record and read its line."""
+def record(log: AccessLog, environ: dict[str, Any], code: int, sent: int, started: float) -> None:
+    """Record a request of which the application has changed nothing."""
+    log.record(entry(environ), environ, code, sent, started)
+
+
+def line(tmp_path: Path, environ: dict[str, Any], code: int = 200, sent: int = 5, **changes: object) -> re.Match[str]:
+    """Write one record, of a request whose application has made these changes, and read its line."""
     path = tmp_path / "access.log"
     log = AccessLog(str(path))
-    log.record(environ, code, sent, monotonic() - 0.25)
+    log.record(entry(environ), {**environ, **changes}, code, sent, monotonic() - 0.25)
     log.flush()
     (text,) = path.read_text("latin-1").splitlines()
     match = LINE.fullmatch(text)
@@ -36,7 +41,7 @@ def line(tmp_path: Path, environ: dict[str, Any], code: int = 200, sent: int = 5
 
 
 def test_a_line_says_everything(tmp_path: Path) -> None:
-    match = line(tmp_path, {**ENVIRON, "REMOTE_USER": "ann"})
+    match = line(tmp_path, ENVIRON, REMOTE_USER="ann")
     assert float(match["seconds"]) >= 0.25  # since it began that long ago
     assert match.groupdict() == {
         "address": "192.0.2.1",
@@ -74,7 +79,19 @@ class User:
 
 @pytest.mark.parametrize(("user", "shown"), [(User(), "ann"), (["ann"], "['ann']"), (7, "7")])
 def test_what_is_no_string_is_shown_as_one(tmp_path: Path, user: object, shown: str) -> None:
-    assert line(tmp_path, {**ENVIRON, "REMOTE_USER": user})["user"] == shown
+    match = line(tmp_path, ENVIRON, REMOTE_USER=user, REMOTE_ADDR=user)
+    assert match.group("user", "address") == (shown, shown)
+
+
+def test_the_application_says_who_asks_and_the_client_what_for(tmp_path: Path) -> None:
+    """As a middleware does that believes a proxy, or lets a form say PUT."""
+    match = line(tmp_path, ENVIRON, REMOTE_ADDR="192.0.2.9", REQUEST_METHOD="PUT", RAW_URI="/b", HTTP_USER_AGENT="x")
+    assert match.group("address", "request", "agent") == ("192.0.2.9", "GET /a?b HTTP/1.1", "probe/1")
+
+
+@pytest.mark.parametrize("address", [None, ""])
+def test_an_address_that_the_application_has_removed_is_a_dash(tmp_path: Path, address: str | None) -> None:
+    assert line(tmp_path, ENVIRON, REMOTE_ADDR=address)["address"] == "-"
 
 
 def test_a_field_that_was_sent_empty_is_no_dash(tmp_path: Path) -> None:
@@ -87,7 +104,7 @@ def test_a_long_text_is_shown_whole_each_time(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     log = AccessLog(str(path))
     for _ in range(2):
-        log.record({**ENVIRON, "RAW_URI": target}, 200, 1, monotonic())
+        record(log, {**ENVIRON, "RAW_URI": target}, 200, 1, monotonic())
     log.flush()
     assert path.read_text().count(f'"GET {target} HTTP/1.1"') == 2
 
@@ -98,7 +115,7 @@ def test_requests_that_differ_in_one_thing_have_lines_that_do(tmp_path: Path) ->
     log = AccessLog(str(path))
     for name in (*names, "HTTP_USER_AGENT"):
         for value in ("one", "two", "one"):
-            log.record({**ENVIRON, name: value}, 200, 1, monotonic())
+            record(log, {**ENVIRON, name: value}, 200, 1, monotonic())
     log.flush()
     found = [("one" in text, "two" in text) for text in path.read_text().splitlines()]
     assert found == [(True, False), (False, True), (True, False)] * 7
@@ -108,7 +125,7 @@ def test_requests_that_differ_in_one_thing_have_lines_that_do(tmp_path: Path) ->
 def test_ids_end_the_line_where_they_are_wanted(tmp_path: Path, value: str | None, shown: str) -> None:
     path = tmp_path / "access.log"
     log = AccessLog(str(path), with_ids=True)
-    log.record({**ENVIRON, "REQUEST_ID": value}, 200, 1, monotonic())
+    record(log, {**ENVIRON, "REQUEST_ID": value}, 200, 1, monotonic())
     log.flush()
     assert re.search(r" \d\.\d{6} (.*)\n\Z", path.read_text())[1] == shown  # type: ignore[index]
 
@@ -117,7 +134,7 @@ def test_nothing_is_written_before_the_flush_and_everything_then(tmp_path: Path)
     path = tmp_path / "access.log"
     log = AccessLog(str(path))
     for number in range(1000):
-        log.record({**ENVIRON, "RAW_URI": f"/{number}"}, 200, 1, monotonic())
+        record(log, {**ENVIRON, "RAW_URI": f"/{number}"}, 200, 1, monotonic())
     assert log.waiting
     assert path.read_text() == ""
     log.flush()
@@ -131,10 +148,10 @@ def test_nothing_is_written_before_the_flush_and_everything_then(tmp_path: Path)
 def test_a_rotated_file_is_left_behind_with_its_lines(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     log = AccessLog(str(path))
-    log.record({**ENVIRON, "RAW_URI": "/before"}, 200, 1, monotonic())
+    record(log, {**ENVIRON, "RAW_URI": "/before"}, 200, 1, monotonic())
     path.rename(tmp_path / "rotated")
     log.reopen()
-    log.record({**ENVIRON, "RAW_URI": "/after"}, 200, 1, monotonic())
+    record(log, {**ENVIRON, "RAW_URI": "/after"}, 200, 1, monotonic())
     log.flush()
     assert "/before" in (tmp_path / "rotated").read_text()
     assert "/after" in path.read_text()
@@ -148,14 +165,14 @@ def test_when_it_cannot_be_opened_anew_the_old_file_is_used(tmp_path: Path) -> N
     directory.rename(tmp_path / "moved")
     with pytest.raises(FileNotFoundError):
         log.reopen()
-    log.record(ENVIRON, 200, 1, monotonic())
+    record(log, ENVIRON, 200, 1, monotonic())
     log.flush()
     assert (tmp_path / "moved" / "access.log").read_text()
 
 
 def test_a_full_disk_loses_lines_and_nothing_else() -> None:
     log = AccessLog("/dev/full")
-    log.record(ENVIRON, 200, 1, monotonic())
+    record(log, ENVIRON, 200, 1, monotonic())
     log.flush()
     assert not log.waiting
 
@@ -169,7 +186,7 @@ def test_the_file_is_appended_to(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     path.write_text("old\n")
     log = AccessLog(str(path))
-    log.record(ENVIRON, 200, 1, monotonic())
+    record(log, ENVIRON, 200, 1, monotonic())
     log.flush()
     assert path.read_text().startswith("old\n")
     assert "probe/1" in path.read_text()

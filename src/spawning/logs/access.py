@@ -2,7 +2,9 @@
 
 The thread that finished a response makes its line at once, while what it needs is at hand, and appends it to a list.
 The worker's main thread writes what has gathered, one ``write`` a batch, to a file opened for appending: lines of
-several workers do not mix. Clients repeat themselves, so the parts of a line are remembered with what they are made of.
+several workers do not mix. What a line says of the request (:class:`Entry`) is made together with what its environ is
+copied from, so once for equal requests of a connection; and its parts are remembered with what they are made of, since
+clients repeat themselves.
 """
 
 import os
@@ -19,11 +21,6 @@ _MAX_WRITE: Final = 1 << 20  # bytes a write
 _MOST_KNOWN: Final = 1024  # parts of each kind that are remembered …
 _LONGEST_KNOWN: Final = 1024  # … of at most so many characters each
 
-_SHOWN: Final = (
-    "REMOTE_ADDR", "REMOTE_USER", "REQUEST_METHOD", "RAW_URI", "SERVER_PROTOCOL", "HTTP_REFERER", "HTTP_USER_AGENT",
-    "REQUEST_ID",
-)  # fmt: skip
-
 _Known = dict[tuple[Any, ...], tuple[str, str]]
 
 _clients: _Known = {}  # who asks: how a line begins, and the agent towards its end
@@ -31,6 +28,34 @@ _requests: _Known = {}  # what is asked for: the request line, and the referrer
 
 _BRIEF: Final = tuple(f"{microseconds / 1e6:.6f}" for microseconds in range(1000))
 """Durations below a millisecond, written: to write a float takes longer than everything that is looked up."""
+
+
+class Entry:
+    """What a line says of a request, whatever becomes of it: how the line begins, and what goes around the status.
+
+    :param address: of the client, as the application was told.
+    """
+
+    __slots__ = ("address", "client", "end", "request")
+
+    def __init__(self, address: str, client: str, request: str, end: str) -> None:
+        self.address = address
+        self.client = client
+        self.request = request
+        self.end = end
+
+
+NO_ENTRY: Final = Entry("", "", "", "")
+
+
+def entry(environ: dict[str, Any]) -> Entry:
+    """Make the entry of a request from its environ, before the application has it."""
+    get = environ.get
+    who = (get("REMOTE_ADDR"), get("HTTP_USER_AGENT"))
+    what = (get("REQUEST_METHOD"), get("RAW_URI"), get("SERVER_PROTOCOL"), get("HTTP_REFERER"))
+    client, agent = _clients.get(who) or _client(who)
+    request, referrer = _requests.get(what) or _request(what)
+    return Entry(environ["REMOTE_ADDR"], client, request, referrer + agent)
 
 
 class AccessLog:
@@ -83,9 +108,11 @@ class AccessLog:
             except OSError:
                 return
 
-    def record(self, environ: dict[str, Any], code: int, sent: int, started: float) -> None:
+    def record(self, entry: Entry, environ: dict[str, Any], code: int, sent: int, started: float) -> None:
         """Add the line of a response that has just been finished.
 
+        :param entry: of the request.
+        :param environ: as the application has left it: it may know who the client is.
         :param code: status code.
         :param sent: bytes of content.
         :param started: (monotonic seconds) when its execution began.
@@ -93,20 +120,14 @@ class AccessLog:
         now = monotonic()
         if now >= self._next_second:
             self._stamp(now)
-        get = environ.get
-        who = (get("REMOTE_ADDR"), get("REMOTE_USER"), get("HTTP_USER_AGENT"))
-        what = (get("REQUEST_METHOD"), get("RAW_URI"), get("SERVER_PROTOCOL"), get("HTTP_REFERER"))
-        try:
-            client, agent = _clients.get(who) or _client(who)
-            request, referrer = _requests.get(what) or _request(what)
-        except TypeError:  # the application has put something into the environ that has no hash
-            texts = {name: str(environ[name]) for name in _SHOWN if environ.get(name) is not None}
-            self.record(texts, code, sent, started)
-            return
+        client = entry.client
+        user, address = environ.get("REMOTE_USER"), environ.get("REMOTE_ADDR")
+        if user or address != entry.address:
+            client = _begin(address, user)
         seconds = now - started
         duration = _BRIEF[int(seconds * 1e6)] if seconds < 0.001 else f"{seconds:.6f}"
-        end = f" {_quoted(get('REQUEST_ID') or None)}\n" if self._with_ids else "\n"
-        self._lines.append(f"{client}{self._time}{request}{code} {sent or '-'}{referrer}{agent}{duration}{end}")
+        end = f" {_quoted(environ.get('REQUEST_ID') or None)}\n" if self._with_ids else "\n"
+        self._lines.append(f"{client}{self._time}{entry.request}{code} {sent or '-'}{entry.end}{duration}{end}")
 
     def _stamp(self, now: float) -> None:
         """Write the time of day, for the rest of its second."""
@@ -121,11 +142,13 @@ class AccessLog:
         self._next_second = now + 1 - wall % 1
 
 
+def _begin(address: object, user: object) -> str:
+    return f"{_quoted(address or None)} - {_quoted(user or None)} ["
+
+
 def _client(who: tuple[Any, ...]) -> tuple[str, str]:
-    address, user, agent = who
-    return _remember(
-        _clients, who, (f"{_quoted(address or None)} - {_quoted(user or None)} [", f' "{_quoted(agent)}" ')
-    )
+    address, agent = who
+    return _remember(_clients, who, (_begin(address, None), f' "{_quoted(agent)}" '))
 
 
 def _request(what: tuple[Any, ...]) -> tuple[str, str]:

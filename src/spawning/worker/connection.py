@@ -19,6 +19,7 @@ from spawning.errors import ProtocolError
 from spawning.http.fields import Fields
 from spawning.http.request import RequestLine, RequestReader
 from spawning.http.response import CONTINUE, Clock, Pairs, error_response
+from spawning.logs.access import NO_ENTRY, Entry, entry
 from spawning.worker.closing import MAX_READS, READ_SIZE, Closing
 from spawning.worker.sensor import Sensor
 from spawning.worker.states import BODY, CLOSED, EXECUTING, FLUSHING, HEAD, LEAVING, LINGERING, READING, REQUEST
@@ -51,10 +52,11 @@ class Connection(Closing):
     """
 
     __slots__ = (
-        "awaited", "body_since", "ended", "exchange", "fields", "line", "missed", "port", "reader", "sensor",
+        "awaited", "body_since", "ended", "entry", "exchange", "fields", "line", "missed", "port", "reader", "sensor",
         "template",
     )  # fmt: skip
 
+    entry: Entry
     sensor: Sensor
     template: Environ
 
@@ -180,6 +182,8 @@ class Connection(Closing):
         self.fields = fields
         self.line = line
         self.sensor = line.memo or self.loop.routes.sensor(line)
+        if self.loop.access_log is not None:
+            self.entry = entry(self.template)
 
     def hint(self, headers: Pairs) -> None:
         """``wsgi.early_hints``: see :meth:`Exchange.hint`. Who keeps it for longer than its request sends nothing."""
@@ -428,6 +432,7 @@ class Connection(Closing):
             self.fields = None
             self.line = _ANY_LINE
             self.template = _NO_TEMPLATE
+            self.entry = NO_ENTRY
             self.exchange = _NO_EXCHANGE
             self.reader.forget()
 

@@ -291,7 +291,7 @@ class Loop:
         if code >= 500:
             self.errors += 1
         if self.access_log is not None:
-            self.access_log.record(exchange.environ, code, exchange.sent, exchange.started)
+            self.access_log.record(connection.entry, exchange.environ, code, exchange.sent, exchange.started)
         try:
             box.pop()
         except IndexError:  # the lead was taken; from here on this is an ordinary request thread
@@ -327,7 +327,7 @@ class Loop:
         if code >= 500:
             self.errors += 1
         if self.access_log is not None:
-            self.access_log.record(exchange.environ, code, exchange.sent, exchange.started)
+            self.access_log.record(connection.entry, exchange.environ, code, exchange.sent, exchange.started)
         if connection.finish_in_thread():
             self.threads.queue(connection)
 

@@ -45,7 +45,7 @@ class Overdue:
             self.count += 1
             loop.errors += 1
             if loop.access_log is not None:
-                loop.access_log.record(exchange.environ, 503, exchange.sent, since)
+                loop.access_log.record(connection.entry, exchange.environ, 503, exchange.sent, since)
             if connection.finish():
                 connection.go_on()
             if loop.box is not box:
