@@ -82,8 +82,9 @@ class Fields:
         return fields
 
 
-_blocks: dict[bytes, Fields] = {}
-_known: dict[str, Field] = {}
+# What is seen for the first time is None here: most of it never comes again, and would be in the way of what does.
+_blocks: dict[bytes, Fields | None] = {}
+_known: dict[str, Field | None] = {}
 
 
 def read_fields(block: bytes, most: int) -> Fields:
@@ -99,7 +100,7 @@ def read_fields(block: bytes, most: int) -> Fields:
         if len(block) <= _MAX_REMEMBERED_BLOCK:
             if len(_blocks) >= _MAX_BLOCKS:
                 _blocks.clear()
-            _blocks[block] = fields
+            _blocks[block] = fields if block in _blocks else None
     return fields
 
 
@@ -133,7 +134,7 @@ def _read_field(line: str) -> Field:
     if len(line) <= _MAX_REMEMBERED_FIELD:
         if len(_known) >= _MAX_KNOWN:
             _known.clear()
-        _known[line] = field
+        _known[line] = field if line in _known else None
     return field
 
 

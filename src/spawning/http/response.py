@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 _MAX_NAMES: Final = 512  # field names remembered
+_MAX_STATUSES: Final = 64  # statuses remembered
 
 # Fields that are the connection's business and not the application's (RFC 9110 section 7.6.1, PEP 3333 "Other HTTP
 # Features").
@@ -40,12 +41,12 @@ class ResponseHead:
     __slots__ = ("bodiless", "code", "content_length", "dated", "plain", "served", "start")
 
     def __init__(self, status: str, headers: Pairs) -> None:
-        self.code = _check_status(status)
+        self.code, line = _statuses.get(status) or _remember_status(status)
         self.bodiless = self.code in (204, 304)
         self.content_length = -1
         self.dated = False
         self.served = False
-        lines = [f"HTTP/1.1 {status}\r\n"]
+        lines = [line]
         for name, value in headers:
             kind = _names.get(name)
             if kind is None:
@@ -73,6 +74,7 @@ class ResponseHead:
             raise ValueError(f"{kind} is a hop-by-hop field, which an application may not set (PEP 3333)")
 
 
+_statuses: dict[str, tuple[int, str]] = {}  # valid status: its code and status line
 _names: dict[str, str] = {}  # valid field name as written: what is special about it, or nothing
 
 
@@ -123,6 +125,14 @@ def _encoded(lines: list[str]) -> bytes:
         return text.encode("latin-1")
     except UnicodeEncodeError:
         raise ValueError(f"a character outside latin-1 in the response headers: {text[:200]!r}") from None
+
+
+def _remember_status(status: str) -> tuple[int, str]:
+    known = _check_status(status), f"HTTP/1.1 {status}\r\n"
+    if len(_statuses) >= _MAX_STATUSES:
+        _statuses.clear()
+    _statuses[status] = known
+    return known
 
 
 def _check_status(status: str) -> int:
