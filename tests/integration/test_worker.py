@@ -238,6 +238,23 @@ def test_what_arrives_too_late_does_not_cost_the_response_of_a_connection_that_c
         assert client.read().body == b"held\n"
 
 
+def test_a_response_and_the_end_of_its_connection_do_not_wait_for_close(pair: Server, gate: Gate) -> None:
+    """What the application does behind its response, such as giving back its connection to the database, may last."""
+    with Client(pair.port) as client:
+        for _ in range(3):
+            client.send(request(gate.target.replace("/hold", "/unhurried")))
+            assert client.read().body == b"all there"
+            gate.wait_entered()
+            gate.open()
+        client.send(request(gate.target.replace("/hold", "/unhurried"), "Connection: close"))
+        assert client.read().body == b"all there"
+        assert client.read_eof() == b""
+        client.close()
+        gate.wait_entered()
+        gate.open()
+    assert serves(pair)
+
+
 def test_an_expectation_behind_one_that_executes_is_met(pair: Server, gate: Gate) -> None:
     with Client(pair.port) as client:
         expecting = request("/echo", "Content-Length: 4", "Expect: 100-continue", method="POST")

@@ -9,6 +9,26 @@ import pytest
 from spawning.wsgi.bridge import Exchange, WSGIApplication
 from unit.exchanges import CLOCK, GET, TEXT, Body, Environ, Recorder, StartResponse, answering, run
 
+
+def each(*blocks: Any) -> Iterator[Any]:
+    """Be a generator: nobody knows before which blocks there will be."""
+    yield from blocks
+
+
+class Prepared:
+    """A response as Django's: its iterator is that of a list."""
+
+    def __init__(self, *blocks: bytes) -> None:
+        self._blocks = list(blocks)
+        self.closes = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._blocks)
+
+    def close(self) -> None:
+        self.closes += 1
+
+
 # Framing -------------------------------------------------------------------------------------------------------------
 
 
@@ -18,6 +38,19 @@ def test_a_list_or_tuple_gets_its_length(result: Iterable[bytes]) -> None:
     assert transport.head == ["HTTP/1.1 200 OK", "Content-Type: text/plain", "Content-Length: 5"]
     assert (transport.body, exchange.sent, exchange.keep_alive, exchange.cut) == (b"hello", 5, True, False)
     assert len(transport.sends) == 1
+
+
+@pytest.mark.parametrize("blocks", [[b"hello"], [b"he", b"", b"llo"], []])
+@pytest.mark.parametrize("announces", [True, False])
+def test_what_only_has_to_be_taken_out_of_a_list_goes_out_whole(blocks: list[bytes], announces: bool) -> None:
+    size = len(b"".join(blocks))
+    for keep_alive in (True, False):
+        body = Prepared(*blocks)
+        fields = [("Content-Length", str(size))] if announces else []
+        transport, exchange = run(answering(body, *fields), keep_alive=keep_alive)
+        assert f"Content-Length: {size}" in transport.head
+        assert (transport.body, exchange.sent, body.closes) == (b"".join(blocks), size, 1)
+        assert (len(transport.sends), transport.lasts) == (1, not keep_alive)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +73,7 @@ def test_a_body_of_any_size_goes_out_whole(size: int) -> None:
         assert (transport.body, exchange.sent) == (b"x" * size, size)
 
 
-@pytest.mark.parametrize("result", [[], (), [b""], iter(())])
+@pytest.mark.parametrize("result", [[], (), [b""], each()])
 def test_nothing_has_length_zero(result: Iterable[bytes]) -> None:
     transport, _ = run(answering(result))
     assert transport.head == ["HTTP/1.1 200 OK", "Content-Length: 0"]
@@ -48,7 +81,7 @@ def test_nothing_has_length_zero(result: Iterable[bytes]) -> None:
 
 
 def test_a_generator_is_sent_in_chunks_as_it_goes() -> None:
-    transport, exchange = run(answering(iter([b"he", b"", b"llo"])))
+    transport, exchange = run(answering(each(b"he", b"", b"llo")))
     assert "Transfer-Encoding: chunked" in transport.head
     assert transport.body == b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"
     assert (exchange.sent, exchange.keep_alive) == (5, True)
@@ -56,13 +89,13 @@ def test_a_generator_is_sent_in_chunks_as_it_goes() -> None:
 
 
 def test_a_generator_with_a_length_is_not_chunked() -> None:
-    transport, _ = run(answering(iter([b"he", b"llo"]), ("Content-Length", "5")))
+    transport, _ = run(answering(each(b"he", b"llo"), ("Content-Length", "5")))
     assert transport.head == ["HTTP/1.1 200 OK", "Content-Length: 5"]
     assert transport.body == b"hello"
 
 
 def test_for_http_1_0_the_end_of_the_connection_is_the_end() -> None:
-    transport, exchange = run(answering(iter([b"he", b"llo"])), minor=0)
+    transport, exchange = run(answering(each(b"he", b"llo")), minor=0)
     assert transport.head == ["HTTP/1.1 200 OK", "Connection: close"]
     assert transport.body == b"hello"
     assert not exchange.keep_alive
@@ -80,7 +113,7 @@ def test_the_client_is_told_that_the_connection_closes() -> None:
     assert not exchange.keep_alive
 
 
-@pytest.mark.parametrize("result", [[b"hello"], iter([b"he", b"llo"]), (b"hello",)])
+@pytest.mark.parametrize("result", [[b"hello"], each(b"he", b"llo"), (b"hello",)])
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_a_status_without_content_sends_none(status: str, result: Iterable[bytes]) -> None:
     transport, exchange = run(answering(result, status=status))
@@ -98,7 +131,7 @@ def test_head_tells_what_get_would() -> None:
     assert run(answering([b"hello"]), method="HEAD")[0].head[-1] == "Content-Length: 5"
     assert run(answering([], ("Content-Length", "5")), method="HEAD")[0].head[-1] == "Content-Length: 5"
     assert run(answering([]), method="HEAD")[0].head == ["HTTP/1.1 200 OK"]
-    for result in ([b"hello"], iter([b"hello"])):
+    for result in ([b"hello"], each(b"hello")):
         transport, exchange = run(answering(result), method="HEAD")
         assert (transport.body, exchange.cut, exchange.keep_alive) == (b"", False, True)
 
@@ -126,7 +159,7 @@ def test_date_and_server_are_the_applications_if_it_sets_them() -> None:
 
 
 WHOLE_AND_TOO_LONG = [[b"hello world"], [b"hello", b" world"], (b"hello", b" world")]
-PIECES_TOO_LONG = [iter([b"hello world"]), iter([b"hel", b"lo world", b"!"])]
+PIECES_TOO_LONG = [each(b"hello world"), each(b"hel", b"lo world", b"!")]
 
 
 @pytest.mark.parametrize("result", [*WHOLE_AND_TOO_LONG, *PIECES_TOO_LONG])
@@ -151,9 +184,7 @@ def test_an_endless_body_is_not_read_beyond_its_length(caplog: pytest.LogCapture
     assert len(caplog.records) == 1
 
 
-@pytest.mark.parametrize(
-    "result", [iter([b"hel"]), iter([b"h", b"el"]), [b"hel"], (b"hel",), [b"h", b"el"], [], iter(())]
-)
+@pytest.mark.parametrize("result", [each(b"hel"), each(b"h", b"el"), [b"hel"], (b"hel",), [b"h", b"el"], [], each()])
 def test_what_is_shorter_than_announced_cuts_the_connection(
     result: Iterable[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -166,7 +197,7 @@ def test_what_is_shorter_than_announced_cuts_the_connection(
 # CONNECT -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("result", [[b"bytes"], [b"by", b"tes"], iter([b"by", b"tes"])])
+@pytest.mark.parametrize("result", [[b"bytes"], [b"by", b"tes"], each(b"by", b"tes")])
 def test_what_accepts_connect_is_sent_as_it_is_until_the_end_of_the_connection(result: Iterable[bytes]) -> None:
     transport, _ = run(answering(result), method="CONNECT", keep_alive=False)
     assert transport.head == ["HTTP/1.1 200 OK", "Connection: close"]
@@ -203,7 +234,7 @@ def silent(result: Iterable[bytes]) -> WSGIApplication:
 
 
 def test_without_start_response_there_is_500(caplog: pytest.LogCaptureFixture) -> None:
-    for result in ([b"x"], [], iter([b"x"]), iter(())):
+    for result in ([b"x"], [], each(b"x"), each()):
         transport, _ = run(silent(result))
         assert transport.head[0] == "HTTP/1.1 500 Internal Server Error"
     assert "did not call start_response" in caplog.text
@@ -351,7 +382,7 @@ def test_an_exception_behind_the_head_cuts_the_connection(caplog: pytest.LogCapt
     assert caplog.text.count("Traceback") == body.closes == 1
 
 
-@pytest.mark.parametrize("result", [["text"], ["te", "xt"], ("text",), iter(["text"]), [None], iter([7]), None, 7])
+@pytest.mark.parametrize("result", [["text"], ["te", "xt"], ("text",), each("text"), [None], each(7), None, 7])
 def test_what_is_not_bytes_is_answered_500(result: Any) -> None:
     assert run(answering(result))[0].head[0] == "HTTP/1.1 500 Internal Server Error"
 
@@ -404,6 +435,6 @@ def test_an_exception_in_close_does_not_harm_a_complete_response(caplog: pytest.
 
 
 def test_a_client_that_has_gone_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
-    for result in ([b"x"], iter([b"x"])):
+    for result in ([b"x"], each(b"x")):
         assert run(answering(result), gone_after=0)[1].cut
     assert not caplog.records

@@ -74,6 +74,7 @@ class Connection(Closing):
         self.body_since = 0.0
         self.deadline = loop.now + loop.settings.head_timeout
         self.output = None
+        self.ended_sending = False
         self.fields: Fields | None = None
         self.line = _NO_LINE
         self.exchange = _NO_EXCHANGE
@@ -360,15 +361,19 @@ class Connection(Closing):
             self.read()
 
     def _close_behind_response(self) -> None:
-        if self.reader.unread or self.missed:
+        if self.reader.unread or (self.missed and self._more_has_come()):
             self.linger()
             return
-        # Nothing more has been seen, but may have arrived: then close() would throw away what send_last() has kept.
-        try:  # noqa: SIM105 - contextlib.suppress() costs as much as the call
-            self.sock.shutdown(socket.SHUT_WR)
-        except OSError:  # the client has gone
-            pass
+        if not self.ended_sending:
+            self.end_sending()
         self.close()
+
+    def _more_has_come(self) -> bool:
+        """Find out whether what was missed is more than the end of what the client sends; it is thrown away."""
+        try:
+            return bool(self.sock.recv(READ_SIZE, _DONTWAIT))
+        except OSError:
+            return False
 
     # -- flushing: leader only ----------------------------------------------------------------------------------------
 

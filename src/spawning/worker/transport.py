@@ -28,15 +28,17 @@ class Transport(ABC):
 
     :ivar output: what is kept; None while the client takes all at once.
     :ivar deadline: (monotonic seconds) when the client has taken nothing for too long.
+    :ivar ended_sending: nothing more will be sent, and the client can see it.
     """
 
-    __slots__ = ("deadline", "fd", "loop", "output", "sock")
+    __slots__ = ("deadline", "ended_sending", "fd", "loop", "output", "sock")
 
     loop: "Loop"
     sock: socket.SocketType
     fd: int
     deadline: float
     output: Output | None
+    ended_sending: bool
 
     @abstractmethod
     def register(self) -> None:
@@ -80,12 +82,24 @@ class Transport(ABC):
             self._keep(BytesSegment(data, sent))
 
     def send_last(self, data: bytes) -> None:
-        """As :meth:`send`, when the connection is closed next: the kernel keeps the data until then, and sends one
-        packet, with the end of the connection (FIN), for which a client is woken once.
+        """As :meth:`send`, when nothing more will be sent: the kernel keeps the data until it has the end of the
+        connection (FIN) as well, and sends one packet, for which a client is woken once.
 
         :raises ClientGone: the connection is broken.
         """
         self.send(data, _LAST)
+        if self.output is None:
+            self.end_sending()
+
+    def end_sending(self) -> None:
+        """Let the client see the end behind what has been sent. Not by close(), which would throw away what the kernel
+        keeps, had something arrived that nobody has read.
+        """
+        self.ended_sending = True
+        try:  # noqa: SIM105 - contextlib.suppress() costs as much as the call
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:  # the client has gone
+            pass
 
     def send_two(self, head: bytes, body: bytes) -> None:
         """Send two buffers with one call.

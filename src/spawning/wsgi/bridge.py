@@ -6,7 +6,7 @@ nothing of threads, sockets or the event loop. What the application does wrong e
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Final, Protocol
 
@@ -30,6 +30,7 @@ from spawning.wsgi.request_id import id_at_end
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
 WSGIApplication = Callable[[Environ, Any], Iterable[bytes]]
 
+_HAVE_ALL: Final = (type(iter(list[bytes]())), type(iter(tuple[bytes]())))  # iterators of what is there already
 _JOIN_BELOW: Final = 16384  # bytes of a body that are worth copying behind the head to save a second buffer
 
 log = logging.getLogger("spawning.app")
@@ -46,7 +47,7 @@ class Transport(Protocol):
         """Send, or keep for sending; waits only when much is kept already. Raises ClientGone."""
 
     def send_last(self, data: bytes) -> None:
-        """Send the end of what is sent through this connection, or keep it."""
+        """Send, or keep, the last of all that is sent through this connection, and its end."""
 
     def send_two(self, head: bytes, body: bytes) -> None:
         """Send two buffers without joining them."""
@@ -152,17 +153,21 @@ class Exchange:
 
     def _send_and_close(self, result: Iterable[bytes]) -> None:
         try:
-            if type(result) is tuple:
-                self._send_list(list(result))
-            elif type(result) is not FileWrapper or not self._send_as_file(result):
-                for block in result:
-                    if block and not self._send_block(block):
-                        break  # nothing more is wanted, and the iterator may be endless
-                self._end()
+            if type(result) is not FileWrapper or not self._send_as_file(result):
+                self._send_blocks(iter(result))
         finally:
             close = getattr(result, "close", None)
             if close is not None:
                 self._close(close)
+
+    def _send_blocks(self, blocks: Iterator[bytes]) -> None:
+        if type(blocks) in _HAVE_ALL:  # as Django's responses do: nothing has to be waited for
+            self._send_list(list(blocks))
+            return
+        for block in blocks:
+            if block and not self._send_block(block):
+                break  # nothing more is wanted, and the iterator may be endless
+        self._end()
 
     def _send_as_file(self, wrapper: FileWrapper) -> bool:
         extent = wrapper.extent()

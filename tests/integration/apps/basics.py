@@ -130,7 +130,7 @@ def streamed(application: Callable[[Environ, StartResponse], Iterable[bytes]]) -
 
     def in_pieces(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         (content,) = application(environ, start_response)
-        return iter([content[:3], content[3:]])
+        return (piece for piece in (content[:3], content[3:]))
 
     return in_pieces
 

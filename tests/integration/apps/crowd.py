@@ -74,6 +74,24 @@ def stream(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return Stream(int(parse_qs(environ["QUERY_STRING"])["blocks"][0]))
 
 
+class Unhurried:
+    """A response that is all there, and holds at the gate of its request when it is closed."""
+
+    def __init__(self, environ: Environ) -> None:
+        self._environ = environ
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter([b"all there"])
+
+    def close(self) -> None:
+        basics.hold(self._environ, _ignore)
+
+
+def unhurried(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", [TEXT])
+    return Unhurried(environ)
+
+
 def leave(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     sys.exit(1)
 
@@ -103,6 +121,7 @@ PATHS = {
     "/meet": meet,
     "/hold": hold,
     "/blocks": stream,
+    "/unhurried": unhurried,
     "/leave": leave,
     "/cage": cage,
     "/peak": peak,
@@ -120,3 +139,7 @@ def application(environ: Environ, start_response: StartResponse) -> Iterable[byt
 def _say(start_response: StartResponse, text: str) -> list[bytes]:
     start_response("200 OK", [TEXT, ("Content-Length", str(len(text)))])
     return [text.encode()]
+
+
+def _ignore(_status: str, _fields: object) -> None:
+    """Take what nobody will be told."""
