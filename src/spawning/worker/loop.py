@@ -37,6 +37,7 @@ from spawning.worker.closing import READ_SIZE
 from spawning.worker.connection import Connection
 from spawning.worker.handoff import HandoffSocket
 from spawning.worker.overdue import Overdue
+from spawning.worker.policy import Policy
 from spawning.worker.routes import Routes
 from spawning.worker.states import READING
 from spawning.worker.syscalls import Receiver
@@ -89,6 +90,7 @@ class Loop:
     :ivar closing: the worker has been retired or stopped.
     :ivar stopping: the worker has been stopped.
     :ivar failed: a bug has ended the loop.
+    :ivar policy: how its threads are scheduled.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Loop:
         self.idle_deadline = self.now + settings.keepalive_timeout
         self.keep_alive = not settings.no_keepalive and settings.keepalive_timeout > 0
         self.limits = _limits(settings)
+        self.policy = Policy(siblings=settings.num_processes > 1)
         self.threads = Threads(self, settings.threadpool_workers, _waiting(settings))
         self.routes = Routes(enabled=settings.threadpool_workers > 1)
         self.disturbed = 0

@@ -61,12 +61,16 @@ class RequestThread(threading.Thread):
             self._threads.loop.fail()
 
     def _work(self, loop: "Loop") -> None:
+        policy = loop.policy
+        policy.follow()
         while True:
             self._bell.acquire()
             connection = self.connection
             if connection is None:
+                policy.lead()
                 if not loop.lead(self):
                     return
+                policy.follow()
                 connection = self._threads.next(self)  # it lost the lead, and has finished the request of that moment
             else:
                 self._threads.started()
