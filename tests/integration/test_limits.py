@@ -196,6 +196,7 @@ def test_without_descriptors_a_large_body_is_503_and_concerns_nobody_else() -> N
         late.send(request("/hello"))
         server.wait_for_log("cannot accept")
         assert int(client.get("/hoard").body) > 0  # the reserve, too
+        assert client.get("/hoard").status == 200  # and what the watchdog had open while that one lasted
         uploader.send(request("/echo", "Content-Length: 1000000", method="POST"))
         assert uploader.read().status == 503
         assert client.post("/echo", b"small").body == b"small"
