@@ -13,13 +13,14 @@ import os
 class Policy:
     """What leaders and request threads say of themselves. Any thread, of itself.
 
-    It stays as it is where somebody has chosen another policy for the service, or the kernel allows no choice.
+    It stays as it is where somebody has chosen another policy for the service, where the kernel allows no choice, and
+    with musl, which offers none.
 
     :param siblings: there are other workers.
     """
 
     def __init__(self, *, siblings: bool) -> None:
-        self._yields = siblings and os.sched_getscheduler(0) == os.SCHED_OTHER
+        self._yields = siblings and _chosen() == os.SCHED_OTHER
 
     def lead(self) -> None:
         """Yield, from now on."""
@@ -30,6 +31,13 @@ class Policy:
         """Be scheduled as usual: the lead is lost, or a leader has started this thread, which inherits its policy."""
         if self._yields:
             _choose(os.SCHED_OTHER)
+
+
+def _chosen() -> int | None:
+    try:
+        return os.sched_getscheduler(0)
+    except OSError:
+        return None
 
 
 def _choose(policy: int) -> None:
