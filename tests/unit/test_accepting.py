@@ -177,7 +177,7 @@ def test_a_burst_is_left_to_the_siblings_but_not_for_long() -> None:
 
 
 def _clients(count: int, stack: contextlib.ExitStack) -> list[socket.socket]:
-    """Make connected sockets; what the other ends and they are is forgotten with the stack."""
+    """Make connected sockets; the stack closes them and their other ends."""
     pairs = [socket.socketpair() for _ in range(count)]
     for pair in pairs:
         for sock in pair:

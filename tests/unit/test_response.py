@@ -35,6 +35,7 @@ def test_a_str_of_another_class_is_a_str() -> None:
         (b"200 OK", []),
         (200, []),
         (None, []),
+        (["200 OK"], []),
         ("200 OK\r\nX-A: b", []),
         ("200 OK\n", []),
         ("200 \u20ac", []),
@@ -74,6 +75,12 @@ def test_a_malformed_head_is_refused(status: Any, fields: Any) -> None:
         encode_head(status, fields)
     with pytest.raises((TypeError, ValueError)):
         encode_head(status, fields)  # the refusal is not forgotten either
+
+
+@pytest.mark.parametrize("status", [b"200 OK", 200, ["200 OK"]])
+def test_a_status_that_is_no_str_is_told(status: Any) -> None:
+    with pytest.raises(TypeError, match=f"^status must be str, not {type(status).__name__}$"):
+        encode_head(status, [])
 
 
 def test_a_malformed_head_is_answered_500() -> None:

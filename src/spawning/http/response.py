@@ -41,7 +41,8 @@ class ResponseHead:
     __slots__ = ("bodiless", "code", "content_length", "dated", "plain", "served", "start")
 
     def __init__(self, status: str, headers: Pairs) -> None:
-        self.code, line = _statuses.get(status) or _remember_status(status)
+        known = _statuses.get(status) if type(status) is str else None
+        self.code, line = known or _remember_status(status)
         self.bodiless = self.code in (204, 304)
         self.content_length = -1
         self.dated = False

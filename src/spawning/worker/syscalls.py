@@ -18,7 +18,7 @@ _send: Final = libc.send
 _send.restype = ctypes.c_ssize_t
 _recv: Final = libc.recv
 _recv.restype = ctypes.c_ssize_t
-# As plain numbers: to combine members of an IntFlag takes longer than the call.
+# As plain numbers: to combine members of an IntFlag takes a third of a microsecond, too.
 _DONTWAIT: Final = int(socket.MSG_DONTWAIT)
 _NOSIGNAL: Final = int(socket.MSG_NOSIGNAL)
 _MOST: Final = 1 << 30  # bytes a send, so that their number is an ``int`` in C
