@@ -13,13 +13,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
-from pathlib import Path
 
 from watchfiles import Change, DefaultFilter, watch
 
 from spawning.controller.paths import both_names, identity, links_above, modified, nearest
 from spawning.controller.signals import held_back
-from spawning.errors import ConfigError
 from spawning.logs.setup import fields
 
 QUIET_MS = 300
@@ -155,13 +153,3 @@ class _Follower(threading.Thread):
                 changed |= set(modified(self._files, self._since, time.time()))
             if changed and not self._ended.is_set():
                 self._report(sorted(changed))
-
-
-def check_exist(paths: Iterable[str], origin: str) -> None:
-    """See that the paths to watch are there.
-
-    :raises ConfigError: names the first that is not.
-    """
-    for path in paths:
-        if not Path(path).exists():
-            raise ConfigError(f"{origin}: {path} does not exist, so it cannot be watched")
