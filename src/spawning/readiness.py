@@ -76,8 +76,9 @@ class Answer:
     def send_two(self, head: bytes, body: bytes) -> None:
         self.send(head + body[: ENOUGH + 1])
 
-    def send_file(self, descriptor: int, offset: int, count: int) -> None:
-        """Leave the content of a file where it is: the status has come before it."""
+    def send_file(self, head: bytes, descriptor: int, offset: int, count: int) -> None:
+        """Take the head; the content of a file stays where it is."""
+        self.send(head)
 
     @property
     def status(self) -> int:

@@ -203,6 +203,18 @@ def test_a_file_is_sent_from_where_it_is_and_no_further_than_announced(tmp_path:
             assert response.body == content[start:end]
 
 
+def test_a_small_file_and_its_head_are_one_packet(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(5000))
+    with Server("pep3333.application", *QUIET) as server, Client(server.port) as client:
+        for number in range(1, 3):
+            assert client.get(f"/file-part?{path}&0&").body == bytes(5000)
+            # tcpi_data_segs_in: packets with data that have come
+            assert struct.unpack_from("I", client.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232), 152) == (
+                number,
+            )
+
+
 # Clients that go -----------------------------------------------------------------------------------------------------
 
 

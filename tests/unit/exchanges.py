@@ -37,7 +37,8 @@ class Recorder:
     def send_two(self, head: bytes, body: bytes) -> None:
         self.send(head + body)
 
-    def send_file(self, descriptor: int, offset: int, count: int) -> None:
+    def send_file(self, head: bytes, descriptor: int, offset: int, count: int) -> None:
+        self.send(head)
         self.files.append((offset, count))
 
     @property

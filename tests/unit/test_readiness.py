@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,19 @@ def test_the_application_gets_an_ordinary_request() -> None:
     assert (seen["REQUEST_METHOD"], seen["PATH_INFO"], seen["QUERY_STRING"]) == ("GET", "/healthz", "deep=1")
     assert (seen["HTTP_HOST"], seen["SERVER_PROTOCOL"]) == ("127.0.0.1:8080", "HTTP/1.1")
     assert seen["wsgi.input"].read() == b""
+
+
+def test_a_file_passes_by_its_status(tmp_path: Path) -> None:
+    path = tmp_path / "healthy"
+    path.write_bytes(b"yes")
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](path.open("rb"))
+        return wrapped
+
+    run(application)
+    assert "answered 200 OK" in str(refusal(application, ready_status="204"))
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class Transport:
     def send_two(self, head: bytes, body: bytes) -> None:
         self.send(head + body)
 
-    def send_file(self, descriptor: int, offset: int, count: int) -> None:
+    def send_file(self, head: bytes, descriptor: int, offset: int, count: int) -> None:
         raise NotImplementedError
 
 

@@ -52,17 +52,20 @@ class BytesSegment:
 
 
 class FileSegment:
-    """A part of a file, sent by the kernel; has a descriptor of its own, so the application may close its file.
+    """A part of a file, sent by the kernel. The socket must be non-blocking."""
 
-    The socket must be non-blocking.
-    """
-
-    __slots__ = ("_descriptor", "_offset", "size")
+    __slots__ = ("_descriptor", "_offset", "_own", "size")
 
     def __init__(self, descriptor: int, offset: int, count: int) -> None:
-        self._descriptor = os.dup(descriptor)
+        self._descriptor = descriptor
         self._offset = offset
+        self._own = False
         self.size = count
+
+    def outlive_file(self) -> None:
+        """Get a descriptor of its own, so that the application may close its file."""
+        self._descriptor = os.dup(self._descriptor)
+        self._own = True
 
     def send(self, sock: socket.SocketType) -> None:
         sent = os.sendfile(sock.fileno(), self._descriptor, self._offset, min(self.size, _MAX_SENDFILE))
@@ -72,8 +75,10 @@ class FileSegment:
         self.size -= sent
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            os.close(self._descriptor)
+        if self._own:
+            self._own = False
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
         self.size = 0
 
 

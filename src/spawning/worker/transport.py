@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from spawning.worker.loop import Loop
 
 _DONTWAIT: Final = int(socket.MSG_DONTWAIT)
-_LAST: Final = int(socket.MSG_DONTWAIT | socket.MSG_MORE)
+_MORE: Final = int(socket.MSG_DONTWAIT | socket.MSG_MORE)
 _GONE: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
@@ -87,7 +87,7 @@ class Transport(ABC):
 
         :raises ClientGone: the connection is broken.
         """
-        self.send(data, _LAST)
+        self.send(data, _MORE)
         if self.output is None:
             self.end_sending()
 
@@ -123,12 +123,15 @@ class Transport(ABC):
         elif sent < len(head) + len(body):
             self._keep(BytesSegment(body, sent - len(head)))
 
-    def send_file(self, descriptor: int, offset: int, count: int) -> None:
-        """Have the kernel send a part of a file.
+    def send_file(self, head: bytes, descriptor: int, offset: int, count: int) -> None:
+        """Send a head, and have the kernel send a part of a file with it.
+
+        A head that went ahead would be a packet of its own; and where the kernel paces what it sends (BBR), the file
+        would follow at less than half the speed.
 
         :raises ClientGone: the connection is broken.
         """
-        self._make_room()
+        self.send(head, _MORE)
         self.sock.setblocking(False)  # sendfile() cannot be told to not wait, as send() can
         segment = FileSegment(descriptor, offset, count)
         if self.output is None:
@@ -138,12 +141,10 @@ class Transport(ABC):
             except BlockingIOError:
                 pass
             except OSError as error:
-                segment.close()
                 raise ClientGone(str(error)) from None
         if segment.size:
+            segment.outlive_file()
             self._keep(segment)
-        else:
-            segment.close()
 
     def _keep(self, segment: BytesSegment | FileSegment) -> None:
         output = self.output

@@ -52,8 +52,8 @@ class Transport(Protocol):
     def send_two(self, head: bytes, body: bytes) -> None:
         """Send two buffers without joining them."""
 
-    def send_file(self, descriptor: int, offset: int, count: int) -> None:
-        """Send a part of an open file; the descriptor may be closed afterwards."""
+    def send_file(self, head: bytes, descriptor: int, offset: int, count: int) -> None:
+        """Send a head and a part of an open file; the descriptor may be closed afterwards."""
 
 
 class Exchange:
@@ -177,12 +177,16 @@ class Exchange:
         head = self._check_started()
         if head.content_length >= 0:
             count = min(count, head.content_length)
-        self.transport.send(self._head_bytes(head, count))
-        if not self._without_content(head):
-            if count:
-                self.transport.send_file(descriptor, offset, count)
-            self.sent = count
-            self._check_length(head)
+        data = self._head_bytes(head, count)
+        if self._without_content(head):
+            self._send_complete(data)
+            return True
+        if count:
+            self.transport.send_file(data, descriptor, offset, count)
+        else:
+            self.transport.send(data)
+        self.sent = count
+        self._check_length(head)
         return True
 
     # -- writing ----------------------------------------------------------------------------------------------------
