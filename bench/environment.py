@@ -22,6 +22,7 @@ def describe(python: Path, root: Path) -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "congestion_control": Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
         "python": interpreter,
         "commit": _commit(root),
         "versions": servers.versions(python),

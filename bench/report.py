@@ -91,7 +91,7 @@ def _machine(environment: dict[str, Any]) -> str:
     tools = ", ".join(f"{name} {version}" for name, version in environment["tools"].items())
     return (
         f"{environment['processor']}, {environment['cpus']} processors, {environment['memory_gb']} GB;"
-        f" {environment['system']}; Python {environment['python']}; {tools}.\n"
+        f" {environment['system']}, TCP {environment['congestion_control']}; Python {environment['python']}; {tools}.\n"
     )
 
 
