@@ -11,7 +11,8 @@ from bench.workloads import WORKLOADS
 
 ENVIRONMENT = {
     "date": "today", "commit": "abc", "processor": "one", "cpus": 2, "memory_gb": 8.0, "system": "Linux",
-    "python": "3.11", "tools": {"wrk": "4"}, "versions": {"spawning": "1"}, "seconds": 2, "repetitions": 3,
+    "congestion_control": "cubic", "python": "3.11",
+    "tools": {"wrk": "4"}, "versions": {"spawning": "1"}, "seconds": 2, "repetitions": 3,
 }  # fmt: skip
 
 
