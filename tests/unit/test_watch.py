@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from watchfiles import Change
 
-from spawning.controller.paths import both_names, check_exist, modified
+from spawning.controller.paths import both_names, modified
+from spawning.controller.triggers import check_exist
 from spawning.controller.watch import FileFilter
 from spawning.errors import ConfigError
 

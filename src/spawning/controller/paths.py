@@ -8,8 +8,6 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 
-from spawning.errors import ConfigError
-
 
 def working_directory(environ: Mapping[str, str] = os.environ) -> str:
     """Name the current directory as it was entered (``/srv/current``), or else as it is (``/srv/releases/7``).
@@ -77,13 +75,3 @@ def _written_at(file: str) -> float:
     except OSError:
         return 0.0
     return 0.0 if stat.S_ISDIR(status.st_mode) else status.st_mtime
-
-
-def check_exist(paths: Iterable[str], origin: str) -> None:
-    """See that the paths to watch are there.
-
-    :raises ConfigError: names the first that is not.
-    """
-    for path in paths:
-        if not os.path.exists(path):
-            raise ConfigError(f"{origin}: {path} does not exist, so it cannot be watched")

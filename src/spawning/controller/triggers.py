@@ -7,11 +7,11 @@ reloads by a signal needs none of it.
 
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from spawning.controller.fleet import Fleet, GenerationState
-from spawning.controller.paths import check_exist
+from spawning.errors import ConfigError
 from spawning.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,3 +81,13 @@ class Triggers:
 
     def _absolute(self, path: str) -> str:
         return os.path.normpath(os.path.join(self._directory, path))
+
+
+def check_exist(paths: Iterable[str], origin: str) -> None:
+    """See that the paths to watch are there.
+
+    :raises ConfigError: names the first that is not.
+    """
+    for path in paths:
+        if not os.path.exists(path):
+            raise ConfigError(f"{origin}: {path} does not exist, so it cannot be watched")
