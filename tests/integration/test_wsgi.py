@@ -209,10 +209,9 @@ def test_a_small_file_and_its_head_are_one_packet(tmp_path: Path) -> None:
     with Server("pep3333.application", *QUIET) as server, Client(server.port) as client:
         for number in range(1, 3):
             assert client.get(f"/file-part?{path}&0&").body == bytes(5000)
-            # tcpi_data_segs_in: packets with data that have come
-            assert struct.unpack_from("I", client.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232), 152) == (
-                number,
-            )
+            information = client.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
+            (packets,) = struct.unpack_from("I", information, 152)  # tcpi_data_segs_in: those with data that have come
+            assert packets == number
 
 
 # Clients that go -----------------------------------------------------------------------------------------------------
