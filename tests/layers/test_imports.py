@@ -14,18 +14,19 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "spawning"
 
-LEAVES = {"errors", "settings"}
+LEAVES = {"errors", "memo", "settings"}
 BASE = LEAVES | {"ipc", "net", "logs"}
 FACTORIES = {"wsgi_factory", "django_factory", "paste_factory"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "memo": set(),
     "settings": {"errors"},
     "ipc": LEAVES,
     "net": LEAVES,
     "logs": LEAVES,
-    "http": {"errors"},
-    "wsgi": {"http", "errors", "settings"},
+    "http": {"errors", "memo"},
+    "wsgi": LEAVES | {"http"},
     "worker": BASE | {"wsgi", "http"},
     "wsgi_factory": LEAVES,
     "django_factory": LEAVES | {"wsgi_factory"},

@@ -19,7 +19,7 @@ def forget() -> None:
     """Drop the request lines, heads, header blocks and field lines that earlier readers left."""
     request._lines.clear()
     fields._blocks.clear()
-    fields._known.clear()
+    fields._lines.clear()
     request._heads.clear()
 
 

@@ -41,6 +41,13 @@ def test_the_table_is_bounded() -> None:
     assert routes.sensor(line("GET", "/0")) is sensors[0]
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/" + 200 * "a"), (200 * "A", "/")])
+def test_a_long_name_is_not_kept(method: str, path: str) -> None:
+    routes = Routes(enabled=True)
+    assert routes.sensor(line(method, path)) is routes.sensor(line(method, path + "/b"))
+    assert routes.sensor(line("GET", "/books")) is not routes.sensor(line(method, path))
+
+
 def test_with_one_thread_there_is_one_judgement() -> None:
     routes = Routes(enabled=False)
     sensor = routes.sensor(line("GET", "/books"))

@@ -8,11 +8,9 @@ from typing import Any, Final
 
 from spawning.errors import ProtocolError
 from spawning.http import grammar
+from spawning.memo import ENTRY, STRING, Memo
 
-_MAX_BLOCKS: Final = 128  # header blocks remembered …
-_MAX_REMEMBERED_BLOCK: Final = 4096  # … of at most so many bytes each
-_MAX_KNOWN: Final = 1024  # field lines remembered …
-_MAX_REMEMBERED_FIELD: Final = 256  # … of at most so many bytes each
+_MAX_REMEMBERED_BLOCK: Final = 4096  # bytes of a header block that is remembered
 
 # Fields that a request may have once only; a second one would let two parsers disagree (RFC 9110 section 5.3).
 _SINGLE: Final = frozenset(
@@ -22,6 +20,9 @@ _SINGLE: Final = frozenset(
         "proxy-authorization", "range", "referer", "transfer-encoding", "user-agent",
     }
 )  # fmt: skip
+
+_SIZE_OF_FIELDS: Final = ENTRY + 4096  # bytes of ``Fields`` and of the environ that is made of it …
+_SIZE_OF_FIELD: Final = ENTRY + 256 + 5 * STRING  # … and of each field in them
 
 _MINORS: Final = {" HTTP/1.0": 0, " HTTP/1.1": 1}
 
@@ -33,7 +34,7 @@ class Field:
     :ivar value: without surrounding whitespace.
     :ivar lower: the name in lower case.
     :ivar counts: there may be one only, or it says something about framing or the connection.
-    :ivar options: what it says if it is ``Connection``, in lower case.
+    :ivar options: which of ``close`` and ``keep-alive`` it says if it is ``Connection``.
     :ivar is_host: it is ``Host`` and has the form of one.
     :ivar memo: whatever the layer above derived from it; it is dropped with it.
     """
@@ -43,13 +44,16 @@ class Field:
     def __init__(self, name: str, value: str) -> None:
         self.name = name
         self.value = value
-        self.lower = name.lower()
-        self.options: list[str] = []
-        if self.lower == "connection":
-            self.options = [option.strip(" \t").lower() for option in value.split(",")]
-        self.is_host = self.lower == "host" and grammar.HOST.fullmatch(value) is not None
-        self.counts = bool(self.options) or self.lower in _SINGLE
+        self.lower = lower = name.lower()
+        self.options: tuple[str, ...] = ()
+        self.is_host = False
+        self.counts = lower in _SINGLE
         self.memo: Any = None
+        if lower == "connection":
+            self.options = _options(value)
+            self.counts = bool(self.options)
+        elif self.counts:
+            self.is_host = lower == "host" and grammar.HOST.fullmatch(value) is not None
 
 
 class Fields:
@@ -83,8 +87,15 @@ class Fields:
 
 
 # What is seen for the first time is None here: most of it never comes again, and would be in the way of what does.
-_blocks: dict[bytes, Fields | None] = {}
-_known: dict[str, Field | None] = {}
+_blocks: Final[Memo[bytes, Fields | None]] = Memo(128, 4 << 20, 1 << 20)
+_lines: Final[Memo[str, Field | None]] = Memo(1024, 1 << 20, 2048)
+_known_block: Final = _blocks.get
+_known_line: Final = _lines.get
+
+
+def _options(value: str) -> tuple[str, ...]:
+    said = [option.strip(" \t").lower() for option in value.split(",")]
+    return tuple([option for option in ("close", "keep-alive") if option in said])
 
 
 def read_fields(block: bytes, most: int) -> Fields:
@@ -94,14 +105,23 @@ def read_fields(block: bytes, most: int) -> Fields:
     :param most: fields that there may be.
     :raises ProtocolError: it breaks the grammar or a rule.
     """
-    fields = _blocks.get(block)
+    fields = _known_block(block)
     if fields is None:
         fields = _read(block, most)
         if len(block) <= _MAX_REMEMBERED_BLOCK:
-            if len(_blocks) >= _MAX_BLOCKS:
-                _blocks.clear()
-            _blocks[block] = fields if block in _blocks else None
+            if block in _blocks:
+                _blocks.put(block, fields, size_of(block, fields))
+            else:
+                _blocks.put(block, None, ENTRY + STRING + len(block))
     return fields
+
+
+def size_of(block: bytes, fields: Fields) -> int:
+    """Return how many bytes a header block takes at most, with what is read from it and what an environ is made of.
+
+    Each name is kept as sent, in lower case and as a key of an environ, each value once more if a field is repeated.
+    """
+    return _SIZE_OF_FIELDS + len(fields.all) * _SIZE_OF_FIELD + 5 * len(block)
 
 
 def _read(block: bytes, most: int) -> Fields:
@@ -112,7 +132,7 @@ def _read(block: bytes, most: int) -> Fields:
     del lines[-2:]  # what is behind the last line, and the empty one
     if len(lines) > most:
         raise ProtocolError(431, "too many header fields")
-    fields = Fields(minor, [_known.get(line) or _read_field(line) for line in lines])
+    fields = Fields(minor, [_known_line(line) or _read_field(line) for line in lines])
     _interpret(fields)
     return fields
 
@@ -130,11 +150,9 @@ def _read_field(line: str) -> Field:
     match = grammar.FIELD.fullmatch(line)
     if match is None:
         raise ProtocolError(400, _what_is_wrong(line))
-    field = Field(match[1], match[2].rstrip(" \t"))
-    if len(line) <= _MAX_REMEMBERED_FIELD:
-        if len(_known) >= _MAX_KNOWN:
-            _known.clear()
-        _known[line] = field if line in _known else None
+    name, value = match.groups()
+    field = Field(name, value.rstrip(" \t"))
+    _lines.put(line, field if line in _lines else None, _SIZE_OF_FIELD + 5 * len(line))
     return field
 
 
@@ -153,7 +171,7 @@ def _what_is_wrong(line: str) -> str:
 def _interpret(fields: Fields) -> None:
     """Find out what the fields say about framing and connection, and refuse what is ambiguous."""
     single: dict[str, Field] = {}
-    options: list[str] = []
+    options: tuple[str, ...] = ()
     for field in fields.all:
         if field.counts:
             if field.options:
@@ -162,25 +180,21 @@ def _interpret(fields: Fields) -> None:
                 raise ProtocolError(400, f"repeated {field.lower} field")
             else:
                 single[field.lower] = field
-    _check_host(fields.minor, single.get("host"))
+    host = single.get("host")
+    if host is None:
+        if fields.minor == 1:
+            raise ProtocolError(400, "no host field")
+    elif not host.is_host:
+        raise ProtocolError(400, "malformed host field")
     _read_framing(fields, single.get("transfer-encoding"), single.get("content-length"))
-    expect = single.get("expect")
-    if expect is not None:
-        if expect.value.lower() != "100-continue":
+    if "expect" in single:
+        if single["expect"].value.lower() != "100-continue":
             raise ProtocolError(417, "unknown expectation")
         fields.expects_continue = True
     if "close" in options:
         fields.keep_alive = False
     elif "keep-alive" in options:
         fields.keep_alive = True
-
-
-def _check_host(minor: int, host: Field | None) -> None:
-    if host is None:
-        if minor == 1:
-            raise ProtocolError(400, "no host field")
-    elif not host.is_host:
-        raise ProtocolError(400, "malformed host field")
 
 
 def _read_framing(fields: Fields, coding: Field | None, length: Field | None) -> None:

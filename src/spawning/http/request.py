@@ -19,12 +19,12 @@ from urllib.parse import unquote_to_bytes
 from spawning.errors import ProtocolError
 from spawning.http import grammar
 from spawning.http.body import BodyReader, ChunkedReader, FixedReader, Sink, SinkFactory
-from spawning.http.fields import Fields, read_fields
+from spawning.http.fields import Fields, read_fields, size_of
+from spawning.memo import ENTRY, STRING, Memo
 
-_MAX_LINES: Final = 1024  # request lines remembered …
-_MAX_REMEMBERED_LINE: Final = 256  # … of at most so many bytes each
-_MAX_HEADS: Final = 256  # heads without a last block to compare with remembered …
-_MAX_REMEMBERED_HEAD: Final = 512  # … of at most so many bytes each
+_MAX_REMEMBERED_LINE: Final = 256  # bytes of a request line that is remembered
+_MAX_REMEMBERED_HEAD: Final = 512  # bytes of a head that is remembered: one without a last block to compare with
+_SIZE_OF_LINE: Final = ENTRY + 128 + 6 * STRING  # bytes that a request line takes, beside five times what was sent
 
 _CR: Final = 13
 
@@ -89,8 +89,10 @@ class Head:
 _NO_LINE: Final = RequestLine("", "", "", "", "")
 _NO_FIELDS: Final = Fields(1, [])
 
-_lines: dict[bytes, RequestLine] = {}
-_heads: dict[bytes, Head] = {}
+_lines: Final[Memo[bytes, RequestLine]] = Memo(1024, 1 << 20, 4096)
+_heads: Final[Memo[bytes, Head]] = Memo(256, 4 << 20, 1 << 17)
+_known_line: Final = _lines.get
+_known_head: Final = _heads.get
 
 
 class _Phase(Enum):
@@ -170,7 +172,7 @@ class RequestReader:
         if data.endswith(self._block) and not self.unread:
             # The usual case whole: the request line is known, and the block is the last one. Nothing else fits in
             # between, since a request line that is remembered has neither space nor line end where this one ends.
-            line = _lines.get(data[: self._line_end])
+            line = _known_line(data[: self._line_end])
             if line is not None:
                 self.line = line
                 self.body = None
@@ -211,7 +213,7 @@ class RequestReader:
 
     def _recall(self, head: bytes) -> bool:
         """Take what is remembered of an equal head; False if nothing is."""
-        known = _heads.get(head) if len(head) <= _MAX_REMEMBERED_HEAD else None
+        known = _known_head(head) if len(head) <= _MAX_REMEMBERED_HEAD else None
         if known is None or known.limits is not self._limits:
             return False
         self.line = known.line
@@ -268,7 +270,7 @@ class RequestReader:
     def _read_head(self, head: bytes) -> None:
         try:
             split = _end_of_target(head)
-            self.line = _lines.get(head[:split]) or _read_line(head[:split], self._limits.connect)
+            self.line = _known_line(head[:split]) or _read_line(head[:split], self._limits.connect)
             block = head[split:]
             first = self._block is _NO_BLOCK
             if block != self._block:
@@ -293,9 +295,8 @@ class RequestReader:
             raise ProtocolError(400, _what_is_forbidden(forbidden[0])) if forbidden else error from None
 
     def _remember(self, head: bytes) -> None:
-        if len(_heads) >= _MAX_HEADS:
-            _heads.clear()
-        _heads[head] = Head(self.line, self.fields, self._block, self._limits)
+        size = _SIZE_OF_LINE + 7 * len(head) + size_of(head, self.fields)
+        _heads.put(head, Head(self.line, self.fields, self._block, self._limits), size)
 
     def _forget_block(self) -> None:
         self._block = _NO_BLOCK
@@ -366,9 +367,7 @@ def _read_line(data: bytes, connect: bool) -> RequestLine:
         raise ProtocolError(400, "fragment in the request target")
     line = RequestLine(method, target, unquote_to_bytes(path).decode("latin-1"), query, host)
     if len(data) <= _MAX_REMEMBERED_LINE:
-        if len(_lines) >= _MAX_LINES:
-            _lines.clear()
-        _lines[data] = line
+        _lines.put(data, line, _SIZE_OF_LINE + 5 * len(data))
     return line
 
 

@@ -9,8 +9,7 @@ import time
 from http import HTTPStatus
 from typing import Final
 
-_MAX_NAMES: Final = 512  # field names remembered
-_MAX_STATUSES: Final = 64  # statuses remembered
+from spawning.memo import ENTRY, STRING, Memo
 
 # Fields that are the connection's business and not the application's (RFC 9110 section 7.6.1, PEP 3333 "Other HTTP
 # Features").
@@ -41,7 +40,7 @@ class ResponseHead:
     __slots__ = ("bodiless", "code", "content_length", "dated", "plain", "served", "start")
 
     def __init__(self, status: str, headers: Pairs) -> None:
-        known = _statuses.get(status) if type(status) is str else None
+        known = _known_status(status) if type(status) is str else None
         self.code, line = known or _remember_status(status)
         self.bodiless = self.code in (204, 304)
         self.content_length = -1
@@ -49,7 +48,7 @@ class ResponseHead:
         self.served = False
         lines = [line]
         for name, value in headers:
-            kind = _names.get(name)
+            kind = _known_name(name)
             if kind is None:
                 kind = _remember(name)
             if kind:
@@ -75,8 +74,12 @@ class ResponseHead:
             raise ValueError(f"{kind} is a hop-by-hop field, which an application may not set (PEP 3333)")
 
 
-_statuses: dict[str, tuple[int, str]] = {}  # valid status: its code and status line
-_names: dict[str, str] = {}  # valid field name as written: what is special about it, or nothing
+# Valid status: its code and status line.
+_statuses: Final[Memo[str, tuple[int, str]]] = Memo(64, 1 << 15, 1024)
+# Valid field name as written: what is special about it, or nothing.
+_names: Final[Memo[str, str]] = Memo(512, 1 << 17, 1024)
+_known_status: Final = _statuses.get
+_known_name: Final = _names.get
 
 
 def encode_head(status: str, headers: Pairs) -> ResponseHead:
@@ -108,7 +111,7 @@ def early_hints(headers: Pairs) -> bytes:
     """
     lines = ["HTTP/1.1 103 Early Hints\r\n"]
     for name, value in headers:
-        kind = _names.get(name)
+        kind = _known_name(name)
         if kind is None:
             kind = _remember(name)
         if kind:
@@ -130,9 +133,7 @@ def _encoded(lines: list[str]) -> bytes:
 
 def _remember_status(status: str) -> tuple[int, str]:
     known = _check_status(status), f"HTTP/1.1 {status}\r\n"
-    if len(_statuses) >= _MAX_STATUSES:
-        _statuses.clear()
-    _statuses[status] = known
+    _statuses.put(status, known, ENTRY + 3 * STRING + 2 * len(status))
     return known
 
 
@@ -153,9 +154,7 @@ def _remember(name: str) -> str:
         raise ValueError(f"header name {name!r} is not a token")
     lower = name.lower()
     kind = lower if lower in _HOP_BY_HOP or lower in ("content-length", "date", "server") else ""
-    if len(_names) >= _MAX_NAMES:
-        _names.clear()
-    _names[name] = kind
+    _names.put(name, kind, ENTRY + 2 * (STRING + len(name)))
     return kind
 
 

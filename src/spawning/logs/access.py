@@ -14,17 +14,19 @@ from time import monotonic
 from typing import Any, Final
 
 from spawning.errors import ConfigError
+from spawning.memo import ENTRY, STRING, Memo
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MAX_WRITE: Final = 1 << 20  # bytes a write
 
-_MOST_KNOWN: Final = 1024  # parts of each kind that are remembered …
-_LONGEST_KNOWN: Final = 1024  # … of at most so many characters each
+_Known = Memo[tuple[Any, ...], tuple[str, str]]
 
-_Known = dict[tuple[Any, ...], tuple[str, str]]
-
-_clients: _Known = {}  # who asks: how a line begins, and the agent towards its end
-_requests: _Known = {}  # what is asked for: the request line, and the referrer
+# Who asks: how a line begins, and the agent towards its end.
+_clients: Final[_Known] = Memo(1024, 1 << 20, 4096)
+# What is asked for: the request line, and the referrer.
+_requests: Final[_Known] = Memo(1024, 1 << 20, 4096)
+_known_client: Final = _clients.get
+_known_request: Final = _requests.get
 
 _BRIEF: Final = tuple(f"{microseconds / 1e6:.6f}" for microseconds in range(1000))
 """Durations below a millisecond, written: to write a float takes longer than everything that is looked up."""
@@ -53,8 +55,8 @@ def entry(environ: dict[str, Any]) -> Entry:
     get = environ.get
     who = (get("REMOTE_ADDR"), get("HTTP_USER_AGENT"))
     what = (get("REQUEST_METHOD"), get("RAW_URI"), get("SERVER_PROTOCOL"), get("HTTP_REFERER"))
-    client, agent = _clients.get(who) or _client(who)
-    request, referrer = _requests.get(what) or _request(what)
+    client, agent = _known_client(who) or _client(who)
+    request, referrer = _known_request(what) or _request(what)
     return Entry(environ["REMOTE_ADDR"], client, request, referrer + agent)
 
 
@@ -157,10 +159,8 @@ def _request(what: tuple[Any, ...]) -> tuple[str, str]:
 
 
 def _remember(known: _Known, key: tuple[Any, ...], parts: tuple[str, str]) -> tuple[str, str]:
-    if len(parts[0]) + len(parts[1]) <= _LONGEST_KNOWN:
-        if len(known) >= _MOST_KNOWN:
-            known.clear()
-        known[key] = parts
+    # The parts hold what the key does, escaped. There are up to four strings in a key.
+    known.put(key, parts, ENTRY + 8 * STRING + 2 * (len(parts[0]) + len(parts[1])))
     return parts
 
 

@@ -6,8 +6,9 @@ what calls another service from what does not; names and numbers further down ma
 guess costs little: routes that behave alike are judged alike, and one that is two things at once is judged as an
 application would be that is both.
 
-The table is bounded: once it is full, all further routes share one judgement. Whoever reads a request asks for its
-sensor; when two threads meet a new route at once, one of the two sensors is forgotten.
+The table is bounded: once it is full, all further routes share one judgement, and so do those with a name that is too
+long to be kept. The thread that reads a request asks for its sensor; when two threads meet a new route at once, one of
+the two sensors is forgotten.
 """
 
 from typing import Final
@@ -17,6 +18,7 @@ from spawning.worker.sensor import Sensor
 
 MOST: Final = 256  # routes with a judgement of their own
 _DEEPEST: Final = 8  # depth above which it does not count
+_LONGEST: Final = 128  # characters of method and first segment
 
 
 class Routes:
@@ -35,7 +37,7 @@ class Routes:
         key = _key(line)
         sensor = self._sensors.get(key)
         if sensor is None:
-            if self._enabled and len(self._sensors) < MOST:
+            if self._enabled and len(self._sensors) < MOST and len(key[0]) + len(key[1]) <= _LONGEST:
                 sensor = self._sensors[key] = Sensor(enabled=True, route=_name(*key))
             else:
                 sensor = self._rest

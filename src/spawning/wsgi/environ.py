@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from spawning.http.body import Sink
 from spawning.http.fields import Fields
 from spawning.http.request import RequestLine
+from spawning.memo import ENTRY, STRING, Memo
 from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.files import FileWrapper
 from spawning.wsgi.forwarded import Trust
@@ -22,14 +23,14 @@ from spawning.wsgi.request_id import reasonable
 
 Environ = dict[str, Any]
 
-_MAX_KEYS: Final = 512  # field names remembered
-
 # Proxy: https://httpoxy.org. Length and coding are the server's business: wsgi.input is complete and decoded.
 _SPECIAL: Final = frozenset({"proxy", "content-length", "transfer-encoding", "content-type"})
 
 _FORWARDED: Final = re.compile("forwarded|x-forwarded-[^_]*", re.IGNORECASE)
 
-_keys: dict[str, str] = {}  # field name as sent: its key, empty if it is special
+# Field name as sent: its key, empty if it is special.
+_keys: Final[Memo[str, str]] = Memo(512, 1 << 18, 1024)
+_known_key: Final = _keys.get
 
 
 class EnvironBase:
@@ -136,7 +137,7 @@ def _from_fields(base: EnvironBase, fields: Fields) -> tuple[Environ, dict[str, 
     for field in fields.all:
         key = field.memo
         if key is None:
-            key = _keys.get(field.name)
+            key = _known_key(field.name)
             if key is None:
                 key = _remember(field.name)
             field.memo = key
@@ -159,9 +160,7 @@ def _remember(name: str) -> str:
     # A name with an underscore would be taken for the one with a hyphen.
     special = "_" in name or name.lower() in _SPECIAL or _FORWARDED.fullmatch(name)
     key = "" if special else _key(name)
-    if len(_keys) >= _MAX_KEYS:
-        _keys.clear()
-    _keys[name] = key
+    _keys.put(name, key, ENTRY + 2 * (STRING + len(name)))
     return key
 
 

@@ -17,6 +17,7 @@ from typing import Final
 
 from spawning.errors import ProtocolError
 from spawning.http import grammar
+from spawning.memo import ENTRY, STRING, Memo
 
 Address = IPv4Address | IPv6Address
 
@@ -43,14 +44,8 @@ _HOST_PORT: Final = re.compile(r":([0-9]{1,5})\Z")
 _PREFIX: Final = re.compile(r"(?:/[!$&-.0-;=@-Z_a-z~]+)*/?")
 
 
-_MAX_PEERS: Final = 256  # peers remembered
-_MAX_ORIGINS: Final = 1024  # of what they said, so many …
-_MAX_REMEMBERED: Final = 256  # … of at most so many characters each
-
-
 class Trust:
-    """Whose word counts (``--forwarded-allow-ips``). Any thread: what it remembers is in dictionaries, read and written
-    in single steps.
+    """Whose word counts (``--forwarded-allow-ips``). Any thread.
 
     A proxy sends the requests of many clients through one connection, so no two header blocks are alike; but a client
     asks more than once.
@@ -62,17 +57,15 @@ class Trust:
     def __init__(self, entries: Sequence[str]) -> None:
         self._every_peer = "*" in entries
         self._networks: list[IPv4Network | IPv6Network] = [ip_network(entry) for entry in entries if entry != "*"]
-        self._peers: dict[str, bool] = {}
-        self._origins: dict[tuple[tuple[str, str], ...], Origin] = {}
+        self._peers: Memo[str, bool] = Memo(256, 1 << 16, 512)
+        self._origins: Memo[tuple[tuple[str, str], ...], Origin] = Memo(1024, 1 << 20, 4096)
 
     def peer(self, address: str) -> bool:
         """Whether a connection from that address (empty: a Unix socket) comes from a trusted proxy."""
         trusted = self._peers.get(address)
         if trusted is None:
             trusted = self._every_peer or self._has(address)
-            if len(self._peers) >= _MAX_PEERS:
-                self._peers.clear()
-            self._peers[address] = trusted
+            self._peers.put(address, trusted, ENTRY + STRING + len(address))
         return trusted
 
     def _has(self, address: str) -> bool:
@@ -90,15 +83,18 @@ class Trust:
         origin = self._origins.get(key)
         if origin is None:
             origin = resolve(said, self)
-            if len(self._origins) >= _MAX_ORIGINS:
-                self._origins.clear()
-            if sum(map(len, said.values())) <= _MAX_REMEMBERED:
-                self._origins[key] = origin
+            self._origins.put(key, origin, _size_of(said))
         return origin
 
     def hop(self, address: Address) -> bool:
         """Whether a hop that a trusted proxy has named is trusted as well."""
         return any(address in network for network in self._networks)
+
+
+def _size_of(said: Mapping[str, str]) -> int:
+    """Return how many bytes :meth:`Trust.origin` keeps of this at most, with what it makes of it."""
+    characters = sum(map(len, said)) + 2 * sum(map(len, said.values()))
+    return ENTRY + 128 + 6 * STRING + characters + len(said) * (2 * STRING + 80)
 
 
 @dataclass(frozen=True, slots=True)
