@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from collections.abc import Iterator
 
 import pytest
 
@@ -46,6 +47,41 @@ def test_a_head_request_is_refused_without_content(client: Client, sent: bytes) 
     assert response.status in (400, 413)
     assert int(response["content-length"]) > 0
     assert client.read_eof() == b""
+
+
+@pytest.fixture(scope="module")
+def trusting() -> Iterator[Server]:
+    with Server("basics.application", "-s", "1", "--forwarded-allow-ips", "*", "-l", "/dev/null") as server:
+        yield server
+
+
+@pytest.mark.parametrize("before", [b"", request("/hello"), request("/hello", "X-A: b", method="POST")])
+@pytest.mark.parametrize("fields", [["Forwarded: for="], ["X-Forwarded-Proto: gopher"]])
+def test_a_complete_head_request_is_refused_without_content(trusting: Server, before: bytes, fields: list[str]) -> None:
+    """It has been read, and what a trusted proxy says of it is malformed."""
+    with Client(trusting.port) as client:
+        client.send(before + request("/hello", *fields, method="HEAD") + request("/hello"))
+        if before:
+            assert client.read().status == 200
+        response = client.read(head=True)
+        assert (response.status, response.closes) == (400, True)
+        assert int(response["content-length"]) > 0
+        assert client.read_eof() == b""
+
+
+def test_a_head_request_for_which_no_thread_can_be_started_is_refused_without_content() -> None:
+    with (
+        Server("threadless.application", "-s", "1", "-t", "4", "-l", "/dev/null") as server,
+        Client(server.port) as client,
+    ):
+        assert client.get("/last").status == 200
+        # A handful, until the route is known to wait and its requests get threads.
+        responses = (client.get("/", method="HEAD") for _ in range(1000))
+        refused = next(response for response in responses if response.status != 200)
+        assert (refused.status, refused.closes) == (503, True)
+        assert int(refused["content-length"]) > 0
+        assert client.read_eof() == b""
+        server.wait_for_log("no further request thread can be started")
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,19 @@ def test_an_unfinished_request_is_known_to_be_head() -> None:
     assert not source.receive(b"/ HTTP/1.1\r\nContent-Length: 9\r\n" + HOST + b"b")
     assert source.is_head
     assert source.receive(b"bcdefghi" + GET[:3])
+    assert source.is_head  # the next one has not been looked at
+    assert not source.receive(b"")
+    assert not source.is_head
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_complete_request_is_known_to_be_head(times: int) -> None:
+    """Whichever way it was read; what is wrong with it may be found later."""
+    source = reader()
+    for _ in range(times):
+        assert source.receive(GET.replace(b"GET", b"HEAD"))
+        assert source.is_head
+    assert source.receive(GET)
     assert not source.is_head
 
 

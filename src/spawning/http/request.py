@@ -156,10 +156,13 @@ class RequestReader:
 
     @property
     def is_head(self) -> bool:
-        """The request that is being read, or was refused, is HEAD, as far as can be seen: no content answers it."""
+        """Whether the request that is being read, has been read or was refused is HEAD, so that no content answers it.
+
+        Of one whose head is not complete this is what can be seen so far.
+        """
         if self._phase is _FAILED:
             return self._refused_head
-        if self._phase is _BODY:
+        if self._phase is not _HEAD:
             return self.line.method == "HEAD"
         return self.unread.startswith(b"HEAD ")
 
