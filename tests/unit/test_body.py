@@ -36,6 +36,14 @@ def test_a_chunk_is_passed_on_before_it_is_complete() -> None:
     assert sink.pieces == [b"abc"]
 
 
+def test_chunks_that_arrive_together_are_passed_on_together() -> None:
+    sink = Pieces()
+    reader = ChunkedReader(sink, 0)
+    assert reader.feed(b"1\r\na\r\n2;x\r\nbc\r\n05\r\ndefgh\r\nB\r\nijk") is None
+    assert reader.feed(b"lmnopqrs\r\n0\r\n\r\nrest") == b"rest"
+    assert sink.pieces == [b"abcdefghijk", b"lmnopqrs"]
+
+
 def refused(data: bytes) -> list[int]:
     """Feed `data` whole, byte by byte and split near its limits; list the statuses of the refusals (0: none)."""
     ends = [offset for near in (MAX_CHUNK_HEAD, MAX_TRAILERS) for offset in range(near - 4, near + 12)]
