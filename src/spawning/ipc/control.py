@@ -12,6 +12,7 @@ Commands: ``status``; ``reload`` and ``rollback``, both with ``wait`` (true: ans
 ``wait`` with ``generation`` (answered like ``reload``); ``requests``; ``stacks`` with ``worker`` (like ``"7.2"``).
 """
 
+import contextlib
 import json
 import os
 import stat
@@ -50,7 +51,10 @@ def name_for(host: str, port: int, more: str = "") -> str:
 def directories(environ: Mapping[str, str]) -> list[Path]:
     """List where control sockets are by default, the best place first; none of them need exist."""
     found = [Path(environ["XDG_RUNTIME_DIR"]) / "spawning"] if environ.get("XDG_RUNTIME_DIR") else []
-    return [*found, _RUN, Path(tempfile.gettempdir()) / f"spawning-{os.geteuid()}"]
+    found.append(_RUN)
+    with contextlib.suppress(FileNotFoundError):  # there is no place for temporary files, as with a read-only disk
+        found.append(Path(tempfile.gettempdir()) / f"spawning-{os.geteuid()}")
+    return found
 
 
 def make_private(directory: Path) -> None:
