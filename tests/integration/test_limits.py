@@ -3,13 +3,24 @@
 import contextlib
 import json
 import select
+import sys
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from integration.client import Client, Closed, request
 from integration.clients import LARGE, lazy, serves
 from integration.server import Server, until
+
+
+def limited(limit: str, *args: str) -> list[str]:
+    """Make a command line that starts Spawning with a limit of resources."""
+    code = (
+        f"import os, resource as r, sys; r.setrlimit(r.{limit}); "
+        "os.execv(sys.executable, [sys.executable, '-m', 'spawning', '--port', '0', *sys.argv[1:]])"
+    )
+    return [sys.executable, "-c", code, *args]
 
 
 @pytest.fixture(scope="module")
@@ -198,10 +209,50 @@ def test_without_descriptors_a_large_body_is_503_and_concerns_nobody_else() -> N
         assert int(client.get("/hoard").body) > 0  # the reserve, too
         assert client.get("/hoard").status == 200  # and what the watchdog had open while that one lasted
         uploader.send(request("/echo", "Content-Length: 1000000", method="POST"))
+        with contextlib.suppress(ConnectionError):  # it may be refused before all of it is sent
+            uploader.send(b"b" * 1_000_000)
         assert uploader.read().status == 503
         assert client.post("/echo", b"small").body == b"small"
         assert client.get("/release").status == 200
         assert client.post("/echo", b"b" * 1_000_000).body == b"b" * 1_000_000
+
+
+def test_bodies_that_are_only_announced_cost_a_socket_each() -> None:
+    with (
+        Server("hoard.application", "-s", "1", "-t", "2", "-l", "/dev/null") as server,
+        contextlib.ExitStack() as stack,
+    ):
+        # More than half of the descriptors that this application leaves itself.
+        clients = [stack.enter_context(Client(server.port)) for _ in range(130)]
+        head = request("/echo", "Content-Length: 70000000", "Expect: 100-continue", method="POST")
+        for client in clients:
+            client.send(head)
+        assert [client.read().status for client in clients] == [100] * len(clients)  # so they have been read
+        with Client(server.port) as other:
+            assert other.get("/one").body == b"opened"
+            assert other.post("/echo", b"b" * 1_000_000).body == b"b" * 1_000_000
+
+
+def test_bodies_in_files_leave_descriptors_to_others() -> None:
+    with (
+        Server("hoard.application", "-s", "1", "-t", "2", "-l", "/dev/null") as server,
+        contextlib.ExitStack() as stack,
+    ):
+        clients = [stack.enter_context(Client(server.port)) for _ in range(100)]
+        for client in clients:
+            client.send(request("/echo", "Content-Length: 70000000", "Expect: 100-continue", method="POST"))
+            assert client.read().status == 100
+            client.send(b"b" * 100_000)
+        server.wait_for_log("request body cannot be kept status=503 bytes=.* error=too many bodies are in files$")
+        with Client(server.port) as other:
+            assert other.get("/one").body == b"opened"
+
+
+def test_the_soft_limit_of_descriptors_is_raised_in_any_case() -> None:
+    options = ("basics.application", "-s", "1", "-l", "/dev/null", "--max-connections", "2")
+    with Server(command=limited("RLIMIT_NOFILE, (128, 1000)", *options)) as server:
+        (worker,) = server.workers()
+        assert psutil.Process(worker.pid).rlimit(psutil.RLIMIT_NOFILE) == (1000, 1000)
 
 
 # A full disk ---------------------------------------------------------------------------------------------------------
@@ -220,3 +271,19 @@ def test_a_body_that_the_disk_cannot_take_is_507_and_concerns_nobody_else() -> N
                 assert status != 200 or response.body == b"b" * size
         assert serves(server)
         assert len([line for line in server.err.since() if "request body cannot be kept status=507" in line]) == 2
+
+
+def test_without_any_place_for_temporary_files_medium_bodies_are_taken() -> None:
+    # No file can have a byte, so no directory is found that takes one, as with a read-only disk.
+    options = ("basics.application", "-s", "1", "-l", "/dev/null")
+    with Server(command=limited("RLIMIT_FSIZE, (0, 0)", *options)) as server:
+        server.wait_for_log(r"no directory for temporary files, larger request bodies get 507 bytes=524288 error=")
+        for size, status in ((1, 200), (65_537, 200), (524_288, 200), (524_289, 507), (2_000_000, 507)):
+            with Client(server.port) as client:
+                client.send(request("/echo", f"Content-Length: {size}", method="POST"))
+                with contextlib.suppress(ConnectionError):  # it may be refused before all of it is sent
+                    client.send(b"b" * size)
+                response = client.read()
+                assert response.status == status
+                assert status != 200 or response.body == b"b" * size
+        assert serves(server)

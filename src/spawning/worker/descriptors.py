@@ -1,40 +1,51 @@
 """File descriptors of a worker: how many there may be, and one in reserve for when there are none left.
 
 The soft limit of a process is often 1024, for the sake of programs that use ``select``; nobody here does, so a worker
-raises its own as far as its connections need, and the hard limit allows. The controller's stays as it is.
+raises its own to the hard limit: that costs nothing, and nobody knows what the application needs. The controller's
+stays as it is.
+
+A connection needs a descriptor for its socket, and another one while a large body arrives (``wsgi/input.py``). Where
+there are not two for each, bodies get a quarter of what there is.
 """
 
 import os
 import resource
 from typing import Final
 
+from spawning.wsgi.input import limit_files
+
 _OF_ITS_OWN: Final = 64  # descriptors for the worker and the application's imports, beside those of requests
-_A_THREAD: Final = 4  # … and for each request: its body, a file to send, a database, another one
+_A_THREAD: Final = 4  # … and for each request: a file to send, a database, two others
 _MOST: Final = 1 << 20  # descriptors that are worth having
+_FEW_BODIES: Final = 64  # bodies at a time for very few connections: an application may keep one for a while …
+_MOST_BODIES: Final = 1 << 14  # … and what is worth having for very many
 
 
-def plan(wanted: int, threads: int, soft: int, hard: int) -> tuple[int, int]:
-    """Decide on the soft limit, and on how many connections there is room for below it.
+def plan(wanted: int, threads: int, soft: int, hard: int) -> tuple[int, int, int]:
+    """Decide on the soft limit, and on how many connections and bodies in files there is room for below it.
 
     :param wanted: ``--max-connections``, 0 for as many as possible.
     :param threads: ``--threads``.
     :param soft: the soft limit now; ``RLIM_INFINITY`` is none.
     :param hard: the hard limit.
-    :returns: the soft limit, never lower than before, and the room, at least 1.
+    :returns: the soft limit, never lower than before; connections and bodies, of both at least 1.
     """
     others = _OF_ITS_OWN + _A_THREAD * threads
-    highest = _MOST if hard == resource.RLIM_INFINITY else hard
-    limit = _MOST if soft == resource.RLIM_INFINITY else soft
-    limit = max(limit, min(highest, wanted + others if wanted else _MOST))
+    highest = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
+    limit = max(_MOST if soft == resource.RLIM_INFINITY else soft, highest)
     # Where the limit is very low, half of it has to do for everything else.
-    room = max(1, limit - others, limit // 2)
-    return limit, min(room, wanted) if wanted else room
+    free = max(2, limit - others, limit // 2)
+    room = free - max(1, free // 4)
+    if wanted:
+        room = min(room, wanted)
+    return limit, room, min(free - room, max(room, _FEW_BODIES), _MOST_BODIES)
 
 
 def room_for_connections(wanted: int, threads: int) -> int:
-    """Raise the soft limit as far as needed, and say for how many connections there is room; see :func:`plan`."""
+    """Raise the soft limit, limit bodies in files, and return for how many connections there is room (:func:`plan`)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit, room = plan(wanted, threads, soft, hard)
+    limit, room, bodies = plan(wanted, threads, soft, hard)
+    limit_files(bodies)
     if resource.RLIM_INFINITY != soft < limit:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     return room
