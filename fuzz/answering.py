@@ -10,10 +10,10 @@ from http.client import HTTPResponse
 from typing import Any
 
 import atheris
+from spawning.wsgi.bridge import Exchange
 
 from spawning.http.request import RequestLine
 from spawning.http.response import Clock
-from spawning.wsgi.bridge import Exchange
 
 CLOCK = Clock()
 NAMES = ("Content-Length", "Content-Type", "Date", "Server", "Set-Cookie", "Connection", "Transfer-Encoding", "X")

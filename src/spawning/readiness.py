@@ -2,7 +2,7 @@
 
 It runs before that worker says ``Ready``, so nobody is served by a generation that fails it, and the generation before
 goes on. No socket is involved: the request is read by the ordinary parser, executed by the ordinary
-:class:`~spawning.wsgi.bridge.Exchange` on a thread of its own (as every request is), and its response kept in memory.
+:class:`~spawning.wsgi.exchange.Exchange` on a thread of its own (as every request is), and its response kept in memory.
 
 Rules: whatever goes wrong becomes an ``AppLoadError`` that says what was seen. A redirect counts as a failure unless
 ``--ready-status`` allows it: it shows that the application answers, not that the page behind it does.
@@ -15,14 +15,15 @@ import traceback
 from typing import Final
 
 from spawning.errors import AppLoadError
-from spawning.http.request import Limits, RequestReader
+from spawning.http.request import Limits, RequestLine, RequestReader
 from spawning.http.response import Clock
 from spawning.settings import Settings, status_range
-from spawning.wsgi.bridge import ClientGone, Exchange, WSGIApplication
 from spawning.wsgi.environ import EnvironBase, connection_template, request_environ
+from spawning.wsgi.exchange import Exchange, WSGIApplication
 from spawning.wsgi.input import BodyBuffer
 from spawning.wsgi.mount import mounted
 from spawning.wsgi.request_id import identified
+from spawning.wsgi.responder import ClientGone, Responder
 from spawning.wsgi_factory import application_traceback, one_line
 
 ENOUGH: Final = 65536  # bytes of a response; what follows is not waited for
@@ -60,11 +61,14 @@ def check(application: WSGIApplication, settings: Settings, address: tuple[str, 
         raise AppLoadError(f"GET {path} {exchange.answer.seen()}; {expected}")
 
 
-class Answer:
-    """What the application has answered: a transport that keeps it."""
+class Answer(Responder):
+    """What the application has answered, kept as for an HTTP/1.0 client, so that nothing of it is chunked."""
 
-    def __init__(self) -> None:
+    def __init__(self, line: RequestLine) -> None:
         self._data = bytearray()
+        self.line = line
+        self.clock = Clock()
+        self.begin(minor=0, keep_alive=False)
 
     def send(self, data: bytes) -> None:
         self._data += data
@@ -119,9 +123,7 @@ class _Check(Exchange):
 
 
 def _exchange(settings: Settings, path: str, address: tuple[str, int]) -> _Check:
-    """Build the request as a client on this machine would send it; the response is kept as for HTTP/1.0, so nothing
-    of it is chunked.
-    """
+    """Build the request as a client on this machine would send it."""
     reader = RequestReader(BodyBuffer, Limits())
     host = settings.ready_host or _authority(*address)
     complete = reader.receive(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: spawning-ready\r\n\r\n".encode())
@@ -133,10 +135,9 @@ def _exchange(settings: Settings, path: str, address: tuple[str, int]) -> _Check
         multiprocess=settings.num_processes > 1,
     )
     environ = request_environ(connection_template(base, reader.fields, reader.line, "127.0.0.1", "0"), None)
-    answer = Answer()
-    exchange = _Check(answer, environ, reader.line, 0, False, Clock())
+    answer = Answer(reader.line)
+    exchange = _Check(answer, environ)
     exchange.answer = answer
-    environ["wsgi.early_hints"] = exchange.hint
     environ["spawning.client_disconnected"] = environ["waitress.client_disconnected"] = _stays
     return exchange
 

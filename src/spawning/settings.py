@@ -421,6 +421,18 @@ class Settings:
         60.0, "--response-timeout", parse=_seconds, metavar="SECONDS", group=_LIMITS,
         help="How long a client may take nothing of a response.",
     )
+    min_response_rate: int = _option(
+        0, "--min-response-rate", parse=_integer(0, 2**40), metavar="BYTES", group=_LIMITS,
+        help="Bytes of a response a second, on average after the first --response-timeout; 0 is off.",
+    )
+    max_kept_output: int = _option(
+        2**26, "--max-kept-output", parse=_integer(0, 2**50), metavar="BYTES", group=_LIMITS,
+        help="Memory a worker for what slow clients have not taken yet; beyond it goes to temporary files.",
+    )
+    max_waiting_writers: int = _option(
+        256, "--max-waiting-writers", parse=_integer(0, 10000), metavar="N", group=_LIMITS,
+        help="Threads a worker that may wait for their clients without counting as one of --threads.",
+    )
     max_request_line: int = _option(
         16384, "--max-request-line", parse=_integer(32, 2**24), metavar="BYTES", group=_LIMITS,
         help="Longest request line.",

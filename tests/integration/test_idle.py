@@ -35,7 +35,7 @@ def idle_connection(port: int, number: int) -> socket.socket:
 
 
 def test_an_idle_connection_takes_at_most_4_kib() -> None:
-    options = ("-s", "1", "-t", "1", "-l", "/dev/null", "--max-connections", str(CONNECTIONS + 1))
+    options = ("-s", "1", "-t", "1", "-l", "/dev/null", "--max-connections", str(CONNECTIONS + 100))
     with (
         descriptors(CONNECTIONS + 500),
         Server("weight.application", *options) as server,

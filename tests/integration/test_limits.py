@@ -159,16 +159,32 @@ def test_a_client_that_goes_on_sending_sees_why_it_was_refused(narrow: Server) -
 
 
 def test_at_its_limit_of_connections_a_worker_lets_others_wait() -> None:
+    """While all of them are busy; a body that is arriving makes one busy, too."""
     with Server("basics.application", "-s", "1", "--max-connections", "2", "-l", "/dev/null") as server:
         with Client(server.port) as first, Client(server.port) as second, Client(server.port) as third:
-            assert first.get("/hello").status == second.get("/hello").status == 200
+            for client in (first, second):
+                client.send(request("/echo", "Content-Length: 2", method="POST") + b"a")
             third.send(request("/hello"))
             server.wait_for_log(r"connection limit reached connections=2$")
-            assert first.get("/hello").status == 200
+            first.send(b"b")
+            assert first.read().status == 200
             second.close()
             assert third.read().status == 200
         server.wait_for_log(r"accepting again connections=\d reason=connections$")
         assert len([line for line in server.err.since() if "connection limit reached" in line]) == 1
+
+
+def test_at_its_limit_of_connections_a_worker_closes_the_longest_idle() -> None:
+    with (
+        Server("basics.application", "-s", "1", "--max-connections", "2", "-l", "/dev/null") as server,
+        Client(server.port) as first,
+        Client(server.port) as second,
+        Client(server.port) as third,
+    ):
+        for client in (second, first, second, third):
+            assert client.get("/hello").status == 200
+        assert first.read_eof() == b""
+        assert second.get("/hello").status == 200
 
 
 def test_at_its_limit_of_connections_a_worker_leaves_others_to_its_siblings() -> None:

@@ -1,4 +1,4 @@
-"""Imports point one way (DESIGN section 6), and third-party packages stay where they belong.
+"""Imports point one way, and third-party packages stay where they belong.
 
 The table is the architecture: a component is a module or package right under ``spawning``; beside it stands what it may
 import. Late imports inside functions count like those at the top. What is started by exec (the fork server, by the
@@ -98,3 +98,54 @@ def test_the_tables_have_no_cycle() -> None:
     while ready := {name for name, needs in MAY_IMPORT.items() if name not in done and needs <= done}:
         done |= ready
     assert done == set(MAY_IMPORT)
+
+
+# Inside a worker ------------------------------------------------------------------------------------------------------
+
+# Floors, lowest first: a file imports from floors below its own. What is above reaches down; what is below knows what
+# is above by its role (``roles``) or by a callable at most. Imports for the type checker alone count like any other.
+WORKER_FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"__init__", "syscalls", "lifecycle", "judge", "policy", "mail", "stream", "output"}),
+    frozenset({"alarm", "descriptors", "sensor", "listener"}),
+    frozenset({"roles", "routes"}),
+    frozenset({"context", "waiting"}),
+    frozenset({"poller", "sending", "threads"}),
+    frozenset({"closing", "lead", "trials", "overdue", "handoff"}),
+    frozenset({"http1", "dispatch", "accepting"}),
+    frozenset({"loop", "watchdog", "details"}),
+    frozenset({"timeouts"}),
+    frozenset({"main"}),
+)
+# Rooms beside each other: neither the loop nor what is below it knows HTTP, and a connection does not know who runs it.
+STRANGERS = {
+    "loop": {"http1"},
+    "accepting": {"http1", "dispatch"},
+    "handoff": {"http1"},
+    "dispatch": {"http1", "loop", "accepting", "poller", "stream"},
+    "threads": {"loop", "accepting", "dispatch", "lead"},
+}
+
+
+def worker_imports(path: Path) -> set[str]:
+    """Name the files of ``worker/`` that a file there imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.ImportFrom) and node.module == "spawning.worker":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("spawning.worker."):
+            found.add(node.module.removeprefix("spawning.worker."))
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "worker").glob("*.py")), ids=lambda path: str(path.stem))
+def test_arrows_inside_a_worker_point_down(path: Path) -> None:
+    floors = {name: floor for floor, names in enumerate(WORKER_FLOORS) for name in names}
+    assert path.stem in floors, "a new file needs its floor"
+    imports = worker_imports(path)
+    assert {name for name in imports if floors[name] >= floors[path.stem]} == set()
+    assert imports & STRANGERS.get(path.stem, set()) == set()
+
+
+def test_every_floor_of_a_worker_has_its_files() -> None:
+    files = {path.stem for path in (SOURCE / "worker").glob("*.py")}
+    assert files == set().union(*WORKER_FLOORS)

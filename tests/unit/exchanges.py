@@ -1,11 +1,12 @@
-"""What tests of the WSGI layer share: a transport that records, a body that counts its closes, one request driven."""
+"""What tests of the WSGI layer share: a responder that records, a body that counts its closes, one request driven."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from spawning.http.request import RequestLine
 from spawning.http.response import Clock
-from spawning.wsgi.bridge import ClientGone, Exchange, WSGIApplication
+from spawning.wsgi.exchange import Exchange, WSGIApplication
+from spawning.wsgi.responder import ClientGone, Responder
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], None]]
@@ -15,10 +16,15 @@ GET = RequestLine("GET", "/path", "/path", "", "")
 TEXT = ("Content-Type", "text/plain")
 
 
-class Recorder:
-    """A transport that keeps what it is sent; `gone_after` sends, the client has gone."""
+class Recorder(Responder):
+    """A responder that keeps what it sends; `gone_after` sends, the client has gone."""
 
-    def __init__(self, gone_after: int = 1000) -> None:
+    def __init__(
+        self, line: RequestLine = GET, minor: int = 1, keep_alive: bool = True, gone_after: int = 1000
+    ) -> None:
+        self.line = line
+        self.clock = CLOCK
+        self.begin(minor, keep_alive)
         self.sends: list[bytes] = []
         self.files: list[tuple[int, int]] = []
         self.lasts = 0
@@ -83,19 +89,11 @@ def run(
     keep_alive: bool = True,
     gone_after: int = 1000,
     of: Environ | None = None,
-) -> tuple[Recorder, Exchange]:
-    """Drive `application` through one request; give what went out and the exchange."""
-    transport = Recorder(gone_after)
-    exchange = Exchange(
-        transport,
-        {"REQUEST_METHOD": method, "PATH_INFO": "/path"} if of is None else of,
-        RequestLine(method, "/path", "/path", "", ""),
-        minor,
-        keep_alive,
-        CLOCK,
-    )
-    exchange.run(application)
-    return transport, exchange
+) -> Recorder:
+    """Drive `application` through one request; return what went out."""
+    response = Recorder(RequestLine(method, "/path", "/path", "", ""), minor, keep_alive, gone_after)
+    Exchange(response, {"REQUEST_METHOD": method, "PATH_INFO": "/path"} if of is None else of).run(application)
+    return response
 
 
 def answering(

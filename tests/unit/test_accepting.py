@@ -5,20 +5,22 @@ import errno
 import logging
 import os
 import socket
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import pytest
 
-from spawning.http.request import Limits
-from spawning.settings import checked
 from spawning.worker.accepting import (
     ACCEPTS,
     CALM,
     CROWDED,
     FULL,
+    FULL_FOR,
     LEFTOVERS,
     OFF,
     ON,
+    ROOM,
     SIBLINGS_FIRST,
     STARVED,
     STARVED_FOR,
@@ -42,14 +44,31 @@ class Epoll:
         self.registered.remove(fd)
 
 
+class Poller:
+    """Knows connections, and an epoll instance that polls nothing."""
+
+    def __init__(self) -> None:
+        self.epoll = Epoll()
+        self.pollables: dict[int, Any] = {}
+        self.tells = False
+
+    def drop(self, connection: object) -> None:
+        raise AssertionError("nothing goes wrong here")
+
+
 class Listener:
     """A listening socket with a queue of clients; where it is empty, or for want of descriptors, an error."""
 
     family = socket.AF_INET
-    type = socket.SOCK_STREAM
     proto = 0
 
+    sock: Any
+    name = "listener"
+
     def __init__(self) -> None:
+        self.sock = self
+        self.kind = int(socket.SOCK_STREAM)
+        self.protocol = Client
         self.error: OSError = BlockingIOError()
         self.queue: list[socket.socket] = []
         self.asked = 0
@@ -61,30 +80,36 @@ class Listener:
     def close(self) -> None:
         self.closed = True
 
-    def _accept(self) -> tuple[int, Any]:
+    def accept(self) -> tuple[int, Any]:
         self.asked += 1
         if self.queue:
             return os.dup(self.queue.pop().fileno()), ""
         raise self.error
 
 
-class Threads:
-    full = False
+class Client:
+    """A connection that has been accepted; `deadline` tells how long it has been idle."""
+
+    registered = True
+
+    def __init__(self, *_: object) -> None:
+        self.stream = _[2] if _ else None
+        self.idle = False
+        self.deadline = 0.0
+        self.forget: Callable[[], object] = lambda: None
+
+    def on_event(self) -> None:
+        """Nothing has come."""
+
+    def close_if_idle(self, fresh_too: bool) -> None:
+        self.forget()
 
 
-class Loop:
-    settings = checked({"args": ["site"]})
-    limits = Limits()
-    contended = False
-
+class Context:
     def __init__(self) -> None:
         self.now = 0.0
-        self.box: list[None] = []
-        self.connections: dict[int, Any] = {}
-        self.threads = Threads()
-
-    def register(self, _connection: object) -> None:
-        """It is not polled."""
+        self.full = False
+        self.crowded = False
 
 
 class Handoff:
@@ -98,15 +123,24 @@ class Scene:
     """Accepting with stand-ins for everything around it."""
 
     def __init__(self, room: int = 10) -> None:
-        self.loop, self.epoll, self.listener = Loop(), Epoll(), Listener()
+        self.context, self.poller, self.listener = Context(), Poller(), Listener()
         self.accepting = Accepting(
-            cast("Any", self.loop), cast("Any", self.epoll), [cast("Any", self.listener)], cast("Any", Handoff()), room
+            cast("Any", self.context),
+            cast("Any", self.poller),
+            [cast("Any", self.listener)],
+            cast("Any", Handoff()),
+            room,
         )
         self.accepting.start()
 
     @property
+    def connections(self) -> dict[int, Any]:
+        return self.poller.pollables
+
+    @property
     def state(self) -> Accept:
-        assert self.epoll.registered == ({1000, 1001} if self.accepting.state is ON else set())
+        on = self.accepting.state is ON
+        assert self.poller.epoll.registered == ({1000, 1001} if on else set())
         return self.accepting.state
 
     def asked(self) -> int:
@@ -117,8 +151,8 @@ class Scene:
 
     def look(self, seconds: float = 0.0) -> Accept:
         """Let time pass, and have it look."""
-        self.loop.now += seconds
-        assert self.accepting.look()
+        self.context.now += seconds
+        self.accepting.look()
         self.accepting.sweep()
         return self.state
 
@@ -143,14 +177,15 @@ def test_it_accepts_from_start_to_stop(scene: Scene) -> None:
 
 
 def test_it_leaves_connections_to_its_siblings_while_all_threads_are_busy(scene: Scene) -> None:
-    scene.loop.threads.full = True
-    scene.accepting.leave_to_siblings()
-    assert scene.state is CROWDED
+    scene.context.full = scene.context.crowded = True
+    scene.event()
+    assert not scene.asked()
+    assert scene.look() is CROWDED
     assert scene.look() is CROWDED
     assert not scene.asked()
     assert scene.look(SIBLINGS_FIRST) is CROWDED
     assert scene.asked() == 1  # what no sibling has wanted
-    scene.loop.threads.full = False
+    scene.context.full = False
     assert scene.look() is ON
 
 
@@ -159,10 +194,10 @@ def test_a_burst_is_left_to_the_siblings_but_not_for_long() -> None:
     scene = Scene(room=1000)
 
     def accepted(seconds: float) -> int:
-        before = len(scene.loop.connections)
-        scene.loop.now += seconds
+        before = len(scene.connections)
+        scene.context.now += seconds
         scene.event()
-        return len(scene.loop.connections) - before
+        return len(scene.connections) - before
 
     with contextlib.ExitStack() as stack:
         burst = 3 * ACCEPTS + 2 * LEFTOVERS + 1
@@ -172,8 +207,8 @@ def test_a_burst_is_left_to_the_siblings_but_not_for_long() -> None:
         assert [accepted(SIBLINGS_FIRST) for _ in range(3)] == [LEFTOVERS, LEFTOVERS, 1]  # nobody else wanted them
         scene.listener.queue = _clients(2 * ACCEPTS, stack)
         assert accepted(SIBLINGS_FIRST) == ACCEPTS  # the next burst
-        for connection in scene.loop.connections.values():
-            stack.callback(connection.sock.close)
+        for connection in scene.connections.values():
+            stack.callback(connection.stream.close)
 
 
 def _clients(count: int, stack: contextlib.ExitStack) -> list[socket.socket]:
@@ -188,20 +223,34 @@ def _clients(count: int, stack: contextlib.ExitStack) -> list[socket.socket]:
 def test_as_many_connections_as_it_may_have(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     scene = Scene(room=2)
-    scene.loop.connections = {1: None, 2: None}
+    scene.connections.update({1: Client(), 2: Client()})
     for _ in range(3):
         scene.event()
         assert scene.state is FULL
         assert scene.look() is FULL
-        del scene.loop.connections[1]
+        del scene.connections[1]
         assert scene.look() is ON
-        scene.loop.connections[1] = None
+        scene.connections[1] = Client()
     scene.event()
     assert not scene.asked()
     assert messages(caplog) == ["connection limit reached connections=2"]
-    del scene.loop.connections[1]
+    del scene.connections[1]
     assert scene.look(CALM + 1) is ON
     assert messages(caplog)[1:] == ["accepting again connections=1 reason=connections"]
+
+
+def test_where_there_is_no_room_the_longest_idle_are_closed_for_whom_no_sibling_has_wanted() -> None:
+    scene = Scene(room=round(2 / ROOM))
+    for number in range(round(2 / ROOM)):
+        client = scene.connections[2000 + number] = Client()
+        client.idle = number != 0  # the first one is busy
+        client.deadline = float(number)
+        client.forget = partial(scene.connections.pop, 2000 + number)
+    scene.event()
+    assert scene.look() is FULL
+    assert scene.look(FULL_FOR) is ON
+    assert 2000 in scene.connections
+    assert sorted(set(range(2000, 2004)) - set(scene.connections)) == [2001, 2002]
 
 
 def test_no_descriptors(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
@@ -222,10 +271,10 @@ def test_no_descriptors(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_what_is_queued_is_accepted_in_the_end_unless_it_never_accepted() -> None:
     scene = Scene()
-    assert scene.accepting.finish(100)
+    scene.accepting.finish(100)
     assert (scene.state, scene.asked()) == (OFF, 1)
     assert scene.listener.closed
-    assert scene.accepting.finish(100)
+    scene.accepting.finish(100)
     assert scene.asked() == 1
 
 

@@ -42,6 +42,7 @@ def test_every_key_of_pep_3333() -> None:
     found = environ(b"X-A: 1\r\n")
     assert found.pop("wsgi.input").read() == b""
     assert found.pop("wsgi.errors").write
+    assert found.pop("wsgi.early_hints") is None  # each exchange puts itself there
     assert found == {
         "REQUEST_METHOD": "GET",
         "SCRIPT_NAME": "",
@@ -215,6 +216,6 @@ def validated(environ: Environ, start_response: Any) -> Iterable[bytes]:
 )
 def test_what_the_application_gets_passes_wsgiref_validate(data: bytes) -> None:
     (of,) = environs(data)
-    transport, exchange = run(validator(validated), of=of)
-    assert transport.head[0] == "HTTP/1.1 200 OK", transport.data
-    assert not exchange.cut
+    response = run(validator(validated), of=of)
+    assert response.head[0] == "HTTP/1.1 200 OK", response.data
+    assert not response.cut

@@ -20,31 +20,31 @@ def test_a_real_file_is_sent_by_the_transport(tmp_path: Path) -> None:
     for skipped, fields, expected in ((0, [], (0, 10)), (4, [], (4, 6)), (0, [("Content-Length", "3")], (0, 3))):
         file = path.open("rb")
         file.seek(skipped)
-        transport, exchange = run(answering(FileWrapper(file), *fields))
-        assert transport.files == [expected]
-        assert transport.head[-1] == f"Content-Length: {expected[1]}"
-        assert (exchange.sent, exchange.cut, file.closed) == (expected[1], False, True)
+        response = run(answering(FileWrapper(file), *fields))
+        assert response.files == [expected]
+        assert response.head[-1] == f"Content-Length: {expected[1]}"
+        assert (response.sent, response.cut, file.closed) == (expected[1], False, True)
 
 
 def test_a_file_shorter_than_announced_cuts_the_connection(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"0123456789")
-    _, exchange = run(answering(FileWrapper(path.open("rb")), ("Content-Length", "11")))
-    assert exchange.cut
+    response = run(answering(FileWrapper(path.open("rb")), ("Content-Length", "11")))
+    assert response.cut
 
 
 def test_head_of_a_file_sends_none_of_it(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"0123456789")
-    transport, _ = run(answering(FileWrapper(path.open("rb"))), method="HEAD")
-    assert transport.files == []
-    assert transport.head[-1] == "Content-Length: 10"
+    response = run(answering(FileWrapper(path.open("rb"))), method="HEAD")
+    assert response.files == []
+    assert response.head[-1] == "Content-Length: 10"
 
 
 def test_anything_else_is_read_in_blocks() -> None:
     file = io.BytesIO(b"0123456789")
-    transport, _ = run(answering(FileWrapper(file, 4)))
-    assert transport.body == b"4\r\n0123\r\n4\r\n4567\r\n2\r\n89\r\n0\r\n\r\n"
+    response = run(answering(FileWrapper(file, 4)))
+    assert response.body == b"4\r\n0123\r\n4\r\n4567\r\n2\r\n89\r\n0\r\n\r\n"
     assert file.closed
 
 
@@ -126,18 +126,18 @@ def test_what_is_unpacked_while_it_is_read_is_not_sent_packed(tmp_path: Path, ki
     pack, opened = PACKED[kind]
     path = tmp_path / "file"
     path.write_bytes(pack(b"content"))
-    transport, _ = run(answering(FileWrapper(opened(path))))
-    assert transport.files == []
-    assert b"content" in transport.body
+    response = run(answering(FileWrapper(opened(path))))
+    assert response.files == []
+    assert b"content" in response.body
 
 
 @pytest.mark.parametrize("opened", [lambda path: Upper(path.open("rb", 0)), lambda path: UpperHolder(path.open("rb"))])
 def test_what_reads_otherwise_than_its_file_is_read(tmp_path: Path, opened: Callable[[Path], Any]) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"content")
-    transport, _ = run(answering(FileWrapper(opened(path))))
-    assert transport.files == []
-    assert b"CONTENT" in transport.body
+    response = run(answering(FileWrapper(opened(path))))
+    assert response.files == []
+    assert b"CONTENT" in response.body
 
 
 def test_a_device_or_closed_file_has_no_extent(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ def show(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 def seen(path: str, name: str = "/app", before: str = "") -> tuple[str, str]:
     """Give the status line and the body of a request for `path`."""
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "SCRIPT_NAME": before}
-    transport, exchange = run(mounted(show, name), of=environ)
-    assert exchange.keep_alive
-    return transport.head[0], transport.body.decode("latin-1")
+    response = run(mounted(show, name), of=environ)
+    assert response.keep_alive
+    return response.head[0], response.body.decode("latin-1")
 
 
 @pytest.mark.parametrize(("path", "rest"), [("/app", ""), ("/app/", "/"), ("/app/a/b", "/a/b"), ("/app//a", "//a")])

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from spawning.worker.output import HIGH_WATER, BytesSegment, Output
-from spawning.wsgi.bridge import ClientGone
+from spawning.worker.output import ALL, BLOCKED, HIGH_WATER, BytesSegment, Output
+from spawning.wsgi.responder import ClientGone
 
 
 class Socket:
@@ -26,8 +26,11 @@ class Socket:
 
 
 def flush(output: Output, sock: Socket) -> bool:
+    """Whether nothing is left."""
     socket: Any = sock
-    return output.flush(socket)
+    flushed = output.flush(socket)
+    assert flushed in (ALL, BLOCKED)
+    return flushed is ALL
 
 
 def test_segments_go_out_in_order_as_far_as_there_is_room() -> None:

@@ -11,7 +11,7 @@ import pytest
 from spawning.errors import AppLoadError
 from spawning.readiness import check
 from spawning.settings import Settings, checked, status_range
-from spawning.wsgi.bridge import WSGIApplication
+from spawning.wsgi.exchange import WSGIApplication
 
 
 def settings(**values: Any) -> Settings:

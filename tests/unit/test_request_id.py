@@ -16,15 +16,15 @@ def show(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 
 def test_each_request_gets_its_own_and_each_worker_another() -> None:
     application, other = identified(show, "X-Request-ID"), identified(show, "X-Request-ID")
-    first, second, third = (run(each)[0].body.decode() for each in (application, application, other))
+    first, second, third = (run(each).body.decode() for each in (application, application, other))
     assert re.fullmatch(r"[0-9a-f]{12}-1", first)
     assert second == first[:-1] + "2"
     assert third != first
 
 
 def test_one_that_is_there_stays() -> None:
-    transport, _ = run(identified(show, "X-Request-ID"), of={"REQUEST_METHOD": "GET", "REQUEST_ID": "given"})
-    assert transport.body == b"given"
+    response = run(identified(show, "X-Request-ID"), of={"REQUEST_METHOD": "GET", "REQUEST_ID": "given"})
+    assert response.body == b"given"
 
 
 def test_without_a_header_nothing_is_wrapped() -> None:

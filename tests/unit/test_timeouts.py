@@ -11,14 +11,18 @@ from spawning.errors import RequestTimeout
 from spawning.http.request import RequestLine
 from spawning.http.response import Clock
 from spawning.worker.timeouts import PATIENCE, Timeouts
-from spawning.wsgi.bridge import Exchange, WSGIApplication
+from spawning.wsgi.exchange import Exchange, WSGIApplication
 from spawning.wsgi.files import FileWrapper
+from spawning.wsgi.responder import Responder
 
 
-class Transport:
+class Transport(Responder):
     """Collects what is sent; with `inside`, calls it in the middle."""
 
     def __init__(self, inside: Callable[[], object] | None = None) -> None:
+        self.line = RequestLine("GET", "/", "/", "", "")
+        self.clock = Clock()
+        self.begin(minor=1, keep_alive=True)
         self.data = b""
         self._inside = inside
 
@@ -38,7 +42,7 @@ class Transport:
 
 def exchange(transport: Transport) -> Exchange:
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
-    made = Exchange(transport, environ, RequestLine("GET", "/", "/", "", ""), 1, True, Clock())
+    made = Exchange(transport, environ)
     made.started = monotonic()
     return made
 
@@ -83,7 +87,7 @@ def test_inside_the_application_it_becomes_504() -> None:
     run = exchange(transport)
     timeouts.run(run, application)
     assert transport.data.startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
-    assert not run.keep_alive
+    assert not transport.keep_alive
 
 
 def test_a_response_that_has_begun_is_cut_and_closed_once() -> None:
@@ -97,7 +101,7 @@ def test_a_response_that_has_begun_is_cut_and_closed_once() -> None:
     run = exchange(transport)
     timeouts.run(run, application)
     assert transport.data.endswith(b"\r\n\r\none")
-    assert run.cut
+    assert transport.cut
     assert closed == ["closed"]
 
 
@@ -140,7 +144,7 @@ def test_while_it_is_sent_nothing_is_interrupted(way: str) -> None:
     run = exchange(transport)
     timeouts.run(run, application)
     assert transport.data.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert not run.cut
+    assert not transport.cut
     assert timeouts.stuck == set()
 
 
@@ -182,7 +186,7 @@ def test_whatever_the_moment_every_request_ends_whole_and_nothing_strikes_later(
         timeouts.run(run, application)
         if transport.data.startswith(b"HTTP/1.1 504 "):
             return "504"
-        if run.cut:
+        if transport.cut:
             return "cut"
         return "whole" if transport.data.endswith(b"\r\n\r\nabcabcabc") else repr(transport.data)
 

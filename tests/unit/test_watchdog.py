@@ -13,12 +13,13 @@ from spawning.worker.alarm import Alarm
 from spawning.worker.watchdog import LONG, TICK, Watchdog
 
 
-class Loop:
-    """What a watchdog sees of a loop."""
+class Dispatch:
+    """What a watchdog sees of the leader's calls; it is its own lead."""
 
     def __init__(self) -> None:
         self.alarm = SimpleNamespace(clear=lambda: None)
         self.alarm_due = 1.0
+        self.lead = self
         self.box: list[object] = []
         self.calls = 0
         self.watched_until = 0.0
@@ -35,8 +36,8 @@ class Loop:
 
 
 @pytest.fixture
-def loop() -> Loop:
-    return Loop()
+def dispatch() -> Dispatch:
+    return Dispatch()
 
 
 @pytest.fixture
@@ -53,8 +54,8 @@ def waiting() -> Iterator[threading.Thread]:
     thread.join()
 
 
-def after_an_alarm(loop: Loop) -> Watchdog:
-    watchdog = Watchdog(loop)  # type: ignore[arg-type]
+def after_an_alarm(dispatch: Dispatch) -> Watchdog:
+    watchdog = Watchdog(dispatch)  # type: ignore[arg-type]
     watchdog.on_alarm(10.0)
     return watchdog
 
@@ -63,50 +64,50 @@ def look(watchdog: Watchdog, now: float) -> None:
     watchdog.look(now, TICK, 0.0)
 
 
-def test_without_a_call_it_sleeps_and_the_next_one_has_to_set_the_alarm(loop: Loop) -> None:
-    assert after_an_alarm(loop).tick(10.0) == inf
-    assert loop.alarm_due == 0
-    assert loop.watchdog_dozes
+def test_without_a_call_it_sleeps_and_the_next_one_has_to_set_the_alarm(dispatch: Dispatch) -> None:
+    assert after_an_alarm(dispatch).tick(10.0) == inf
+    assert dispatch.alarm_due == 0
+    assert dispatch.watchdog_dozes
 
 
-def test_a_call_that_the_alarm_has_found_is_watched_until_it_ends(loop: Loop) -> None:
-    loop.call()
-    watchdog = after_an_alarm(loop)
+def test_a_call_that_the_alarm_has_found_is_watched_until_it_ends(dispatch: Dispatch) -> None:
+    dispatch.call()
+    watchdog = after_an_alarm(dispatch)
     assert watchdog.tick(10.0) == TICK
     look(watchdog, 10.002)
     assert watchdog.tick(10.002) == TICK
-    loop.call()
+    dispatch.call()
     look(watchdog, 10.004)
     assert watchdog.tick(10.004) == inf
-    assert not loop.taken
+    assert not dispatch.taken
 
 
-def test_suspicious_calls_are_watched_for_a_while(loop: Loop) -> None:
-    watchdog = Watchdog(loop)  # type: ignore[arg-type]
-    loop.watched_until = 5.0
+def test_suspicious_calls_are_watched_for_a_while(dispatch: Dispatch) -> None:
+    watchdog = Watchdog(dispatch)  # type: ignore[arg-type]
+    dispatch.watched_until = 5.0
     assert watchdog.tick(4.9) == TICK
-    assert not loop.watchdog_dozes
+    assert not dispatch.watchdog_dozes
     assert watchdog.tick(5.1) == inf
 
 
-def test_the_lead_is_taken_from_a_call_that_waits_for_two_ticks(loop: Loop, waiting: threading.Thread) -> None:
-    loop.leader = waiting
-    loop.call()
-    watchdog = after_an_alarm(loop)
+def test_the_lead_is_taken_from_a_call_that_waits_for_two_ticks(dispatch: Dispatch, waiting: threading.Thread) -> None:
+    dispatch.leader = waiting
+    dispatch.call()
+    watchdog = after_an_alarm(dispatch)
     look(watchdog, 10.002)
-    assert not loop.taken
+    assert not dispatch.taken
     look(watchdog, 10.004)
-    assert loop.taken == [True]
+    assert dispatch.taken == [True]
 
 
-def test_a_leader_that_could_run_does_not_wait_but_loses_the_lead_in_the_end(loop: Loop) -> None:
-    loop.call()
-    watchdog = after_an_alarm(loop)
+def test_a_leader_that_could_run_does_not_wait_but_loses_the_lead_in_the_end(dispatch: Dispatch) -> None:
+    dispatch.call()
+    watchdog = after_an_alarm(dispatch)
     for tick in range(1, round(LONG / TICK) + 1):
         look(watchdog, 10.0 + tick * TICK)
-    assert not loop.taken
+    assert not dispatch.taken
     look(watchdog, 10.0 + LONG + TICK)
-    assert loop.taken == [False]
+    assert dispatch.taken == [False]
 
 
 def test_an_alarm_goes_off_once_and_not_while_it_is_put_off() -> None:

@@ -174,7 +174,8 @@ class Handoff:
 
     `address` and `port` are the peer's; `deadline` (seconds of the machine's monotonic clock) is when it has been idle,
     or the head on its way, for too long; `family` is that of the socket; `unread` are the bytes of further requests
-    that were received and not interpreted, one character an octet.
+    that were received and not interpreted, one character an octet; `listener` is the address of the listener that the
+    connection came from, as text.
     """
 
     address: str
@@ -182,6 +183,7 @@ class Handoff:
     family: int
     deadline: float
     unread: str = ""
+    listener: str = ""
 
 
 Message = (

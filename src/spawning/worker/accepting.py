@@ -9,18 +9,20 @@ stops closes its own descriptors of them.
 import errno
 import logging
 import select
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum
+from heapq import nsmallest
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from operator import attrgetter
+from typing import Final
 
-from spawning.worker.connection import Connection
+from spawning.worker.context import Context
 from spawning.worker.descriptors import Reserve
 from spawning.worker.handoff import HandoffSocket
-
-if TYPE_CHECKING:
-    from spawning.worker.loop import Loop
+from spawning.worker.listener import Listener
+from spawning.worker.poller import Poller
+from spawning.worker.roles import Connection
+from spawning.worker.stream import Stream
 
 ACCEPTS: Final = 8  # connections a wake-up, so that workers share a burst
 SIBLINGS_FIRST: Final = 0.01  # seconds that connections are left to the siblings, of a burst or when threads are busy
@@ -28,6 +30,8 @@ LEFTOVERS: Final = 64  # connections that are accepted at a time after that
 HANDOFFS: Final = 16  # connections of retiring workers a wake-up
 STARVED_FOR: Final = 1.0  # seconds until the next attempt when there were no descriptors
 CALM: Final = 2.0  # seconds of accepting after which a limit that was reached is news again
+FULL_FOR: Final = 0.05  # seconds that connections are left to the siblings when there is no room, and between two looks
+ROOM: Final = 1 / 256  # share of the connections that is closed, idle ones, when somebody waits and no sibling accepts
 _NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 log = logging.getLogger("spawning.worker")
@@ -53,47 +57,35 @@ TRANSITIONS: Final = {
     STARVED: {OFF, CROWDED},
 }
 
+LOOKS: Final = {CROWDED: SIBLINGS_FIRST, FULL: FULL_FOR}  # seconds until the next look, where that is not the sweep
+
 _REASONS: Final = {FULL: "connections", STARVED: "descriptors"}  # for the log
-
-
-class _Listener:
-    """A listening socket, and what the socket of a connection is made from.
-
-    ``socket.accept`` would make a socket object with 2 µs of Python; ``family`` and ``type`` look for a member of an
-    enum, 0.5 µs each time.
-    """
-
-    __slots__ = ("accept", "family", "proto", "sock", "type")
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.accept: Callable[[], tuple[int, Any]] = sock._accept  # type: ignore[attr-defined]
-        self.family = int(sock.family)
-        self.type = int(sock.type)
-        self.proto = sock.proto
 
 
 class Accepting:
     """A worker's accepting. Leader only; anybody may look at ``state``.
 
-    :param loop: the worker's.
-    :param epoll: that of the loop.
-    :param listeners: listening sockets, non-blocking.
+    :param context: of the worker.
+    :param poller: where listeners are registered.
+    :param listeners: of the worker.
     :param handoff: its receiving end is one more listener.
     :param room: most connections at a time.
     """
 
     def __init__(
-        self, loop: "Loop", epoll: select.epoll, listeners: Sequence[socket.socket], handoff: HandoffSocket, room: int
+        self, context: Context, poller: Poller, listeners: Sequence[Listener], handoff: HandoffSocket, room: int
     ) -> None:
         self.state = OFF
         self._room = room
         self._reserve = Reserve()
         self._reached: dict[Accept, float] = {}  # limits that the log tells of: when last (monotonic seconds)
-        self._loop = loop
-        self._epoll = epoll
+        self._context = context
+        self._poller = poller
         self._handoff = handoff
-        self._listeners = {sock.fileno(): _Listener(sock) for sock in listeners}
+        self._listeners = {listener.sock.fileno(): listener for listener in listeners}
+        self._waiting = select.poll()  # tells whether anybody waits to be accepted
+        for fd in self._listeners:
+            self._waiting.register(fd, select.POLLIN)
         self._look_at = 0.0  # monotonic seconds
         self._left_at = inf  # since when (monotonic seconds) a burst has been left to the siblings
 
@@ -108,18 +100,17 @@ class Accepting:
             self._become(OFF)
         self._let_go()
 
-    def finish(self, most: int) -> bool:
+    def finish(self, most: int) -> None:
         """Accept what the kernel has queued, at most so many, and what retiring workers have sent; then nothing more.
 
-        :returns: False when a request has cost the lead; then the next leader has to finish.
+        :raises LeadLost: the next leader has to finish.
         """
         if self.state is not OFF:
             for listener in self._listeners.values():
-                if not self._accept(listener, most):
-                    return False
+                self._accept(listener, most)
             self._become(OFF)
         self._let_go()
-        return self._take_rest()
+        self._take_rest()
 
     def _let_go(self) -> None:
         """Close this worker's descriptors of the listening sockets: when nobody accepts any more, who connects is to be
@@ -129,55 +120,57 @@ class Accepting:
             listener.sock.close()
         self._listeners.clear()
 
-    def leave_to_siblings(self) -> None:
-        """Stop, because all threads are busy: a worker that has one to spare will be faster."""
-        if self.state is ON:
-            self._crowd()
-
-    def look(self) -> bool:
-        """Accept again if the reason not to has passed; False: the lead is lost."""
+    def look(self) -> None:
+        """Stop because all threads are busy, or accept again if the reason not to has passed. Raises LeadLost."""
+        context = self._context
         state = self.state
         if state is OFF:
-            return True
+            context.crowded = False
+            return
+        if state is ON:
+            if context.crowded:  # a sibling that has a thread to spare will be faster
+                self._crowd()
+            return
         if state is not CROWDED:
             if not self._may_go_on():
-                return True
+                return
             self._crowd()
-        if not self._loop.threads.full:
+        if not context.full:
             self._become(ON)
-        elif self._loop.now >= self._look_at:
-            return self._accept_leftovers()
-        return True
+        elif context.now >= self._look_at:
+            self._accept_leftovers()
 
     def sweep(self) -> None:
         """Tell the log when a limit has not been reached for a while; once a second."""
         for state, last in list(self._reached.items()):
-            if self.state not in (OFF, state) and self._loop.now - last > CALM:
+            if self.state not in (OFF, state) and self._context.now - last > CALM:
                 del self._reached[state]
-                log.info("accepting again connections=%d reason=%s", len(self._loop.connections), _REASONS[state])
+                log.info("accepting again connections=%d reason=%s", len(self._poller.pollables), _REASONS[state])
 
     def on_event(self, fd: int) -> None:
         """Accept, if the event is that of a listener, and was not polled before it was unregistered."""
         if self.state is not ON:
             return
         if fd == self._handoff.receiving_fd:
-            self._take_over()
+            self._receive()
+        elif self._context.crowded:
+            return
         elif fd in self._listeners:
             # A sibling that is idle has accepted by then; if none is, clients would wait for round after round.
-            unwanted = self._loop.now - self._left_at >= SIBLINGS_FIRST
+            unwanted = self._context.now - self._left_at >= SIBLINGS_FIRST
             self._accept(self._listeners[fd], LEFTOVERS if unwanted else ACCEPTS)
 
     def _crowd(self) -> None:
         self._become(CROWDED)
-        self._look_at = self._loop.now + SIBLINGS_FIRST
+        self._look_at = self._context.now + SIBLINGS_FIRST
 
     def _may_go_on(self) -> bool:
         """Find out whether a limit that was reached is no longer."""
         if self.state is FULL:
-            return len(self._loop.connections) < self._room
-        if self._loop.now < self._look_at:
+            return len(self._poller.pollables) < self._room or self._make_room()
+        if self._context.now < self._look_at:
             return False
-        self._look_at = self._loop.now + STARVED_FOR
+        self._look_at = self._context.now + STARVED_FOR
         return self._reserve.take()
 
     def _become(self, state: Accept) -> None:
@@ -186,97 +179,113 @@ class Accepting:
         if state not in TRANSITIONS[old]:
             raise AssertionError(f"accepting cannot go from {old.name} to {state.name}")
         self.state = state
+        self._context.crowded = state is CROWDED
+        self._poller.tells = state is FULL
         for fd in (*self._listeners, self._handoff.receiving_fd):
             if state is ON:
-                self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+                self._poller.epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
             elif old is ON:
-                self._epoll.unregister(fd)
+                self._poller.epoll.unregister(fd)
 
-    def _accept_leftovers(self) -> bool:
+    def _accept_leftovers(self) -> None:
         """Accept what no sibling has wanted either, so that a client waits for a thread and not for ever."""
-        self._look_at = self._loop.now + SIBLINGS_FIRST
-        return all(self._accept(listener, LEFTOVERS) for listener in self._listeners.values())
+        self._look_at = self._context.now + SIBLINGS_FIRST
+        for listener in self._listeners.values():
+            self._accept(listener, LEFTOVERS)
 
-    def _accept(self, listener: "_Listener", most: int) -> bool:
-        """Accept and serve; False: the lead is lost."""
-        loop = self._loop
-        box = loop.box
+    def _accept(self, listener: Listener, most: int) -> None:
+        """Accept and serve. Raises LeadLost; then register() was the business of the connection's owner."""
+        context = self._context
+        poller = self._poller
+        pollables = poller.pollables
+        protocol = listener.protocol
         for _ in range(most):
-            if len(loop.connections) >= self._room:
+            if len(pollables) >= self._room:
                 self._fill()
-                return True
+                return
             try:
                 fd, address = listener.accept()
             except BlockingIOError:
                 self._left_at = inf
-                return True
+                return
             except OSError as error:
                 if error.errno in _NO_DESCRIPTORS:
                     self._starve(error.strerror or str(error))
-                return True
-            sock = socket.SocketType(listener.family, listener.type, listener.proto, fd)
-            if type(address) is tuple:
-                connection = Connection(loop, sock, address[0], str(address[1]))
-            else:
-                connection = Connection(loop, sock, "", "")
-            loop.connections[fd] = connection
-            connection.read()
-            if loop.box is not box:
-                # Another thread leads now, and `connection` is not ours; register() was its owner's business.
-                return False
-            if not connection.registered and loop.connections.get(fd) is connection:
-                connection.register()
-        self._left_at = min(self._left_at, loop.now)
-        return True
+                return
+            stream = Stream(listener.family, listener.kind, listener.proto, fd)
+            peer = (address[0], str(address[1])) if type(address) is tuple else ("", "")
+            connection: Connection = protocol(context, listener, stream, *peer)
+            pollables[fd] = connection
+            try:
+                connection.on_event()
+                if not connection.registered and pollables.get(fd) is connection:
+                    connection.register()
+            except Exception:  # boundary: what one connection does wrong must not cost the others theirs
+                poller.drop(connection)
+        self._left_at = min(self._left_at, context.now)
 
-    def _take_over(self) -> None:
-        """Receive connections of retiring workers.
+    def _receive(self) -> None:
+        """Receive connections of retiring workers. Raises LeadLost.
 
         A message whose descriptor finds no place has lost it, and with it the client. So each gets the place of the
         reserve.
         """
-        loop = self._loop
-        box = loop.box
         for _ in range(HANDOFFS):
-            if len(loop.connections) >= self._room:
+            if len(self._poller.pollables) >= self._room:
                 self._fill()
                 return
             self._reserve.release()
-            received = self._handoff.receive()
-            if not self._reserve.take():
-                self._starve("no descriptor is left")
-            if received is not None:
-                self._handoff.take_up(*received)
-            if received is None or loop.box is not box or self.state is not ON:
+            try:
+                received = self._handoff.receive()
+            finally:
+                if not self._reserve.take():
+                    self._starve("no descriptor is left")
+            if received is None:
+                return
+            self._handoff.take_up(*received)
+            if self.state is not ON:
                 return
 
-    def _take_rest(self) -> bool:
-        """Receive what nobody will receive any more, if the controller is dead or ends; False: the lead is lost."""
-        box = self._loop.box
-        while self._loop.box is box:
-            received = self._handoff.receive()
-            if received is None:
-                return True
+    def _take_rest(self) -> None:
+        """Receive what nobody will receive any more, if the controller is dead or ends. Raises LeadLost."""
+        while (received := self._handoff.receive()) is not None:
             self._handoff.take_up(*received)
-        return False
 
     # -- limits -------------------------------------------------------------------------------------------------------
+
+    def _make_room(self) -> bool:
+        """Close the connections that have been idle for the longest time, if somebody waits whom no sibling has wanted.
+
+        A request that has arrived on one of them meanwhile is served. Raises LeadLost.
+
+        :returns: whether there is room now.
+        """
+        if self._context.now < self._look_at:
+            return False
+        self._look_at = self._context.now + FULL_FOR
+        if not self._waiting.poll(0):
+            return False
+        idle = [each for each in list(self._poller.pollables.values()) if each.idle]
+        for each in nsmallest(max(1, int(self._room * ROOM)), idle, key=attrgetter("deadline")):
+            each.close_if_idle(False)
+        return len(self._poller.pollables) < self._room
 
     def _fill(self) -> None:
         """Stop until a connection is gone: there are as many as there may be."""
         if FULL not in self._reached:
-            log.warning("connection limit reached connections=%d", len(self._loop.connections))
+            log.warning("connection limit reached connections=%d", len(self._poller.pollables))
+        self._look_at = self._context.now + FULL_FOR
         self._reach(FULL)
 
     def _starve(self, reason: str) -> None:
         """Stop for a while: there are no descriptors left. Requests under way get the reserve."""
         self._reserve.release()
-        self._look_at = self._loop.now + STARVED_FOR
+        self._look_at = self._context.now + STARVED_FOR
         if STARVED not in self._reached:
-            log.error("cannot accept connections=%d error=%s", len(self._loop.connections), reason)
+            log.error("cannot accept connections=%d error=%s", len(self._poller.pollables), reason)
         self._reach(STARVED)
 
     def _reach(self, state: Accept) -> None:
-        self._reached[state] = self._loop.now
+        self._reached[state] = self._context.now
         if self.state in (ON, CROWDED):
             self._become(state)

@@ -1,33 +1,31 @@
-"""The life of a connection and its end: states, registration, lingering, aborting.
+"""The end of a connection: closing, lingering, aborting, and being dropped.
 
 A close while the client is still sending, or with data that nobody has read, turns into a reset, which can destroy the
 response on its way. So then the connection *lingers*: it is closed in one direction, and what still comes is thrown
 away, until the client has closed too or has had enough time (RFC 9112 section 9.6).
 """
 
-import contextlib
 import logging
-import socket
 from abc import abstractmethod
 from time import monotonic
 from typing import Final
 
-from spawning.worker.states import LINGERING, TRANSITIONS, State
-from spawning.worker.transport import Transport
-from spawning.wsgi.bridge import ClientGone
+from spawning.worker.context import READ_SIZE
+from spawning.worker.lifecycle import CLOSED, LINGERING, TRANSITIONS, State
+from spawning.worker.sending import Sending
+from spawning.worker.stream import DONTWAIT
+from spawning.wsgi.responder import ClientGone
 
-READ_SIZE: Final = 65536  # bytes a recv
 MAX_READS: Final = 16  # reads in a row before others get their turn
 LINGER: Final = 2.0  # seconds that a client may go on sending
-_DONTWAIT: Final = socket.MSG_DONTWAIT
 _GONE: Final = (ClientGone, BrokenPipeError, ConnectionResetError, ConnectionAbortedError, TimeoutError)
 
 log = logging.getLogger("spawning.worker")
 
 
-class Closing(Transport):
+class Closing(Sending):
     """A connection as far as its end is concerned. Leader only, but what its owner calls: ``become``, ``register``,
-    ``linger``, ``broken``, ``abort`` and ``close``.
+    ``linger``, ``broken``, ``abort``, ``abandon`` and ``close``.
 
     :ivar address: of the peer.
     :ivar registered: its events are reported.
@@ -56,30 +54,33 @@ class Closing(Transport):
         self.state = state
 
     def register(self) -> None:
-        """Have events reported, once and for all."""
+        """Have events reported, once and for all.
+
+        :raises OSError: the kernel has no room for it.
+        """
         if not self.registered:
+            self.context.poller.register(self.fd)
             self.registered = True
-            self.loop.register(self)
 
     def unregister(self) -> None:
         if self.registered:
             self.registered = False
-            self.loop.unregister(self)
+            self.context.poller.unregister(self.fd)
 
     def linger(self) -> None:
         """Close, but not at once; see the module."""
         self.deadline = monotonic() + LINGER
         self.become(LINGERING)
-        self.loop.post(self._half_close)
+        self.context.post(self._half_close)
 
     def discard(self) -> None:
         """Throw away what has arrived on a lingering connection."""
         try:
             for _ in range(MAX_READS):
-                if not self.sock.recv(READ_SIZE, _DONTWAIT):
+                if not self.stream.recv(READ_SIZE, DONTWAIT):
                     self.close()
                     return
-            self.loop.post(self.on_event)
+            self.context.post(self.on_event)
         except BlockingIOError:
             return
         except OSError:
@@ -88,8 +89,7 @@ class Closing(Transport):
     def _half_close(self) -> None:
         if self.state is not LINGERING:
             return
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_WR)
+        self.stream.end_sending()
         self.register()
         self.discard()
 
@@ -101,6 +101,11 @@ class Closing(Transport):
 
     def abort(self) -> None:
         """Close so that the client can tell that the response is incomplete (RST instead of FIN)."""
-        with contextlib.suppress(OSError):
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.stream.reset()
         self.close()
+
+    def abandon(self) -> None:
+        """Close abruptly, whatever the state; nothing, when it is closed already. Whoever has found a bug."""
+        self.cut = True
+        if self.state is not CLOSED:
+            self.abort()

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from spawning.ipc.messages import Details
-from spawning.worker.connection import Connection
-from spawning.worker.loop import Loop
-from spawning.worker.states import EXECUTING
+from spawning.worker.dispatch import Dispatch
+from spawning.worker.roles import Job
 from spawning.worker.threads import RequestThread
-from spawning.wsgi.bridge import Exchange
+from spawning.wsgi.exchange import Exchange
+from spawning.wsgi.names import method_of, path_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,17 @@ class Execution:
     """
 
     thread: RequestThread
-    connection: Connection
+    job: Job
     exchange: Exchange
     seconds: float
 
     @property
     def method(self) -> str:
-        return method_of(self.exchange)
+        return method_of(self.exchange.environ)
 
     @property
     def path(self) -> str:
-        return path_of(self.exchange)
+        return path_of(self.exchange.environ)
 
     @property
     def stack(self) -> str:
@@ -44,40 +44,29 @@ class Execution:
         return stack_of(self.thread.ident)
 
 
-def method_of(exchange: Exchange) -> str:
-    """Give the method, or an empty text when the application has taken it out of the environ."""
-    return str(exchange.environ.get("REQUEST_METHOD", ""))
-
-
-def path_of(exchange: Exchange) -> str:
-    """Give the path alone: a query may hold what does not belong in a log."""
-    return str(exchange.environ.get("PATH_INFO", ""))
-
-
-def executions(loop: Loop, now: float) -> Iterator[Execution]:
-    """Give every request that a thread executes: inline, handed over or taken over; not those that wait for a thread.
+def executions(dispatch: Dispatch, now: float) -> Iterator[Execution]:
+    """Yield every request that a thread executes: inline, handed over or taken over; not those that wait for a thread.
 
     :param now: monotonic seconds.
     """
-    for thread in list(loop.threads.all):
-        connection = thread.connection
-        if connection is None and thread is loop.leader:
-            connection = next(iter(loop.box), None)
-        if connection is None or connection.state is not EXECUTING:
+    lead = dispatch.lead
+    for thread in list(dispatch.threads.all):
+        job = thread.job
+        if job is None and thread is lead.leader:
+            job = next(iter(lead.box), None)
+        if job is None or not job.executing:
             continue
-        exchange = connection.exchange
+        exchange = job.exchange
         if exchange.started:
-            yield Execution(thread, connection, exchange, now - exchange.started)
+            yield Execution(thread, job, exchange, now - exchange.started)
 
 
-def queued(loop: Loop) -> Iterator[Exchange]:
-    """Give every complete request that waits for a thread."""
-    for connection in list(loop.connections.values()):
-        if connection.state is EXECUTING and not connection.exchange.started:
-            yield connection.exchange
+def queued(dispatch: Dispatch) -> list[Exchange]:
+    """Return every complete request that waits for a thread."""
+    return [job.exchange for job in dispatch.threads.queued()]
 
 
-def details(loop: Loop, question: int, stacks: bool, now: float) -> Details:
+def details(dispatch: Dispatch, question: int, stacks: bool, now: float) -> Details:
     """Answer ``AskDetails``.
 
     :param now: monotonic seconds.
@@ -87,22 +76,22 @@ def details(loop: Loop, question: int, stacks: bool, now: float) -> Details:
             "thread": each.thread.name,
             "method": each.method,
             "path": each.path,
-            "address": each.connection.address,
+            "address": each.job.address,
             "seconds": round(each.seconds, 3),
         }
-        for each in executions(loop, now)
+        for each in executions(dispatch, now)
     ]
     return Details(question, requests, _stacks() if stacks else {})
 
 
 def stack_of(ident: int | None) -> str:
-    """Give the stack of a thread as text, most recent call last; empty when there is no such thread."""
+    """Return the stack of a thread as text, most recent call last; empty when there is no such thread."""
     frame = sys._current_frames().get(ident) if ident is not None else None
     return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
 
 def _stacks() -> dict[str, str]:
-    """Give the stack of every thread of the process, the application's own included."""
+    """Return the stack of every thread of the process, the application's own included."""
     frames = sys._current_frames()
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     return {

@@ -7,27 +7,30 @@ then sends them, as fast as the socket takes them. So nobody serves one of them 
 that is busy with a request follows when its response is written.
 
 For the receiving worker the socket is one more listener. What the other one had received of further requests (a part of
-a head, whatever a client has pipelined) comes along as bytes; those that arrived on the way are reported when the
-connection is registered.
+a head, whatever a client has pipelined) comes along as bytes, and the name of the listener that the connection came
+from; what arrived on the way is reported when the connection is registered.
 """
 
 import errno
 import logging
 import os
 import select
-import socket
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from socket import SOCK_STREAM
+from typing import Final
 
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Handoff
-from spawning.worker.connection import Connection
-from spawning.worker.states import LEAVING
+from spawning.worker.context import Context
+from spawning.worker.listener import Listener
+from spawning.worker.poller import Poller
+from spawning.worker.roles import Connection
+from spawning.worker.stream import Stream, never_waiting
 
-if TYPE_CHECKING:
-    from spawning.worker.loop import Loop
-
-_FULL: Final = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)  # later, then
+# Later, then: the socket is full, or there is no memory, or no descriptor for the memory file of a long message.
+_LATER: Final = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+_KIND: Final = never_waiting(SOCK_STREAM)
 
 log = logging.getLogger("spawning.worker")
 
@@ -35,17 +38,22 @@ log = logging.getLogger("spawning.worker")
 class HandoffSocket:
     """A worker's ends of the handoff socket. Leader only.
 
-    :param loop: the worker's.
-    :param epoll: that of the loop.
+    :param context: of the worker.
+    :param poller: where connections are known.
+    :param listeners: of the worker; at least one.
     :param sending: where a retiring worker puts its connections.
     :param receiving: where a serving worker finds them.
     """
 
-    def __init__(self, loop: "Loop", epoll: select.epoll, sending: Channel, receiving: Channel) -> None:
+    def __init__(
+        self, context: Context, poller: Poller, listeners: Sequence[Listener], sending: Channel, receiving: Channel
+    ) -> None:
         sending.sock.setblocking(False)
         receiving.sock.setblocking(False)
-        self._loop = loop
-        self._epoll = epoll
+        self._context = context
+        self._poller = poller
+        self._first = listeners[0]
+        self._listeners = {listener.name: listener for listener in listeners}
         self._sending = sending
         self._receiving = receiving
         self._leaving: deque[Connection] = deque()
@@ -54,27 +62,28 @@ class HandoffSocket:
         self.sending_fd = sending.fileno()
 
     def put(self, connection: Connection) -> None:
-        """Take a frozen connection (state ``LEAVING``), to be sent with the next :meth:`send`."""
+        """Send a frozen connection, now or when there is room."""
         self._leaving.append(connection)
+        self.send()
 
     def send(self) -> None:
         """Send what the socket takes; the rest when it takes more."""
         while self._leaving:
             connection = self._leaving[0]
-            if connection.state is LEAVING and not self._send_one(connection):
-                self._wait(True)
-                return
+            try:
+                if connection.leaving and not self._send_one(connection):
+                    self._wait(True)
+                    return
+            except Exception:  # boundary: one that cannot be sent must not hold up those behind it
+                self._poller.drop(connection)
             self._leaving.popleft()
         self._wait(False)
 
     def _send_one(self, connection: Connection) -> bool:
-        family = connection.sock.family
-        unread = connection.reader.unread.decode("latin-1")
-        message = Handoff(connection.address, connection.port, family, connection.deadline, unread)
         try:
-            self._sending.send(message, [connection.fd])
+            self._sending.send(connection.luggage(), [connection.fd])
         except OSError as error:
-            if error.errno in _FULL:
+            if error.errno in _LATER:
                 return False
             raise
         connection.close()
@@ -82,9 +91,9 @@ class HandoffSocket:
 
     def _wait(self, wait: bool) -> None:
         if wait and not self._waiting:
-            self._epoll.register(self.sending_fd, select.EPOLLOUT)
+            self._poller.epoll.register(self.sending_fd, select.EPOLLOUT)
         elif self._waiting and not wait:
-            self._epoll.unregister(self.sending_fd)
+            self._poller.epoll.unregister(self.sending_fd)
         self._waiting = wait
 
     def receive(self) -> tuple[Handoff, int] | None:
@@ -103,9 +112,12 @@ class HandoffSocket:
         return message, fds[0]
 
     def take_up(self, message: Handoff, fd: int) -> None:
-        """Serve a connection that was received; a request that came along may cost the lead."""
-        loop = self._loop
-        sock = socket.SocketType(message.family, socket.SOCK_STREAM, 0, fd)
-        connection = Connection(loop, sock, message.address, message.port)
-        loop.connections[fd] = connection
-        connection.take_up(message.unread.encode("latin-1"), message.deadline)
+        """Serve a connection that was received. Raises LeadLost: a request that came along has cost it."""
+        listener = self._listeners.get(message.listener, self._first)
+        stream = Stream(message.family, _KIND, 0, fd)
+        connection = listener.protocol(self._context, listener, stream, message.address, message.port)
+        self._poller.pollables[fd] = connection
+        try:
+            connection.take_up(message.unread.encode("latin-1"), message.deadline)
+        except Exception:  # boundary: what one connection does wrong must not cost the others theirs
+            self._poller.drop(connection)

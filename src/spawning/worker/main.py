@@ -32,17 +32,22 @@ from spawning.ipc.messages import (
 )
 from spawning.logs.access import AccessLog
 from spawning.settings import Settings
+from spawning.worker.context import Context
 from spawning.worker.descriptors import room_for_connections
-from spawning.worker.details import details, executions, method_of, path_of, queued
+from spawning.worker.details import details, executions, queued
+from spawning.worker.dispatch import Dispatch
+from spawning.worker.http1 import Http1
+from spawning.worker.listener import Listener
 from spawning.worker.loop import Loop
 from spawning.worker.timeouts import Timeouts, nothing_but
 from spawning.worker.watchdog import Watchdog
-from spawning.wsgi.bridge import WSGIApplication
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
+from spawning.wsgi.exchange import WSGIApplication
 from spawning.wsgi.forwarded import Trust
 from spawning.wsgi.input import find_directory
 from spawning.wsgi.mount import mounted
+from spawning.wsgi.names import method_of, path_of, shown
 from spawning.wsgi.request_id import id_at_end, identified
 
 REPORT_EVERY: Final = 1.0  # seconds
@@ -98,8 +103,35 @@ class Worker:
         self._channel = channel
         self._access_log = _open_log(settings)
         self._errors = ErrorStream()
-        address = listeners[0].getsockname()
-        base = EnvironBase(
+        application = identified(mounted(application, settings.script_name), settings.request_id_header)
+        find_directory()
+        room = room_for_connections(settings.max_connections, settings.threadpool_workers)
+        context = Context(settings, logs_access=self._access_log is not None)
+        self._context = context
+        self._dispatch = context.dispatcher = Dispatch(context, application, self._access_log)
+        self._dispatch.wake_watchdog = self._wake
+        self._watchdog = Watchdog(self._dispatch)
+        own = [Listener(sock, self._base(sock), Http1) for sock in listeners]
+        self._loop = Loop(context, self._dispatch, own, handoff, room, self._on_end)
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll = select.poll()
+        self._poll.register(channel.fileno(), select.POLLIN)
+        self._poll.register(self._wake_fd, select.POLLIN)
+        self._poll.register(self._dispatch.alarm.fd, select.POLLIN)
+        self._timeouts = Timeouts(name, settings.request_timeout) if settings.request_timeout else None
+        if self._timeouts is not None:
+            self._dispatch.run_exchange = self._timeouts.run
+        self._ended = False
+        self._give_up_at = float("inf")
+        self._unwell = False  # the controller has to be told
+        self._relieved = 0  # stuck requests whose threads have been replaced
+        self._next_report = 0.0
+        self._next_flush = 0.0
+
+    def _base(self, listener: socket.socket) -> EnvironBase:
+        address = listener.getsockname()
+        settings = self._settings
+        return EnvironBase(
             server_name=str(address[0]),
             server_port=str(address[1]),
             multithread=settings.threadpool_workers > 1,
@@ -108,32 +140,12 @@ class Worker:
             trust=Trust(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None,
             request_id_header=settings.request_id_header,
         )
-        application = identified(mounted(application, settings.script_name), settings.request_id_header)
-        find_directory()
-        room = room_for_connections(settings.max_connections, settings.threadpool_workers)
-        self._loop = Loop(application, settings, listeners, base, self._access_log, handoff, room, self._on_end)
-        self._loop.wake_watchdog = self._wake
-        self._watchdog = Watchdog(self._loop)
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._poll = select.poll()
-        self._poll.register(channel.fileno(), select.POLLIN)
-        self._poll.register(self._wake_fd, select.POLLIN)
-        self._poll.register(self._loop.alarm.fd, select.POLLIN)
-        self._timeouts = Timeouts(name, settings.request_timeout) if settings.request_timeout else None
-        if self._timeouts is not None:
-            self._loop.run_exchange = self._timeouts.run
-        self._ended = False
-        self._give_up_at = float("inf")
-        self._unwell = False  # the controller has to be told
-        self._relieved = 0  # stuck requests whose threads have been replaced
-        self._next_report = 0.0
-        self._next_flush = 0.0
 
     def run(self, files: Sequence[str]) -> int:
         """Serve; see :func:`run`."""
         signal.signal(signal.SIGTERM, self._on_term)
         self._channel.sock.setblocking(False)
-        self._loop.threads.start()
+        self._dispatch.threads.start()
         self._channel.send(Ready(list(files)))
         while not self._ended and monotonic() < self._give_up_at:
             self._turn()
@@ -157,7 +169,7 @@ class Worker:
                 self._look_for_stuck_requests(self._timeouts, before)
         wait = min(tick, self._next_report - before, LOG_AWAKE if self._log_waits() else REPORT_EVERY)
         ready = self._poll.poll(wait * 1000)
-        self._loop.disturbed += 1
+        self._dispatch.disturbed += 1
         now = monotonic()
         if ready:
             self._on_ready([fd for fd, _ in ready], now)
@@ -172,20 +184,20 @@ class Worker:
             self._unwell = True
         stuck = timeouts.stuck
         if len(stuck) > self._relieved:
-            self._loop.post(partial(self._loop.relieve, len(stuck) - self._relieved))
+            self._context.post(partial(self._dispatch.relieve, len(stuck) - self._relieved))
             self._relieved = len(stuck)
         if self._unwell:
             with contextlib.suppress(BlockingIOError):  # else the next time
                 self._channel.send(Unwell("a request is stuck (--request-timeout)"))
                 self._unwell = False
-        if self._loop.closing and stuck and nothing_but(stuck, self._loop):
+        if self._context.closing and stuck and nothing_but(stuck, self._dispatch, self._loop):
             self._give_up_at = now
 
     def _log_waits(self) -> bool:
         return self._access_log is not None and self._access_log.waiting
 
     def _on_ready(self, descriptors: list[int], now: float) -> None:
-        if self._loop.alarm.fd in descriptors:
+        if self._dispatch.alarm.fd in descriptors:
             self._watchdog.on_alarm(now)
         if self._wake_fd in descriptors:
             os.eventfd_read(self._wake_fd)
@@ -215,7 +227,7 @@ class Worker:
             self._HANDLERS[type(message)](self, message)
 
     def _on_start(self, _: Message) -> None:
-        self._loop.post(self._loop.accepting.start)
+        self._context.post(self._loop.start)
 
     def _on_retire(self, message: Message) -> None:
         assert isinstance(message, Retire)
@@ -223,21 +235,22 @@ class Worker:
 
     def _retire(self, seconds: float) -> None:
         self._give_up_at = monotonic() + seconds
-        self._loop.post(self._loop.retire)
-        self._loop.post(self._acknowledge)
-        self._loop.post(self._loop.leave)
+        self._context.post(self._loop.retire)
+        self._context.post(self._acknowledge)
+        self._context.post(self._loop.leave)
 
     def _on_announce(self, _: Message) -> None:
-        self._loop.post(self._loop.announce_end)
+        self._context.post(self._loop.announce_end)
 
     def _on_stop(self, message: Message) -> None:
         assert isinstance(message, Stop)
         self._give_up_at = monotonic() + message.seconds
-        self._loop.post(self._loop.stop)
-        self._loop.post(self._acknowledge)
+        self._context.post(self._loop.stop)
+        self._context.post(self._acknowledge)
 
     def _acknowledge(self) -> None:
-        self._channel.send(Frozen())
+        with contextlib.suppress(BlockingIOError):  # the controller does not read, and will go on without the answer
+            self._channel.send(Frozen())
 
     def _on_reopen(self, _: Message) -> None:
         if self._access_log is not None:
@@ -252,13 +265,13 @@ class Worker:
         assert isinstance(message, AskDetails)
         # A controller that does not read gets no answer, and says so to whoever has asked.
         with contextlib.suppress(BlockingIOError):
-            self._channel.send(details(self._loop, message.question, message.stacks, monotonic()))
+            self._channel.send(details(self._dispatch, message.question, message.stacks, monotonic()))
 
     def _on_orphaned(self) -> None:
         log.error("controller died worker=%s pid=%d", self.name, os.getpid())
         self._poll.unregister(self._channel.fileno())
         self._give_up_at = min(self._give_up_at, monotonic() + ORPHAN_SECONDS)
-        self._loop.post(self._loop.stop_orphaned)
+        self._context.post(self._loop.stop_orphaned)
 
     def _on_term(self, _signal: int, _frame: FrameType | None) -> None:
         # A person or a supervisor ends this worker alone; the controller will replace it.
@@ -274,14 +287,13 @@ class Worker:
     }
 
     def _report(self) -> None:
-        loop = self._loop
-        threads = loop.threads
+        threads = self._dispatch.threads
         report = Report(
-            requests=loop.requests,
-            errors=loop.errors,
-            executing=threads.executing + len(loop.box),
+            requests=self._dispatch.requests,
+            errors=self._context.errors,
+            executing=threads.executing + len(self._dispatch.lead.box),
             queued=threads.waiting.size,
-            connections=len(loop.connections),
+            connections=self._loop.connections,
         )
         # A controller that is busy misses a report; the next one has the totals.
         with contextlib.suppress(BlockingIOError):
@@ -291,13 +303,13 @@ class Worker:
 
     def _name_stuck_requests(self) -> None:
         """Log what could not be finished: request, age, and where its thread is."""
-        for each in executions(self._loop, monotonic()):
+        for each in executions(self._dispatch, monotonic()):
             log.error(
-                "request given up worker=%s method=%s path=%r seconds=%.1f%s\n%s",
-                self.name, each.method, each.path, each.seconds, id_at_end(each.exchange.environ), each.stack,
+                "request given up worker=%s method=%s path=%s seconds=%.1f%s\n%s",
+                self.name, each.method, shown(each.path), each.seconds, id_at_end(each.exchange.environ), each.stack,
             )  # fmt: skip
-        for exchange in queued(self._loop):
+        for exchange in queued(self._dispatch):
             log.error(
-                "request given up before a thread was free worker=%s method=%s path=%r",
-                self.name, method_of(exchange), path_of(exchange),
+                "request given up before a thread was free worker=%s method=%s path=%s",
+                self.name, method_of(exchange.environ), shown(path_of(exchange.environ)),
             )  # fmt: skip

@@ -1,23 +1,70 @@
-"""What a socket did not take at once: kept by reference, finished by the leader.
+"""What a socket did not take at once: kept by reference or in a file, finished by the leader.
 
 An :class:`Output` exists only while a client reads more slowly than its response is made. The thread that makes the
 response appends, the leader flushes when the socket is writable again; a lock guards both. The thread waits only if it
 has more to send while more than ``HIGH_WATER`` bytes are kept: a response that is complete never holds a thread,
 however large it is, and a streaming one does so at the earliest then.
+
+All outputs of a worker share a :class:`Budget` of memory. What does not fit into it any more is written to a temporary
+file, from which the kernel sends it.
 """
 
 import contextlib
+import fcntl
+import logging
 import os
 import socket
-import threading
+import sys
+import tempfile
+import termios
+from _thread import allocate_lock
 from collections import deque
+from enum import Enum
 from typing import Final, Protocol
 
-from spawning.wsgi.bridge import ClientGone
+from spawning.wsgi.responder import ClientGone
 
 HIGH_WATER: Final = 1 << 20  # bytes kept above which a producer waits before it adds more
-_DONTWAIT: Final = socket.MSG_DONTWAIT
-_MAX_SENDFILE: Final = 1 << 30
+TURN: Final = 2 << 20  # bytes sent to one client before the others get their turn; nginx's sendfile_max_chunk
+_DONTWAIT: Final = int(socket.MSG_DONTWAIT)
+
+log = logging.getLogger("spawning.worker")
+
+
+class Flushed(Enum):
+    """How far a flush has come."""
+
+    ALL = "nothing is left"
+    TURN_OVER = "the client takes more, but it is the turn of the others"
+    BLOCKED = "the client takes nothing more for now"
+
+
+ALL, TURN_OVER, BLOCKED = Flushed
+
+
+class Budget:
+    """The memory that the outputs of a worker may take together. Any thread.
+
+    :param limit: bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = allocate_lock()
+        self.used = 0
+
+    def take(self, size: int) -> bool:
+        """Take so many bytes; False: they are not left, and nothing is taken."""
+        with self._lock:
+            if self.used + size > self._limit:
+                return False
+            self.used += size
+            return True
+
+    def give(self, size: int) -> None:
+        """Give bytes back."""
+        with self._lock:
+            self.used -= size
 
 
 class Segment(Protocol):
@@ -25,23 +72,31 @@ class Segment(Protocol):
 
     size: int
 
-    def send(self, sock: socket.SocketType) -> None:
-        """Send what the socket takes and shrink by it. Raises BlockingIOError when it takes nothing, OSError if it is
-        broken."""
+    def send(self, sock: socket.SocketType, most: int) -> None:
+        """Send what the socket takes, at most so many bytes, and shrink by it.
+
+        :raises BlockingIOError: it takes nothing.
+        :raises OSError: it is broken.
+        """
 
     def close(self) -> None: ...
 
 
 class BytesSegment:
-    """The rest of a ``bytes``; the object is not copied."""
+    """The rest of a ``bytes``; the object is not copied.
 
-    __slots__ = ("_view", "size")
+    :param budget: what it has been taken from; it gets all of it back when the object is released.
+    """
 
-    def __init__(self, data: bytes, start: int) -> None:
+    __slots__ = ("_budget", "_taken", "_view", "size")
+
+    def __init__(self, data: bytes, start: int, budget: Budget | None = None) -> None:
         self._view = memoryview(data)[start:]
         self.size = len(self._view)
+        self._budget = budget
+        self._taken = self.size
 
-    def send(self, sock: socket.SocketType) -> None:
+    def send(self, sock: socket.SocketType, most: int) -> None:
         sent = sock.send(self._view, _DONTWAIT)
         self._view = self._view[sent:]
         self.size -= sent
@@ -49,6 +104,9 @@ class BytesSegment:
     def close(self) -> None:
         self._view.release()
         self.size = 0
+        if self._budget is not None:
+            self._budget.give(self._taken)
+            self._budget = None
 
 
 class FileSegment:
@@ -67,8 +125,8 @@ class FileSegment:
         self._descriptor = os.dup(self._descriptor)
         self._own = True
 
-    def send(self, sock: socket.SocketType) -> None:
-        sent = os.sendfile(sock.fileno(), self._descriptor, self._offset, min(self.size, _MAX_SENDFILE))
+    def send(self, sock: socket.SocketType, most: int) -> None:
+        sent = os.sendfile(sock.fileno(), self._descriptor, self._offset, min(self.size, most))
         if not sent:
             raise OSError("the file has become shorter")
         self._offset += sent
@@ -83,77 +141,164 @@ class FileSegment:
 
 
 class Output:
-    """The rest of a connection's response, in order. Any method from any thread."""
+    """The rest of a connection's response, in order. Any method from any thread.
 
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
+    :param budget: what is kept in memory is taken from; None: it is not bounded here.
+    """
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self._budget = budget
+        self._lock = allocate_lock()
         self._segments: deque[Segment] = deque()
         self._size = 0
+        self._sent = 0
+        self._taken = 0  # bytes that the client had taken when somebody last asked
         self._broken = False
-        self.progressed = False  # since the sweep last looked
+        self._bell: _Bell | None = None  # of the producer that waits
 
     @property
     def empty(self) -> bool:
         return not self._segments
+
+    def put_bytes(self, data: bytes, start: int) -> bool:
+        """Keep what is left of `data` from `start` on; True if nothing was kept before.
+
+        :raises ClientGone: the connection was given up meanwhile, or there is no room for the data anywhere.
+        """
+        budget = self._budget
+        if budget is None or budget.take(len(data) - start):
+            return self.put(BytesSegment(data, start, budget))
+        return self.put(_spooled(data, start))
 
     def put(self, segment: Segment) -> bool:
         """Keep a segment; True if nothing was kept before.
 
         :raises ClientGone: the connection was given up meanwhile.
         """
-        with self._condition:
-            if self._broken:
-                segment.close()
-                raise ClientGone("the client has gone")
-            first = not self._segments
-            self._segments.append(segment)
-            self._size += segment.size
-            return first
+        with self._lock:
+            if not self._broken:
+                first = not self._segments
+                self._segments.append(segment)
+                self._size += segment.size
+                return first
+        segment.close()
+        raise ClientGone("the client has gone")
 
     @property
     def above_high_water(self) -> bool:
         return self._size > HIGH_WATER
 
     def wait(self) -> None:
-        """Wait until the client has taken enough.
+        """Wait until the client has taken enough. The one thread that makes the response.
 
         :raises ClientGone: it has gone, or the sweep has given it up.
         """
-        with self._condition:
-            while self._size > HIGH_WATER and not self._broken:
-                self._condition.wait()
-            if self._broken:
-                raise ClientGone("the client has gone")
+        while True:
+            with self._lock:
+                if self._broken:
+                    raise ClientGone("the client has gone")
+                if self._size <= HIGH_WATER:
+                    return
+                self._bell = bell = _Bell()
+            bell.wait()
 
-    def flush(self, sock: socket.SocketType) -> bool:
-        """Send what the socket takes.
+    def flush(self, sock: socket.SocketType) -> Flushed:
+        """Send what the socket takes, and not more than is one client's turn.
 
-        :returns: True when nothing is left.
         :raises OSError: the connection is broken.
         """
-        with self._condition:
+        left = TURN
+        with self._lock:
             while self._segments:
+                if left <= 0:
+                    return TURN_OVER
                 segment = self._segments[0]
                 before = segment.size
                 try:
-                    segment.send(sock)
+                    segment.send(sock, left)
                 except BlockingIOError:
-                    return False
-                self.progressed = True
-                self._size -= before - segment.size
+                    return BLOCKED
+                sent = before - segment.size
+                left -= sent
+                self._size -= sent
+                self._sent += sent
                 if not segment.size:
                     segment.close()
                     self._segments.popleft()
                 if self._size <= HIGH_WATER:
-                    self._condition.notify_all()
-            return True
+                    self._ring()
+            return ALL
+
+    def taken(self, sock: socket.SocketType) -> int:
+        """Return how many bytes more the client has taken since this was last asked.
+
+        What the kernel keeps for it does not count: its buffer is some megabytes, and writable again only when a third
+        of it is free, so that a client which reads steadily would seem to take nothing for minutes.
+        """
+        with self._lock:
+            taken = self._sent - unsent(sock)
+            more = taken - self._taken
+            self._taken = taken
+            return more
+
+    @property
+    def total_taken(self) -> int:
+        """Bytes that the client had taken of what was kept, when somebody last asked."""
+        return self._taken
 
     def give_up(self) -> None:
         """Drop what is left and wake the producer, which gets ClientGone."""
-        with self._condition:
+        with self._lock:
             self._broken = True
             for segment in self._segments:
                 segment.close()
             self._segments.clear()
             self._size = 0
-            self._condition.notify_all()
+            self._ring()
+
+    def _ring(self) -> None:
+        if self._bell is not None:
+            self._bell.ring()
+            self._bell = None
+
+
+class _Bell:
+    """Wakes one thread, once. A lock, since what ``threading`` offers calls by name what an application may patch."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        self._lock.acquire()
+
+    def wait(self) -> None:
+        self._lock.acquire()
+
+    def ring(self) -> None:
+        self._lock.release()
+
+
+def unsent(sock: socket.SocketType) -> int:
+    """Return how many bytes the kernel keeps for the other side (``SIOCOUTQ``, ``tcp(7)``); 0 if it does not say."""
+    answer = bytearray(4)
+    try:
+        fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, answer)
+    except (OSError, ValueError):
+        return 0
+    return int.from_bytes(answer, sys.byteorder, signed=True)
+
+
+def _spooled(data: bytes, start: int) -> FileSegment:
+    """Write data to a temporary file, which is gone when the segment is."""
+    view = memoryview(data)[start:]
+    try:
+        with tempfile.TemporaryFile(buffering=0) as file:
+            written = 0
+            while written < len(view):
+                written += file.write(view[written:])
+            segment = FileSegment(file.fileno(), 0, len(view))
+            segment.outlive_file()
+            return segment
+    except OSError as error:
+        log.error("response cannot be kept for a slow client bytes=%d error=%s", len(view), error)  # noqa: TRY400
+        raise ClientGone("there is no room for the response") from None

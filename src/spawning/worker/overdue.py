@@ -4,13 +4,14 @@ Nothing of it costs a request anything that does not wait, or a worker that has 
 """
 
 import logging
+from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING
 
+from spawning.worker.context import Context
+from spawning.worker.roles import Job
+from spawning.worker.threads import Threads
+from spawning.wsgi.exchange import WSGIApplication
 from spawning.wsgi.overloaded import Overloaded
-
-if TYPE_CHECKING:
-    from spawning.worker.loop import Loop
 
 log = logging.getLogger("spawning.worker")
 
@@ -18,45 +19,37 @@ log = logging.getLogger("spawning.worker")
 class Overdue:
     """Leader only.
 
-    :param loop: the worker's.
-    :param timeout: seconds that a request may wait; 0 is for ever.
+    :param context: of the worker.
+    :param threads: where requests wait.
+    :param refuse: answers a job with this application.
 
     :ivar count: requests answered so far.
     """
 
-    def __init__(self, loop: "Loop", timeout: float) -> None:
+    def __init__(self, context: Context, threads: Threads, refuse: Callable[[Job, WSGIApplication], None]) -> None:
         self.count = 0
         self._told = 0
-        self._loop = loop
-        self._timeout = timeout
-        self._answer = Overloaded(timeout)
+        self._context = context
+        self._threads = threads
+        self._refuse = refuse
+        self._timeout = context.settings.queue_timeout
+        self._answer = Overloaded(self._timeout)
 
-    def answer(self) -> bool:
-        """Answer what is overdue; False: the lead is lost."""
+    def answer(self) -> None:
+        """Answer what is overdue. Raises LeadLost."""
         if not self._timeout:
-            return True
-        loop = self._loop
-        box = loop.box
-        while (overdue := loop.threads.take_overdue(loop.now - self._timeout)) is not None:
-            connection, since = overdue
-            exchange = connection.exchange
-            exchange.started = since
-            exchange.run(self._answer)
+            return
+        while (overdue := self._threads.take_overdue(self._context.now - self._timeout)) is not None:
+            job, since = overdue
             self.count += 1
-            loop.errors += 1
-            if loop.access_log is not None:
-                loop.access_log.record(connection.entry, exchange.environ, 503, exchange.sent, since)
-            if connection.finish():
-                connection.go_on()
-            if loop.box is not box:
-                return False
-        return True
+            job.exchange.started = since
+            self._refuse(job, self._answer)
 
     def seconds_left(self) -> float:
-        """Say when the next one will be overdue; infinite if none will."""
+        """Return how long (seconds) until the next one will be overdue; infinite if none will."""
         if not self._timeout:
             return float("inf")
-        return max(0.0, self._loop.threads.waiting_since() + self._timeout - monotonic())
+        return max(0.0, self._threads.waiting_since() + self._timeout - monotonic())
 
     def tell(self) -> None:
         """Tell the log how many there have been since the last time; once a second."""

@@ -20,11 +20,13 @@ from time import monotonic, sleep
 from typing import Any, Final
 
 from spawning.errors import RequestTimeout
-from spawning.worker.details import method_of, path_of, stack_of
+from spawning.worker.details import stack_of
+from spawning.worker.dispatch import Dispatch
 from spawning.worker.loop import Loop
-from spawning.wsgi.bridge import Exchange, ExcInfo, WSGIApplication
 from spawning.wsgi.environ import Environ
+from spawning.wsgi.exchange import Exchange, ExcInfo, WSGIApplication
 from spawning.wsgi.files import FileWrapper
+from spawning.wsgi.names import method_of, path_of, shown
 from spawning.wsgi.request_id import id_at_end
 
 PATIENCE: Final = 5.0  # seconds that an interrupted request may take to end
@@ -79,8 +81,10 @@ class Timeouts:
 
     def _names(self, call: "Call", now: float) -> str:
         exchange = call.exchange
-        path, seconds, end = path_of(exchange), now - exchange.started, id_at_end(exchange.environ)
-        return f"worker={self._worker} method={method_of(exchange)} path={path!r} seconds={seconds:.1f}{end}"
+        environ = exchange.environ
+        path, seconds = shown(path_of(environ)), now - exchange.started
+        method, end = method_of(environ), id_at_end(environ)
+        return f"worker={self._worker} method={method} path={path} seconds={seconds:.1f}{end}"
 
 
 class Call:
@@ -152,7 +156,7 @@ class Call:
     def _hint(self, headers: list[tuple[str, str]]) -> None:
         was_inside = self._leave()
         try:
-            self.exchange.hint(headers)
+            self.exchange(headers)
         finally:
             if was_inside:
                 self._window.append(monotonic())
@@ -213,7 +217,7 @@ class Blocks:
             self._call.inside(close)
 
 
-def nothing_but(stuck: set[Exchange], loop: Loop) -> bool:
+def nothing_but(stuck: set[Exchange], dispatch: Dispatch, loop: Loop) -> bool:
     """Whether a retired worker has nothing left to do but what is stuck. Main thread."""
-    connections = list(loop.connections.values())
-    return loop.threads.executing + len(loop.box) <= len(stuck) and all(each.exchange in stuck for each in connections)
+    executing = dispatch.threads.executing + len(dispatch.lead.box)
+    return executing <= len(stuck) and loop.connections <= len(stuck)

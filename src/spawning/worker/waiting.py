@@ -7,12 +7,9 @@ answer must not depend on how many others are waiting. They never wait too long 
 from collections import deque
 from collections.abc import Iterable
 from time import monotonic
-from typing import TYPE_CHECKING
 
+from spawning.worker.roles import Job
 from spawning.wsgi.environ import path_info
-
-if TYPE_CHECKING:
-    from spawning.worker.connection import Connection
 
 
 class Waiting:
@@ -28,28 +25,32 @@ class Waiting:
         self.size = 0
         self._health_paths = frozenset(path_info(path) for path in health_paths)
         self._timed = timed
-        self._first: deque[Connection] = deque()
-        self._others: deque[tuple[Connection, float]] = deque()
+        self._first: deque[Job] = deque()
+        self._others: deque[tuple[Job, float]] = deque()
 
-    def put(self, connection: "Connection") -> None:
-        """Add a connection with a complete request."""
+    def put(self, job: Job) -> None:
+        """Add a job."""
         self.size += 1
-        if self._health_paths and connection.line.path in self._health_paths:
-            self._first.append(connection)
+        if self._health_paths and job.line.path in self._health_paths:
+            self._first.append(job)
         else:
-            self._others.append((connection, monotonic() if self._timed else 0.0))
+            self._others.append((job, monotonic() if self._timed else 0.0))
 
-    def take(self) -> "Connection":
-        """Remove the connection whose turn it is; there must be one."""
+    def take(self) -> Job:
+        """Remove the job whose turn it is; there must be one."""
         self.size -= 1
         return self._first.popleft() if self._first else self._others.popleft()[0]
 
-    def take_overdue(self, before: float) -> "tuple[Connection, float] | None":
-        """Remove a connection that waits since before that time, and say since when."""
+    def take_overdue(self, before: float) -> tuple[Job, float] | None:
+        """Remove a job that waits since before that time, and return it with that time."""
         if not self._others or self._others[0][1] >= before:
             return None
         self.size -= 1
         return self._others.popleft()
+
+    def jobs(self) -> list[Job]:
+        """Return those that wait, in order."""
+        return [*self._first, *(job for job, _ in self._others)]
 
     @property
     def since(self) -> float:

@@ -15,7 +15,7 @@ a coincidence, many short ones after a single poll.
 from math import inf
 from typing import Final
 
-from spawning.worker.loop import Loop
+from spawning.worker.dispatch import Dispatch
 
 TICK: Final = 0.002  # seconds
 PROMPT: Final = 0.001  # seconds that a prompt tick may be late
@@ -23,10 +23,10 @@ LONG: Final = 0.020  # seconds
 
 
 class Watchdog:
-    """Looks at the loop after each tick. Main thread only."""
+    """Looks at what the leader executes after each tick. Main thread only."""
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
         self._calls = -1
         self._since = 0.0  # when the call was first seen
         self._waited = 0.0  # seconds that the call has been seen to wait
@@ -37,12 +37,12 @@ class Watchdog:
 
         :param now: monotonic seconds.
         """
-        loop = self._loop
+        dispatch = self._dispatch
         if self._lasts:
             return TICK
-        loop.watchdog_dozes = True
-        if loop.watched_until > now:  # looked at last: a call may begin before the flag is seen
-            loop.watchdog_dozes = False
+        dispatch.watchdog_dozes = True
+        if dispatch.watched_until > now:  # looked at last: a call may begin before the flag is seen
+            dispatch.watchdog_dozes = False
             return TICK
         return inf
 
@@ -52,11 +52,11 @@ class Watchdog:
         Either there is a call by now, which is watched from here on, or the next one will find that the alarm has to be
         set: it looks at ``alarm_due`` when it is in the box.
         """
-        loop = self._loop
-        loop.alarm.clear()
-        loop.alarm_due = 0.0
-        self._see(loop.calls, now)
-        self._lasts = bool(loop.box)
+        dispatch = self._dispatch
+        dispatch.alarm.clear()
+        dispatch.alarm_due = 0.0
+        self._see(dispatch.calls, now)
+        self._lasts = bool(dispatch.lead.box)
 
     def look(self, now: float, tick: float, late: float) -> None:
         """Judge the tick that has just ended.
@@ -65,22 +65,22 @@ class Watchdog:
         :param tick: seconds that it was to last.
         :param late: seconds that it has lasted longer.
         """
-        loop = self._loop
-        calls = loop.calls
-        self._lasts = calls == self._calls and bool(loop.box)
+        dispatch = self._dispatch
+        calls = dispatch.calls
+        self._lasts = calls == self._calls and bool(dispatch.lead.box)
         if calls != self._calls:
             self._see(calls, now)
         elif self._lasts:
             self._waited = self._waited + tick if late < PROMPT else 0.0
             waits = self._waited >= 2 * TICK and self._sleeps()
             if waits or now - self._since > LONG:
-                connection = loop.take_lead()
-                if connection is not None:
-                    connection.sensor.taken_over(waits, now - self._since)
+                job = dispatch.take_lead()
+                if job is not None:
+                    job.sensor.taken_over(waits, now - self._since)
 
     def _sleeps(self) -> bool:
         """Ask the kernel whether the leader waits, or is just not running because others are (``proc_pid_stat(5)``)."""
-        leader = self._loop.leader
+        leader = self._dispatch.lead.leader
         assert leader is not None
         try:
             with open(f"/proc/self/task/{leader.native_id}/stat", "rb") as file:

@@ -130,9 +130,9 @@ def _from_fields(base: EnvironBase, fields: Fields) -> tuple[Environ, dict[str, 
     """Add the keys that the fields make to those of the base, and give aside those that only a trusted peer may set."""
     environ = base.values.copy()
     environ["SERVER_PROTOCOL"] = "HTTP/1.1" if fields.minor else "HTTP/1.0"
-    # wsgi.input is there so that setting it in a copy does not make the dictionary grow: that costs as much as the
-    # copy.
+    # What each request sets is there already: a copy that had to grow would cost as much as the copy itself.
     environ["wsgi.input"] = None
+    environ["wsgi.early_hints"] = None
     forwarded: dict[str, str] = {}
     for field in fields.all:
         key = field.memo

@@ -6,8 +6,8 @@ A request outside is answered with 404: the application could not make sense of 
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from spawning.wsgi.bridge import WSGIApplication
 from spawning.wsgi.environ import Environ
+from spawning.wsgi.exchange import WSGIApplication
 
 
 class Mount:

@@ -6,8 +6,8 @@ Load balancers ask that path, and send nobody here any more once it is answered 
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from spawning.wsgi.bridge import WSGIApplication
 from spawning.wsgi.environ import Environ, path_info
+from spawning.wsgi.exchange import WSGIApplication
 
 _BODY: Final = b"the service is about to end\n"
 

@@ -8,7 +8,7 @@ import itertools
 import re
 import secrets
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 Environ = dict[str, Any]
 WSGIApplication = Callable[[Environ, Any], Iterable[bytes]]
@@ -36,7 +36,7 @@ def identified(application: WSGIApplication, header: str | None) -> WSGIApplicat
     return Identified(application) if header else application
 
 
-def reasonable(value: object) -> bool:
+def reasonable(value: object) -> TypeGuard[str]:
     """Whether a value can serve as an id: bounded, and of characters that need no quoting."""
     return isinstance(value, str) and _REASONABLE.fullmatch(value) is not None
 
@@ -44,4 +44,4 @@ def reasonable(value: object) -> bool:
 def id_at_end(environ: Environ) -> str:
     """Give what a log line about this request ends with: its id, or nothing."""
     value = environ.get("REQUEST_ID")
-    return f" request_id={value}" if reasonable(value) else ""
+    return f" request_id={str.__str__(value)}" if reasonable(value) else ""

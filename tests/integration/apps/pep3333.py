@@ -79,7 +79,7 @@ def gone(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 def connections(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Count the connections in this worker's memory, where nothing is collected but what nobody refers to."""
     gc.disable()
-    count = sum(type(each).__name__ == "Connection" for each in gc.get_objects())
+    count = sum(type(each).__name__ == "Http1" for each in gc.get_objects())
     return respond(start_response, str(count).encode())
 
 

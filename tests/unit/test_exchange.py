@@ -1,13 +1,14 @@
 """PEP 3333 between an application and a transport that records: what goes out, what is closed, what is logged."""
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 
-from spawning.wsgi.bridge import Exchange, WSGIApplication
-from unit.exchanges import CLOCK, GET, TEXT, Body, Environ, Recorder, StartResponse, answering, run
+from spawning.wsgi.exchange import Exchange, WSGIApplication
+from unit.exchanges import TEXT, Body, Environ, Recorder, StartResponse, answering, run
 
 
 def each(*blocks: Any) -> Iterator[Any]:
@@ -34,10 +35,10 @@ class Prepared:
 
 @pytest.mark.parametrize("result", [[b"hello"], [b"he", b"", b"llo"], (b"he", b"llo"), (b"hello",)])
 def test_a_list_or_tuple_gets_its_length(result: Iterable[bytes]) -> None:
-    transport, exchange = run(answering(result, TEXT))
-    assert transport.head == ["HTTP/1.1 200 OK", "Content-Type: text/plain", "Content-Length: 5"]
-    assert (transport.body, exchange.sent, exchange.keep_alive, exchange.cut) == (b"hello", 5, True, False)
-    assert len(transport.sends) == 1
+    response = run(answering(result, TEXT))
+    assert response.head == ["HTTP/1.1 200 OK", "Content-Type: text/plain", "Content-Length: 5"]
+    assert (response.body, response.sent, response.keep_alive, response.cut) == (b"hello", 5, True, False)
+    assert len(response.sends) == 1
 
 
 @pytest.mark.parametrize("blocks", [[b"hello"], [b"he", b"", b"llo"], []])
@@ -47,10 +48,10 @@ def test_what_only_has_to_be_taken_out_of_a_list_goes_out_whole(blocks: list[byt
     for keep_alive in (True, False):
         body = Prepared(*blocks)
         fields = [("Content-Length", str(size))] if announces else []
-        transport, exchange = run(answering(body, *fields), keep_alive=keep_alive)
-        assert f"Content-Length: {size}" in transport.head
-        assert (transport.body, exchange.sent, body.closes) == (b"".join(blocks), size, 1)
-        assert (len(transport.sends), transport.lasts) == (1, not keep_alive)
+        response = run(answering(body, *fields), keep_alive=keep_alive)
+        assert f"Content-Length: {size}" in response.head
+        assert (response.body, response.sent, body.closes) == (b"".join(blocks), size, 1)
+        assert (len(response.sends), response.lasts) == (1, not keep_alive)
 
 
 @pytest.mark.parametrize(
@@ -60,80 +61,80 @@ def test_a_response_in_one_piece_is_the_last_of_a_connection_that_closes(
     fields: list[tuple[str, str]], status: str
 ) -> None:
     for minor, keep_alive, lasts in ((1, True, 0), (1, False, 1), (0, False, 1), (0, True, 0)):
-        transport, exchange = run(answering([b"hello"], *fields, status=status), minor=minor, keep_alive=keep_alive)
-        assert (len(transport.sends), transport.lasts, exchange.keep_alive) == (1, lasts, keep_alive)
-        assert ("Connection: close" in transport.head) == (not keep_alive)
+        response = run(answering([b"hello"], *fields, status=status), minor=minor, keep_alive=keep_alive)
+        assert (len(response.sends), response.lasts, response.keep_alive) == (1, lasts, keep_alive)
+        assert ("Connection: close" in response.head) == (not keep_alive)
 
 
 @pytest.mark.parametrize("size", [0, 1, 16383, 16384, 100_000])
 def test_a_body_of_any_size_goes_out_whole(size: int) -> None:
     for fields in ([TEXT], [TEXT, ("Content-Length", str(size))]):
-        transport, exchange = run(answering([b"x" * size], *fields))
-        assert transport.head[-1] == f"Content-Length: {size}"
-        assert (transport.body, exchange.sent) == (b"x" * size, size)
+        response = run(answering([b"x" * size], *fields))
+        assert response.head[-1] == f"Content-Length: {size}"
+        assert (response.body, response.sent) == (b"x" * size, size)
 
 
 @pytest.mark.parametrize("result", [[], (), [b""], each()])
 def test_nothing_has_length_zero(result: Iterable[bytes]) -> None:
-    transport, _ = run(answering(result))
-    assert transport.head == ["HTTP/1.1 200 OK", "Content-Length: 0"]
-    assert transport.body == b""
+    response = run(answering(result))
+    assert response.head == ["HTTP/1.1 200 OK", "Content-Length: 0"]
+    assert response.body == b""
 
 
 def test_a_generator_is_sent_in_chunks_as_it_goes() -> None:
-    transport, exchange = run(answering(each(b"he", b"", b"llo")))
-    assert "Transfer-Encoding: chunked" in transport.head
-    assert transport.body == b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"
-    assert (exchange.sent, exchange.keep_alive) == (5, True)
-    assert len(transport.sends) == 3
+    response = run(answering(each(b"he", b"", b"llo")))
+    assert "Transfer-Encoding: chunked" in response.head
+    assert response.body == b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"
+    assert (response.sent, response.keep_alive) == (5, True)
+    assert len(response.sends) == 3
 
 
 def test_a_generator_with_a_length_is_not_chunked() -> None:
-    transport, _ = run(answering(each(b"he", b"llo"), ("Content-Length", "5")))
-    assert transport.head == ["HTTP/1.1 200 OK", "Content-Length: 5"]
-    assert transport.body == b"hello"
+    response = run(answering(each(b"he", b"llo"), ("Content-Length", "5")))
+    assert response.head == ["HTTP/1.1 200 OK", "Content-Length: 5"]
+    assert response.body == b"hello"
 
 
 def test_for_http_1_0_the_end_of_the_connection_is_the_end() -> None:
-    transport, exchange = run(answering(each(b"he", b"llo")), minor=0)
-    assert transport.head == ["HTTP/1.1 200 OK", "Connection: close"]
-    assert transport.body == b"hello"
-    assert not exchange.keep_alive
+    response = run(answering(each(b"he", b"llo")), minor=0)
+    assert response.head == ["HTTP/1.1 200 OK", "Connection: close"]
+    assert response.body == b"hello"
+    assert not response.keep_alive
 
 
 def test_http_1_0_is_kept_alive_when_the_length_is_known() -> None:
-    transport, exchange = run(answering([b"hello"]), minor=0)
-    assert transport.head == ["HTTP/1.1 200 OK", "Content-Length: 5", "Connection: keep-alive"]
-    assert exchange.keep_alive
+    response = run(answering([b"hello"]), minor=0)
+    assert response.head == ["HTTP/1.1 200 OK", "Content-Length: 5", "Connection: keep-alive"]
+    assert response.keep_alive
 
 
 def test_the_client_is_told_that_the_connection_closes() -> None:
-    transport, exchange = run(answering([b"hello"], ("Content-Length", "5")), keep_alive=False)
-    assert transport.head[-1] == "Connection: close"
-    assert not exchange.keep_alive
+    response = run(answering([b"hello"], ("Content-Length", "5")), keep_alive=False)
+    assert response.head[-1] == "Connection: close"
+    assert not response.keep_alive
 
 
 @pytest.mark.parametrize("result", [[b"hello"], each(b"he", b"llo"), (b"hello",)])
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_a_status_without_content_sends_none(status: str, result: Iterable[bytes]) -> None:
-    transport, exchange = run(answering(result, status=status))
-    assert transport.head == [f"HTTP/1.1 {status}"]
-    assert (transport.body, exchange.sent, exchange.cut) == (b"", 0, False)
+    response = run(answering(result, status=status))
+    assert response.head == [f"HTTP/1.1 {status}"]
+    assert (response.body, response.sent, response.cut) == (b"", 0, False)
 
 
 def test_304_may_tell_the_length_and_204_may_not() -> None:
     length = ("Content-Length", "5")
-    assert run(answering([], length, status="304 Not Modified"))[0].head[-1] == "Content-Length: 5"
-    assert run(answering([], length, status="204 No Content"))[0].head == ["HTTP/1.1 204 No Content"]
+    assert run(answering([], length, status="304 Not Modified")).head[-1] == "Content-Length: 5"
+    assert run(answering([], length, status="204 No Content")).head == ["HTTP/1.1 204 No Content"]
 
 
 def test_head_tells_what_get_would() -> None:
-    assert run(answering([b"hello"]), method="HEAD")[0].head[-1] == "Content-Length: 5"
-    assert run(answering([], ("Content-Length", "5")), method="HEAD")[0].head[-1] == "Content-Length: 5"
-    assert run(answering([]), method="HEAD")[0].head == ["HTTP/1.1 200 OK"]
+    assert run(answering([b"hello"]), method="HEAD").head[-1] == "Content-Length: 5"
+    assert run(answering([], ("Content-Length", "5")), method="HEAD").head[-1] == "Content-Length: 5"
+    assert run(answering([]), method="HEAD").head == ["HTTP/1.1 200 OK"]
     for result in ([b"hello"], each(b"hello")):
-        transport, exchange = run(answering(result), method="HEAD")
-        assert (transport.body, exchange.cut, exchange.keep_alive) == (b"", False, True)
+        response = run(answering(result), method="HEAD")
+        assert (response.body, response.cut, response.keep_alive) == (b"", False, True)
 
 
 def test_an_endless_body_is_not_read_for_head() -> None:
@@ -147,11 +148,11 @@ def test_an_endless_body_is_not_read_for_head() -> None:
 
 
 def test_date_and_server_are_the_applications_if_it_sets_them() -> None:
-    transport, _ = run(answering([b"x"], ("date", "today"), ("Server", "mine")))
-    assert transport.data.lower().count(b"\r\ndate: ") == 1
-    assert transport.data.count(b"\r\nServer: mine\r\n") == transport.data.count(b"\r\nServer: ") == 1
+    response = run(answering([b"x"], ("date", "today"), ("Server", "mine")))
+    assert response.data.lower().count(b"\r\ndate: ") == 1
+    assert response.data.count(b"\r\nServer: mine\r\n") == response.data.count(b"\r\nServer: ") == 1
     for field in (("Date", "today"), ("Server", "mine")):
-        data = run(answering([b"x"], field))[0].data
+        data = run(answering([b"x"], field)).data
         assert data.count(b"\r\nDate: ") == data.count(b"\r\nServer: ") == 1
 
 
@@ -166,8 +167,8 @@ PIECES_TOO_LONG = [each(b"hello world"), each(b"hel", b"lo world", b"!")]
 def test_what_is_longer_than_announced_is_cut_and_logged(
     result: Iterable[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    transport, exchange = run(answering(result, ("Content-Length", "5")))
-    assert (transport.body, exchange.sent, exchange.cut, exchange.keep_alive) == (b"hello", 5, False, True)
+    response = run(answering(result, ("Content-Length", "5")))
+    assert (response.body, response.sent, response.cut, response.keep_alive) == (b"hello", 5, False, True)
     assert [record.message for record in caplog.records] == [
         "response longer than its Content-Length method=GET path='/path'"
     ]
@@ -179,8 +180,8 @@ def test_an_endless_body_is_not_read_beyond_its_length(caplog: pytest.LogCapture
             yield b"xx"
 
     body = Body(endless())
-    transport, exchange = run(answering(body, ("Content-Length", "5")))
-    assert (transport.body, body.taken, body.closes, exchange.cut) == (b"xxxxx", 3, 1, False)
+    response = run(answering(body, ("Content-Length", "5")))
+    assert (response.body, body.taken, body.closes, response.cut) == (b"xxxxx", 3, 1, False)
     assert len(caplog.records) == 1
 
 
@@ -188,9 +189,9 @@ def test_an_endless_body_is_not_read_beyond_its_length(caplog: pytest.LogCapture
 def test_what_is_shorter_than_announced_cuts_the_connection(
     result: Iterable[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    transport, exchange = run(answering(result, ("Content-Length", "5")))
-    assert exchange.cut
-    assert b"hel".startswith(transport.body)
+    response = run(answering(result, ("Content-Length", "5")))
+    assert response.cut
+    assert b"hel".startswith(response.body)
     assert "shorter than its Content-Length announced=5" in caplog.text
 
 
@@ -199,20 +200,20 @@ def test_what_is_shorter_than_announced_cuts_the_connection(
 
 @pytest.mark.parametrize("result", [[b"bytes"], [b"by", b"tes"], each(b"by", b"tes")])
 def test_what_accepts_connect_is_sent_as_it_is_until_the_end_of_the_connection(result: Iterable[bytes]) -> None:
-    transport, _ = run(answering(result), method="CONNECT", keep_alive=False)
-    assert transport.head == ["HTTP/1.1 200 OK", "Connection: close"]
-    assert transport.body == b"bytes"
+    response = run(answering(result), method="CONNECT", keep_alive=False)
+    assert response.head == ["HTTP/1.1 200 OK", "Connection: close"]
+    assert response.body == b"bytes"
 
 
 def test_what_accepts_connect_has_no_length(caplog: pytest.LogCaptureFixture) -> None:
-    transport, _ = run(answering([b"hello"], ("Content-Length", "5")), method="CONNECT", keep_alive=False)
-    assert transport.head[0] == "HTTP/1.1 500 Internal Server Error"
+    response = run(answering([b"hello"], ("Content-Length", "5")), method="CONNECT", keep_alive=False)
+    assert response.head[0] == "HTTP/1.1 500 Internal Server Error"
     assert "a response that accepts CONNECT has no Content-Length" in caplog.text
 
 
 def test_what_refuses_connect_is_a_response_like_others() -> None:
-    transport, _ = run(answering([b"no"], status="403 Forbidden"), method="CONNECT", keep_alive=False)
-    assert transport.head == ["HTTP/1.1 403 Forbidden", "Content-Length: 2", "Connection: close"]
+    response = run(answering([b"no"], status="403 Forbidden"), method="CONNECT", keep_alive=False)
+    assert response.head == ["HTTP/1.1 403 Forbidden", "Content-Length: 2", "Connection: close"]
 
 
 # start_response and write --------------------------------------------------------------------------------------------
@@ -223,9 +224,9 @@ def test_start_response_may_be_late() -> None:
         start_response("201 Created", [])
         yield b"made"
 
-    transport, _ = run(application)
-    assert transport.head[0] == "HTTP/1.1 201 Created"
-    assert transport.body.startswith(b"4\r\nmade\r\n")
+    response = run(application)
+    assert response.head[0] == "HTTP/1.1 201 Created"
+    assert response.body.startswith(b"4\r\nmade\r\n")
 
 
 def silent(result: Iterable[bytes]) -> WSGIApplication:
@@ -235,8 +236,8 @@ def silent(result: Iterable[bytes]) -> WSGIApplication:
 
 def test_without_start_response_there_is_500(caplog: pytest.LogCaptureFixture) -> None:
     for result in ([b"x"], [], each(b"x"), each()):
-        transport, _ = run(silent(result))
-        assert transport.head[0] == "HTTP/1.1 500 Internal Server Error"
+        response = run(silent(result))
+        assert response.head[0] == "HTTP/1.1 500 Internal Server Error"
     assert "did not call start_response" in caplog.text
 
 
@@ -246,7 +247,7 @@ def test_a_second_start_response_needs_exc_info() -> None:
         start_response("200 OK", [])
         return []
 
-    assert run(application)[0].head[0] == "HTTP/1.1 500 Internal Server Error"
+    assert run(application).head[0] == "HTTP/1.1 500 Internal Server Error"
 
 
 def test_exc_info_replaces_a_head_that_has_not_gone_out() -> None:
@@ -258,9 +259,9 @@ def test_exc_info_replaces_a_head_that_has_not_gone_out() -> None:
             start_response("503 Service Unavailable", [], sys.exc_info())
         return [b"sorry"]
 
-    transport, exchange = run(application)
-    assert transport.head == ["HTTP/1.1 503 Service Unavailable", "Content-Length: 5"]
-    assert exchange.keep_alive
+    response = run(application)
+    assert response.head == ["HTTP/1.1 503 Service Unavailable", "Content-Length: 5"]
+    assert response.keep_alive
 
 
 def test_exc_info_is_raised_when_the_head_has_gone_out(caplog: pytest.LogCaptureFixture) -> None:
@@ -272,9 +273,9 @@ def test_exc_info_is_raised_when_the_head_has_gone_out(caplog: pytest.LogCapture
         except ValueError:
             start_response("503 Service Unavailable", [], sys.exc_info())
 
-    transport, exchange = run(application)
-    assert exchange.cut
-    assert transport.body == b"5\r\nbegun\r\n"
+    response = run(application)
+    assert response.cut
+    assert response.body == b"5\r\nbegun\r\n"
     assert "ValueError: invalid literal" in caplog.text
 
 
@@ -289,11 +290,11 @@ def test_write_goes_out_before_what_is_returned() -> None:
         return [b"world", b"!"]
 
     def transport_of(write: Any) -> Recorder:
-        recorder: Recorder = write.__self__.transport
+        recorder: Recorder = write.__self__.responder
         return recorder
 
-    transport, exchange = run(application)
-    assert (transport.body, exchange.sent, exchange.cut) == (b"hello world!", 12, False)
+    response = run(application)
+    assert (response.body, response.sent, response.cut) == (b"hello world!", 12, False)
 
 
 def test_write_alone_is_chunked() -> None:
@@ -301,40 +302,37 @@ def test_write_alone_is_chunked() -> None:
         start_response("200 OK", [])(b"hello")
         return []
 
-    assert run(application)[0].body == b"5\r\nhello\r\n0\r\n\r\n"
+    assert run(application).body == b"5\r\nhello\r\n0\r\n\r\n"
 
 
 # Early hints ---------------------------------------------------------------------------------------------------------
 
 
-def hinting(*fields: tuple[Any, Any]) -> tuple[Recorder, Exchange]:
-    """Send hints before the head and behind it, in an exchange of its own."""
-    transport = Recorder()
-    exchange = Exchange(transport, {}, GET, 1, True, CLOCK)
+def hinting(*fields: tuple[Any, Any]) -> Recorder:
+    """Send hints before the head and behind it, by way of the environ."""
 
     def application(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
-        exchange.hint(list(fields))
+        environ["wsgi.early_hints"](list(fields))
         start_response("200 OK", [("Content-Length", "1")])
         yield b"x"
-        exchange.hint(list(fields))
+        environ["wsgi.early_hints"](list(fields))
 
-    exchange.run(application)
-    return transport, exchange
+    return run(application)
 
 
 def test_hints_are_an_interim_response() -> None:
-    transport, exchange = hinting(("Link", "</a>"), ("X-Cafe", "caf\u00e9"))
-    assert transport.sends[0] == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Cafe: caf\xe9\r\n\r\n"
-    assert transport.sends[1].startswith(b"HTTP/1.1 200 OK\r\n")
-    assert len(transport.sends) == 2
-    assert (exchange.keep_alive, exchange.cut, exchange.sent) == (True, False, 1)
+    response = hinting(("Link", "</a>"), ("X-Cafe", "caf\u00e9"))
+    assert response.sends[0] == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Cafe: caf\xe9\r\n\r\n"
+    assert response.sends[1].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert len(response.sends) == 2
+    assert (response.keep_alive, response.cut, response.sent) == (True, False, 1)
 
 
 def test_no_hints_are_nothing_and_http_1_0_gets_none() -> None:
-    assert len(hinting()[0].sends) == 1
-    exchange = Exchange(Recorder(), {}, GET, 0, True, CLOCK)
-    exchange.hint([("Link", "</a>")])
-    assert not exchange.transport.sends  # type: ignore[attr-defined]
+    assert len(hinting().sends) == 1
+    response = Recorder(minor=0)
+    Exchange(response, {})([("Link", "</a>")])
+    assert not response.sends
 
 
 @pytest.mark.parametrize(
@@ -345,8 +343,8 @@ def test_no_hints_are_nothing_and_http_1_0_gets_none() -> None:
     ],
 )  # fmt: skip
 def test_hints_that_would_break_something_are_the_applications_error(field: tuple[Any, Any]) -> None:
-    transport, _ = hinting(field)
-    assert transport.data.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    response = hinting(field)
+    assert response.data.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
 
 
 # What the application does wrong -------------------------------------------------------------------------------------
@@ -356,18 +354,18 @@ def test_an_exception_before_the_head_is_answered_500(caplog: pytest.LogCaptureF
     def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         raise LookupError("on purpose")
 
-    transport, exchange = run(application)
-    assert transport.head[0] == "HTTP/1.1 500 Internal Server Error"
-    assert not exchange.keep_alive
-    assert not exchange.cut
+    response = run(application)
+    assert response.head[0] == "HTTP/1.1 500 Internal Server Error"
+    assert not response.keep_alive
+    assert not response.cut
     assert caplog.text.count("Traceback") == caplog.text.count("LookupError: on purpose") == 1
     assert "method=GET path='/path'" in caplog.text
-    assert run(application, method="HEAD")[0].body == b""
+    assert run(application, method="HEAD").body == b""
 
 
 def test_sys_exit_concerns_its_request_only() -> None:
-    transport, _ = run(lambda environ, start_response: sys.exit(1))
-    assert transport.head[0] == "HTTP/1.1 500 Internal Server Error"
+    response = run(lambda environ, start_response: sys.exit(1))
+    assert response.head[0] == "HTTP/1.1 500 Internal Server Error"
 
 
 def test_an_exception_behind_the_head_cuts_the_connection(caplog: pytest.LogCaptureFixture) -> None:
@@ -376,15 +374,15 @@ def test_an_exception_behind_the_head_cuts_the_connection(caplog: pytest.LogCapt
         raise LookupError("on purpose")
 
     body = Body(blocks())
-    transport, exchange = run(answering(body))
-    assert exchange.cut
-    assert transport.body == b"5\r\nbegun\r\n"
+    response = run(answering(body))
+    assert response.cut
+    assert response.body == b"5\r\nbegun\r\n"
     assert caplog.text.count("Traceback") == body.closes == 1
 
 
 @pytest.mark.parametrize("result", [["text"], ["te", "xt"], ("text",), each("text"), [None], each(7), None, 7])
 def test_what_is_not_bytes_is_answered_500(result: Any) -> None:
-    assert run(answering(result))[0].head[0] == "HTTP/1.1 500 Internal Server Error"
+    assert run(answering(result)).head[0] == "HTTP/1.1 500 Internal Server Error"
 
 
 # close() -------------------------------------------------------------------------------------------------------------
@@ -416,8 +414,8 @@ def test_close_is_called_when_start_response_never_was() -> None:
 
 def test_nothing_more_is_asked_of_a_body_whose_client_has_gone() -> None:
     body = Body([b"a", b"b", b"c", b"d"])
-    _, exchange = run(answering(body), gone_after=2)
-    assert exchange.cut
+    response = run(answering(body), gone_after=2)
+    assert response.cut
     assert (body.taken, body.closes) == (3, 1)
 
 
@@ -428,13 +426,100 @@ def test_an_exception_in_close_does_not_harm_a_complete_response(caplog: pytest.
             raise LookupError("cannot close")
 
     body = Unclosable([b"a"])
-    transport, exchange = run(answering(body))
-    assert transport.body == b"1\r\na\r\n0\r\n\r\n"
-    assert (body.closes, exchange.cut) == (1, False)
+    response = run(answering(body))
+    assert response.body == b"1\r\na\r\n0\r\n\r\n"
+    assert (body.closes, response.cut) == (1, False)
     assert caplog.text.count("Traceback") == 1
 
 
 def test_a_client_that_has_gone_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     for result in ([b"x"], each(b"x")):
-        assert run(answering(result), gone_after=0)[1].cut
+        assert run(answering(result), gone_after=0).cut
     assert not caplog.records
+
+
+# What outlives its request, and what cannot be shown ------------------------------------------------------------------
+
+
+def test_what_is_kept_of_a_request_that_has_ended_reaches_nobody() -> None:
+    kept: list[Any] = []
+
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        kept.extend([start_response("200 OK", []), environ["wsgi.early_hints"]])
+        return [b"x"]
+
+    response = run(application)
+    sent = len(response.sends)
+    write, hint = kept
+    with pytest.raises(RuntimeError, match="after the response has ended"):
+        write(b"late")
+    hint([("Link", "</late>")])
+    assert len(response.sends) == sent
+
+
+class Unruly:
+    """An object that raises whatever is asked of it."""
+
+    def __str__(self) -> str:
+        raise LookupError("no text")
+
+    __repr__ = __str__
+
+
+class UnrulyText(str):
+    """A text that cannot be formatted."""
+
+    __slots__ = ()
+
+    def __format__(self, _spec: str) -> str:
+        raise LookupError("no format")
+
+    def __repr__(self) -> str:
+        raise LookupError("no text")
+
+
+@pytest.mark.parametrize("name", ["PATH_INFO", "REQUEST_METHOD", "REQUEST_ID"])
+@pytest.mark.parametrize("value", [Unruly(), UnrulyText("x"), None, b"\xff", 7])
+def test_a_failure_is_logged_whatever_the_application_has_put_into_the_environ(
+    name: str, value: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        environ[name] = value
+        raise ValueError("on purpose")
+
+    assert run(application).head[0] == "HTTP/1.1 500 Internal Server Error"
+    assert len(caplog.records) == 1
+    assert caplog.records[0].getMessage().startswith("application raised method=")
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit(), ValueError("on purpose")])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_response_is_complete_whatever_its_close_raises(
+    error: BaseException, whole: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Result(Body):
+        def close(self) -> None:
+            raise error
+
+    body = Result([b"hello"]) if whole else Result(each(b"he", b"llo"))
+    response = run(answering(body, ("Content-Length", "5")))
+    assert (response.body, response.cut, response.keep_alive) == (b"hello", False, True)
+    assert caplog.records[0].getMessage().startswith("close() of the response raised")
+
+
+def test_logging_that_raises_costs_the_line_and_not_the_answer() -> None:
+    """``logging.setLogRecordFactory`` is the application's to call."""
+
+    def factory(*_: object, **__: object) -> logging.LogRecord:
+        raise LookupError("no record")
+
+    before = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(factory)
+    try:
+
+        def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+            raise ValueError("on purpose")
+
+        assert run(application).head[0] == "HTTP/1.1 500 Internal Server Error"
+    finally:
+        logging.setLogRecordFactory(before)

@@ -1,4 +1,7 @@
-"""One client's connection: reading requests, running them, writing responses, closing.
+"""One connection of HTTP/1: reading requests, having them executed, writing responses, going on or closing.
+
+It is its own :class:`~spawning.worker.roles.Pollable`, its own :class:`~spawning.worker.roles.Job` and its own
+:class:`~spawning.wsgi.responder.Responder`, since it has one request at a time.
 
 Ownership. In every state but ``EXECUTING`` the connection belongs to the leader. While ``EXECUTING`` it belongs to the
 thread that runs the request; the leader then only notes that an event came (``missed``) and flushes what is kept in
@@ -7,122 +10,121 @@ afterwards; the leader sets ``missed`` first and looks at the state afterwards. 
 both do, the leader reads twice, which is harmless.
 
 An event means "look", whatever its mask says, but for the end of what the client sends: that is remembered (``ended``,
-set by the leader before it looks), since it comes along with the last data, and no other event tells of it. An event
-that was meant for a closed connection with the same descriptor is harmless: who looks finds what is there.
+set by the leader before it looks), since it comes along with the last data, and no other event tells of it.
 """
 
 import logging
-import socket
-from typing import TYPE_CHECKING, Final, cast
+from time import monotonic
+from typing import Final, cast
 
 from spawning.errors import ProtocolError
 from spawning.http.fields import Fields
 from spawning.http.request import RequestLine, RequestReader
-from spawning.http.response import CONTINUE, Clock, Pairs, error_response
+from spawning.http.response import CONTINUE, error_response
+from spawning.ipc.messages import Handoff
 from spawning.logs.access import NO_ENTRY, Entry, entry
-from spawning.worker.closing import MAX_READS, READ_SIZE, Closing
+from spawning.worker.closing import MAX_READS, Closing
+from spawning.worker.context import READ_SIZE, Context
+from spawning.worker.lifecycle import BODY, CLOSED, EXECUTING, FLUSHING, HEAD, LEAVING, LINGERING, READING, REQUEST
+from spawning.worker.listener import Listener
+from spawning.worker.output import ALL, TURN_OVER
 from spawning.worker.sensor import Sensor
-from spawning.worker.states import BODY, CLOSED, EXECUTING, FLUSHING, HEAD, LEAVING, LINGERING, READING, REQUEST
-from spawning.wsgi.bridge import ClientGone, Exchange
+from spawning.worker.stream import DONTWAIT, Stream
 from spawning.wsgi.environ import Environ, connection_template, request_environ, set_line
+from spawning.wsgi.exchange import Exchange
 from spawning.wsgi.input import BodyBuffer
+from spawning.wsgi.responder import ClientGone
 
-if TYPE_CHECKING:
-    from spawning.worker.loop import Loop
-
-_DONTWAIT: Final = socket.MSG_DONTWAIT
+TURN_SECONDS: Final = 0.005  # of one client, before the others get their turn
+TURN_REQUESTS: Final = 32  # pipelined requests, likewise
 
 _NO_LINE: Final = RequestLine("", "", "", "", "")  # none has come
 _ANY_LINE: Final = RequestLine("", "", "", "", "")  # one has come, and is forgotten
 _NO_TEMPLATE: Final[Environ] = {}
 # Between requests: nothing that the last one left is kept alive, and whoever looks from outside finds an exchange.
-_NO_EXCHANGE: Final = Exchange(cast("Connection", None), {}, _NO_LINE, 1, False, Clock())
+_NO_EXCHANGE: Final = Exchange(cast("Http1", None), {})
 
 log = logging.getLogger("spawning.worker")
 
 
-class Connection(Closing):
-    """See the module. The transport of its own exchanges.
+class Http1(Closing):
+    """See the module.
 
-    :param loop: the worker's loop.
-    :param sock: the connected socket; each call says itself that it must not wait, which saves the system call that
-        would say so for all.
+    :param context: of the worker.
+    :param listener: where the connection came from.
+    :param stream: the connected socket.
     :param address: of the peer.
     :param port: of the peer.
     """
 
     __slots__ = (
-        "awaited", "body_since", "ended", "entry", "exchange", "fields", "line", "missed", "port", "reader", "sensor",
-        "template",
+        "awaited", "body_since", "ended", "entry", "exchange", "fields", "listener", "missed", "port", "reader",
+        "sensor", "template", "yielded",
     )  # fmt: skip
 
     entry: Entry
     sensor: Sensor
     template: Environ
 
-    def __init__(self, loop: "Loop", sock: socket.SocketType, address: str, port: str) -> None:
-        self.loop = loop
-        self.sock = sock
-        self.fd = sock.fileno()
+    def __init__(self, context: Context, listener: Listener, stream: Stream, address: str, port: str) -> None:
+        self.context = context
+        self.listener = listener
+        self.stream = stream
+        self.fd = stream.fileno()
         self.address = address
         self.port = port
+        self.clock = context.clock
         self.state = READING
         self.registered = False
         self.missed = False
         self.ended = False  # the client will send nothing more, an event has said
+        self.yielded = False  # others have their turn, and further requests have been received
         self.awaited = REQUEST
         self.body_since = 0.0
-        self.deadline = loop.now + loop.settings.head_timeout
+        self.deadline = context.now + context.settings.head_timeout
         self.output = None
         self.ended_sending = False
         self.fields: Fields | None = None
         self.line = _NO_LINE
         self.exchange = _NO_EXCHANGE
-        self.reader = RequestReader(BodyBuffer, loop.limits)
+        self.reader = RequestReader(BodyBuffer, context.limits)
+
+    @property
+    def idle(self) -> bool:
+        return self.state is READING and self.reader.idle
+
+    @property
+    def executing(self) -> bool:
+        return self.state is EXECUTING
 
     # -- events: leader only ------------------------------------------------------------------------------------------
 
     def on_event(self) -> None:
-        """Do what the state asks for; the leader has seen an event."""
-        state = self.state
-        if state is READING:
-            self.read()
-        elif state is EXECUTING:
-            self.missed = True
-            if self.output is not None:
-                self.flush_beside_owner()
-            elif self.state is READING:  # the owner gave it back meanwhile, perhaps without seeing `missed`
-                self.read()
-        elif state is FLUSHING:
-            self.flush()
-        elif state is LINGERING:
-            self.discard()
-
-    resume = on_event
-
-    def read(self) -> None:
-        """Read and serve what has arrived."""
+        """Do what the state asks for; while ``READING``: read and serve what has arrived."""
+        if self.state is not READING:
+            self._on_other_event()
+            return
+        context = self.context
         reads = 0
+        until = 0.0
         try:
             while True:
-                if self.loop.contended:
-                    data = self.loop.receiver.receive(self.fd)
-                else:
-                    data = self.sock.recv(READ_SIZE, _DONTWAIT)
+                data = context.receiver.receive(self.fd) if context.contended else self.stream.recv(READ_SIZE, DONTWAIT)
+                more = self.ended or len(data) == READ_SIZE
                 if not data:
                     self._end_of_input()
                     return
-                more = self.ended or len(data) == READ_SIZE
                 if self.reader.receive(data):
                     if not self._serve(more):
                         return
-                elif not self._wait_for_more():
-                    return
+                else:
+                    self._wait_for_more()
                 if not more:
                     return
                 reads += 1
-                if reads >= MAX_READS:
-                    self.loop.post(self.resume)
+                until = until or monotonic() + TURN_SECONDS
+                if reads >= MAX_READS or monotonic() >= until:
+                    context.post(self.on_event)
                     return
         except BlockingIOError:
             return
@@ -131,69 +133,82 @@ class Connection(Closing):
         except OSError as error:
             self.broken(error)
 
+    def _on_other_event(self) -> None:
+        state = self.state
+        if state is EXECUTING:
+            self.missed = True
+            if self.output is not None:
+                self.flush_beside_owner()
+            elif self.state is READING:  # the owner gave it back meanwhile, perhaps without seeing `missed`
+                self.on_event()
+        elif state is FLUSHING:
+            self.flush()
+        elif state is LINGERING:
+            self.discard()
+
     def _serve(self, more: bool) -> bool:
         """Run the complete request, and those that arrived with it; True when the connection is being read again.
 
         :param more: the kernel may hold further bytes, of which no event will tell.
         """
-        loop = self.loop
+        context = self.context
         reader = self.reader
+        dispatcher = context.dispatcher
+        served = 0
         while True:
             self._begin()
             self.missed = more
-            if loop.now < self.sensor.inline_until and not loop.threads.full:
-                if not loop.execute_inline(self):
+            if context.now < self.sensor.inline_until and not context.full:
+                if not dispatcher.execute_inline(self):
                     return False
-            elif not loop.execute(self):
+            elif not dispatcher.execute(self):
                 return False
             if not reader.unread:
                 return True
+            served += 1
+            if served >= TURN_REQUESTS or monotonic() >= context.now + TURN_SECONDS:
+                self.yielded = True
+                context.post(self.go_on)
+                return False
             if not reader.receive(b""):
-                return self._wait_for_more()
+                self._wait_for_more()
+                return True
 
     def _begin(self) -> None:
         """Make an exchange of the request that the reader has completed."""
-        loop = self.loop
+        context = self.context
         reader = self.reader
         fields = reader.fields
         line = reader.line
         if fields is not self.fields or line is not self.line:
             self._prepare(fields, line)
-        self.exchange = Exchange(
-            self,
-            request_environ(self.template, reader.body),
-            line,
-            fields.minor,
-            # What a client has pipelined behind this is answered too, although the worker stops.
-            fields.keep_alive and (loop.keep_alive or (loop.stopping and bool(reader.unread))),
-            loop.clock,
-        )
+        # As Responder.begin() does; here, since this is for every request.
+        self.minor = fields.minor
+        # What a client has pipelined behind this is answered too, although the worker stops.
+        self.keep_alive = fields.keep_alive and (context.keep_alive or (context.stopping and bool(reader.unread)))
+        self.head_sent = self.chunked = self.cut = self.too_long = False
+        self.sent = 0
+        self.exchange = Exchange(self, request_environ(self.template, reader.body))
         self.state = EXECUTING
 
     def _prepare(self, fields: Fields, line: RequestLine) -> None:
         """Bring the template up to date with a request that is not like the last one."""
         if fields is not self.fields or line.host or self.line.host:
-            template = connection_template(self.loop.base, fields, line, self.address, self.port)
-            # Methods of the connection, so that no request has to make any of its own.
-            template["wsgi.early_hints"] = self.hint
-            template["spawning.client_disconnected"] = template["waitress.client_disconnected"] = self.has_gone
+            template = connection_template(self.listener.base, fields, line, self.address, self.port)
+            # A method of the stream, so that no request has to make any of its own.
+            template["spawning.client_disconnected"] = template["waitress.client_disconnected"] = self.stream.has_gone
             self.template = template
         else:
             set_line(self.template, line)
         self.fields = fields
         self.line = line
-        self.sensor = line.memo or self.loop.routes.sensor(line)
-        if self.loop.access_log is not None:
+        self.sensor = line.memo or self.context.dispatcher.sensor(line)
+        if self.context.logs_access:
             self.entry = entry(self.template)
 
-    def hint(self, headers: Pairs) -> None:
-        """``wsgi.early_hints``: see :meth:`Exchange.hint`. Who keeps it for longer than its request sends nothing."""
-        if self.state is EXECUTING:
-            self.exchange.hint(headers)
-
-    def _wait_for_more(self) -> bool:
-        """Set the deadline for the rest of a request; True: go on reading."""
-        loop = self.loop
+    def _wait_for_more(self) -> None:
+        """Set the deadline for the rest of a request."""
+        context = self.context
         if self.reader.reading_body:
             if self.reader.wants_continue:
                 self.reader.wants_continue = False
@@ -201,17 +216,16 @@ class Connection(Closing):
             self._await_body()
         elif self.awaited is REQUEST:
             self.awaited = HEAD
-            self.deadline = loop.now + loop.settings.head_timeout
-        return True
+            self.deadline = context.now + context.settings.head_timeout
 
     def _await_body(self) -> None:
         """Set the deadline for more of a body: within a pause, and before its average becomes too low."""
-        loop = self.loop
-        settings = loop.settings
+        now = self.context.now
+        settings = self.context.settings
         if self.awaited is not BODY:
             self.awaited = BODY
-            self.body_since = loop.now
-        self.deadline = loop.now + settings.body_timeout
+            self.body_since = now
+        self.deadline = now + settings.body_timeout
         rate = settings.min_body_rate
         if rate:
             body = self.reader.body
@@ -219,6 +233,8 @@ class Connection(Closing):
             self.deadline = min(self.deadline, self.body_since + settings.body_timeout + body.length / rate)
 
     def _end_of_input(self) -> None:
+        if self.yielded:  # it will be seen again, behind what was received before it
+            return
         # A client that half-closed before its request was complete gets no answer; one that did so behind a complete
         # request was answered before this is seen.
         self.close()
@@ -226,9 +242,9 @@ class Connection(Closing):
     def refuse(self, error: ProtocolError) -> None:
         """Answer a request that cannot be served, and close (RFC 9112 section 9.6: not at once)."""
         log.debug("request refused address=%s status=%d reason=%r", self.address, error.status, error.reason)
-        self.loop.refused += 1
+        self.context.refused += 1
         try:
-            self.send(error_response(error.status, error.reason, self.loop.clock, with_body=not self.reader.is_head))
+            self.send(error_response(error.status, error.reason, self.clock, with_body=not self.reader.is_head))
         except ClientGone:
             self.close()
             return
@@ -238,60 +254,27 @@ class Connection(Closing):
 
     def finish(self) -> bool:
         """Leave ``EXECUTING`` behind a response; True: the connection persists and is being read again."""
-        exchange = self.exchange
-        if exchange.cut:
-            self.abort()
+        if self.cut:
+            self.abandon()
             return False
+        context = self.context
         if self.output is not None:
             self.register()
             self.state = FLUSHING
-            self.loop.post(self.resume)
+            context.post(self.on_event)
             return False
-        if not exchange.keep_alive:
+        if not self.keep_alive:
             self._close_behind_response()
             return False
-        self.deadline = self.loop.idle_deadline
+        self.deadline = context.idle_deadline
         self.awaited = REQUEST
-        if self.loop.closing and self._leave():
+        if context.closing and self._leave():
             return False
         if not self.registered:
             self.register()
         self.exchange = _NO_EXCHANGE
         self.state = READING
         return True
-
-    def _leave(self) -> bool:
-        """In a retiring worker: freeze a connection between two requests; False if it has to be served here."""
-        if self.loop.stopping or self.reader.reading_body:
-            return False
-        self.become(LEAVING)
-        self.loop.post(self.depart)
-        return True
-
-    def freeze(self) -> None:
-        """Stop reading, because the worker retires, unless a body is arriving; leader only."""
-        if self.state is READING and not self.reader.reading_body:
-            self.become(LEAVING)
-
-    def depart(self) -> None:
-        """Be sent to another worker; leader only."""
-        if self.state is LEAVING:
-            # The registration is the kernel's with the open socket, which goes on to live elsewhere.
-            self.unregister()
-            self.loop.hand_off(self)
-
-    def take_up(self, unread: bytes, deadline: float) -> None:
-        """Go on where another worker has left off; leader only.
-
-        :param unread: what it has received of further requests.
-        :param deadline: (monotonic seconds) as it was there.
-        """
-        self.register()
-        self.deadline = deadline
-        if unread:
-            self.awaited = HEAD
-            self.reader.unread += unread
-            self.go_on()
 
     def finish_in_thread(self) -> bool:
         """As :meth:`finish`, in a thread that does not lead; what is left to do is given to the leader.
@@ -310,15 +293,19 @@ class Connection(Closing):
         except OSError as error:
             self.broken(error)
             return False
-        if self.finish() and (self.missed or not self.reader.idle):
-            self.loop.post(self.go_on)
+        if self.finish():
+            context = self.context
+            if context.closing:  # the worker was retired since finish() looked, and may have passed this one by
+                context.post(self._leave_late)
+            elif self.missed or not self.reader.idle:
+                context.post(self.go_on)
         return False
 
     def _read_on(self) -> bool:
         """Read the next request without leaving ``EXECUTING``, if this one has ended in the usual way."""
-        exchange = self.exchange
+        context = self.context
         reader = self.reader
-        if exchange.cut or not exchange.keep_alive or self.output is not None or self.loop.closing:
+        if self.cut or not self.keep_alive or self.output is not None or context.closing:
             return False
         if reader.unread and reader.receive(b""):
             self.missed = True
@@ -326,10 +313,10 @@ class Connection(Closing):
             return True
         self.missed = False  # from here on the leader may set it
         try:
-            data = self.sock.recv(READ_SIZE, _DONTWAIT)
+            data = self.stream.recv(READ_SIZE, DONTWAIT)
         except BlockingIOError:
             return False
-        if data and self.loop.closing and not reader.reading_body:
+        if data and context.closing and not reader.reading_body:
             # Retired since we asked, so this request may be younger than an answer of the new code.
             reader.unread += data
             return False
@@ -342,7 +329,8 @@ class Connection(Closing):
         return False
 
     def go_on(self) -> None:
-        """Serve what arrived while a thread owned the connection."""
+        """Serve what arrived while a thread owned the connection, or others had their turn."""
+        self.yielded = False
         if self.state is not READING:
             return
         try:
@@ -358,7 +346,7 @@ class Connection(Closing):
             self.broken(error)
             return
         if self.state is READING:
-            self.read()
+            self.on_event()
 
     def _close_behind_response(self) -> None:
         if self.reader.unread or (self.missed and self._more_has_come()):
@@ -371,9 +359,64 @@ class Connection(Closing):
     def _more_has_come(self) -> bool:
         """Find out whether what was missed is more than the end of what the client sends; it is thrown away."""
         try:
-            return bool(self.sock.recv(READ_SIZE, _DONTWAIT))
+            return bool(self.stream.recv(READ_SIZE, DONTWAIT))
         except OSError:
             return False
+
+    # -- leaving for another worker -----------------------------------------------------------------------------------
+
+    def _leave(self) -> bool:
+        """In a retiring worker: freeze a connection between two requests; False if it has to be served here."""
+        if self.context.stopping or self.reader.reading_body:
+            return False
+        self.become(LEAVING)
+        self.context.post(self.depart)
+        return True
+
+    def _leave_late(self) -> None:
+        self.freeze()
+        self.depart()
+        self.go_on()  # if it is to be served here after all
+
+    def freeze(self) -> None:
+        """Stop reading, because the worker retires, unless a body is arriving; leader only."""
+        if self.state is READING and not self.reader.reading_body and not self.context.stopping:
+            self.become(LEAVING)
+
+    def depart(self) -> None:
+        """Be sent to another worker; leader only."""
+        if self.state is LEAVING:
+            # The registration is the kernel's with the open socket, which goes on to live elsewhere.
+            self.unregister()
+            self.context.hand_off(self)
+
+    @property
+    def leaving(self) -> bool:
+        return self.state is LEAVING
+
+    def luggage(self) -> Handoff:
+        """Return what the next worker has to know."""
+        return Handoff(
+            self.address,
+            self.port,
+            self.stream.family,
+            self.deadline,
+            self.reader.unread.decode("latin-1"),
+            self.listener.name,
+        )
+
+    def take_up(self, unread: bytes, deadline: float) -> None:
+        """Go on where another worker has left off; leader only.
+
+        :param unread: what it has received of further requests.
+        :param deadline: (monotonic seconds) as it was there.
+        """
+        self.register()
+        self.deadline = deadline
+        if unread:
+            self.awaited = HEAD
+            self.reader.unread += unread
+            self.go_on()
 
     # -- flushing: leader only ----------------------------------------------------------------------------------------
 
@@ -383,7 +426,8 @@ class Connection(Closing):
         if output is None or self.state is CLOSED:
             return
         try:
-            output.flush(self.sock)
+            if output.flush(self.stream) is TURN_OVER:
+                self.context.post(self.flush_beside_owner)
         except OSError:
             output.give_up()
         if self.state is FLUSHING:
@@ -391,42 +435,67 @@ class Connection(Closing):
 
     def flush(self) -> None:
         """Send the rest of a complete response, then go on as after any other."""
+        context = self.context
         output = self.output
         assert output is not None
         try:
-            done = output.flush(self.sock)
+            flushed = output.flush(self.stream)
         except OSError as error:
             self.broken(error)
             return
-        if not done:
-            self.deadline = self.loop.now + self.loop.settings.response_timeout
+        if flushed is not ALL:
+            output.taken(self.stream)  # from here on counted anew
+            self._may_take_more(output.total_taken)
+            if flushed is TURN_OVER:
+                context.post(self.on_event)
             return
         self.output = None
-        if not self.exchange.keep_alive:
+        if not self.keep_alive:
             self._close_behind_response()
             return
-        self.deadline = self.loop.idle_deadline
+        self.deadline = context.idle_deadline
         self.awaited = REQUEST
-        if self.loop.closing and self._leave():
+        if context.closing and self._leave():
             return
+        self.exchange = _NO_EXCHANGE
         self.state = READING
         self.go_on()
 
     # -- deadlines and the end ----------------------------------------------------------------------------------------
 
     def on_deadline(self) -> None:
-        """Act on a deadline that has passed; leader only, once a second."""
-        state = self.state
+        """Act on the deadline, if it has passed; leader only, once a second."""
+        state = self.state  # before the deadline, which an owner renews before it gives the connection back
+        if self.deadline >= self.context.now:
+            return
         if state is READING and not self.reader.idle:
             what = "body" if self.reader.reading_body else "head"
             self.refuse(ProtocolError(408, f"the request's {what} took too long"))
-        elif state is not EXECUTING:
-            self.abort() if state is FLUSHING else self.close()
-        elif self.output is not None and not self.output.empty:
-            if not self.output.progressed:
-                self.output.give_up()
-            self.output.progressed = False
-            self.deadline = self.loop.now + self.loop.settings.response_timeout
+        elif state is EXECUTING or state is FLUSHING:
+            self._look_for_progress()
+        elif state is not CLOSED:
+            self.close()
+
+    def _look_for_progress(self) -> None:
+        """Give up a client that has taken nothing of what is kept for it, or on average too little."""
+        output = self.output
+        if output is None or output.empty:
+            return
+        if output.taken(self.stream) and self._may_take_more(output.total_taken):
+            return
+        if self.state is FLUSHING:
+            self.abort()
+        else:
+            output.give_up()
+
+    def _may_take_more(self, taken: int) -> bool:
+        """Set the deadline for taking more of a response, as for sending more of a body."""
+        settings = self.context.settings
+        self.deadline = self.context.now + settings.response_timeout
+        rate = settings.min_response_rate
+        if rate:
+            self.deadline = min(self.deadline, self.kept_since + settings.response_timeout + taken / rate)
+        return self.deadline > self.context.now
 
     def forget(self) -> None:
         """Give up what is remembered for a next request, which has not come for a while; leader only.
@@ -442,12 +511,12 @@ class Connection(Closing):
             self.reader.forget()
 
     def close_if_idle(self, fresh_too: bool) -> None:
-        """Close, unless a request is arriving or under way; leader only, when the worker stops.
+        """Close, unless a request is arriving or under way; leader only.
 
         :param fresh_too: also when no request has ever come.
         """
         if self.state is READING:
-            self.read()
+            self.on_event()
         idle = self.state is READING and self.reader.idle and (fresh_too or self.line is not _NO_LINE)
         if idle or self.state is LEAVING:
             self.close()
@@ -464,5 +533,6 @@ class Connection(Closing):
         # Both hold this connection: they would keep each other alive until a garbage collection.
         self.exchange = _NO_EXCHANGE
         self.template = _NO_TEMPLATE
-        self.loop.forget(self)
-        self.sock.close()
+        self.context.poller.forget(self.fd)
+        self.fd = -1
+        self.stream.close()

@@ -1,0 +1,75 @@
+"""What everybody in a worker needs and nobody owns: the time, the settings, a few flags and counters, the mail.
+
+Rules: plain attributes, no decisions. Who writes what is said at each attribute; everybody may read all of them, from
+any thread: each is one object that is replaced whole. Nothing of the worker is imported here but leaves.
+"""
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from spawning.http.request import Limits
+from spawning.http.response import Clock
+from spawning.settings import Settings
+from spawning.worker.mail import Mail
+from spawning.worker.output import Budget
+from spawning.worker.roles import Connection, Dispatcher, Registry
+from spawning.worker.syscalls import Receiver
+
+READ_SIZE: Final = 65536  # bytes a recv
+
+
+class Context:
+    """See the module.
+
+    :param settings: of the generation.
+    :param logs_access: requests get a line in the access log.
+
+    :ivar now: (monotonic seconds) of the last poll; leader.
+    :ivar idle_deadline: (monotonic seconds) until when a connection that is idle from now on is kept; leader.
+    :ivar keep_alive: connections may persist; leader.
+    :ivar closing: the worker has been retired or stopped; leader.
+    :ivar stopping: the worker has been stopped; leader.
+    :ivar contended: threads want the interpreter lock, since requests have been handed over a moment ago; leader.
+    :ivar full: as many requests are executed as there may be (``threads``, under its lock). Only the leader, which
+        alone may have more executed, may rely on False.
+    :ivar crowded: the leader leaves new connections to the siblings until a thread is idle; leader.
+    :ivar errors: responses with status 5xx; any thread, so at worst a few are not counted.
+    :ivar refused: requests that were refused as no HTTP, or as against a limit; likewise.
+    :ivar receiver: receives without giving the interpreter lock away; leader.
+    :ivar mail: what the leader is asked to do.
+    :ivar poller: reports events of connections.
+    :ivar dispatcher: has requests executed.
+    :ivar hand_off: sends a frozen connection to a worker that serves.
+    :ivar budget: memory for what slow clients have not taken yet.
+    """
+
+    poller: Registry
+    dispatcher: Dispatcher
+    hand_off: Callable[[Connection], None]
+
+    def __init__(self, settings: Settings, *, logs_access: bool) -> None:
+        self.settings = settings
+        self.logs_access = logs_access
+        self.clock = Clock(settings.server_header)
+        self.limits = Limits(
+            settings.max_request_line,
+            settings.max_head_bytes,
+            settings.max_fields,
+            settings.max_body_bytes,
+            settings.allow_connect,
+        )
+        self.mail = Mail()
+        self.post = self.mail.post
+        self.receiver = Receiver(READ_SIZE)
+        self.budget = Budget(settings.max_kept_output)
+        self.now = monotonic()
+        self.idle_deadline = self.now + settings.keepalive_timeout
+        self.keep_alive = not settings.no_keepalive and settings.keepalive_timeout > 0
+        self.closing = False
+        self.stopping = False
+        self.contended = False
+        self.full = False
+        self.crowded = False
+        self.errors = 0
+        self.refused = 0

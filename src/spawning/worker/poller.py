@@ -1,0 +1,56 @@
+"""Polling: the epoll instance of a worker, and the table of what is polled.
+
+Connections are registered once, edge-triggered, for all that may happen; listeners and other descriptors as their
+owners want. An event means "look"; one that was polled for a descriptor that has been closed since finds nobody, or
+another connection that looks in vain.
+"""
+
+import logging
+import select
+from typing import Final
+
+from spawning.worker.context import Context
+from spawning.worker.roles import Pollable
+
+_EVENTS: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+ENDED: Final = select.EPOLLRDHUP  # the other side will send nothing more; the greatest of the bits that are reported
+
+log = logging.getLogger("spawning.worker")
+
+
+class Poller:
+    """See the module. Leader only, but for :meth:`register` and :meth:`forget` (the owner of the connection; single
+    dictionary and system calls).
+
+    :ivar epoll: the instance, for descriptors that are no pollables.
+    :ivar pollables: by descriptor.
+    :ivar tells: the leader wants to be woken by each end, since it is waiting for room.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.epoll = select.epoll()
+        self.pollables: dict[int, Pollable] = {}
+        self.tells = False
+        self._context = context
+        self.epoll.register(context.mail.fd, select.EPOLLIN)
+
+    def register(self, fd: int) -> None:
+        """Report events of a connection, once and for all.
+
+        :raises OSError: the kernel has no room for it (ENOSPC, ENOMEM).
+        """
+        self.epoll.register(fd, _EVENTS)
+
+    def unregister(self, fd: int) -> None:
+        self.epoll.unregister(fd)
+
+    def forget(self, fd: int) -> None:
+        """Drop a connection whose socket is about to be closed."""
+        self.pollables.pop(fd, None)
+        if self.tells or (self._context.closing and not self.pollables):
+            self._context.mail.wake()
+
+    def drop(self, pollable: Pollable) -> None:
+        """Close a connection in which a bug was found; called where the exception is handled."""
+        log.exception("this is a bug in Spawning; a connection is closed")
+        pollable.abandon()
