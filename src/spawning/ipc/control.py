@@ -35,7 +35,10 @@ def decode(line: bytes) -> dict[str, Any]:
 
     :raises ValueError: it is not a JSON object.
     """
-    values = json.loads(line)
+    try:
+        values = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(values, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - one kind of error for whatever is wrong with a line
     return values
