@@ -137,7 +137,7 @@ class Controller:
         self.handoff = legacy.handoff
         self.executor = Executor(settings, self.fleet, self.links, self.listeners, self.handoff)
         self.upgrade = Upgrade(command_now())
-        self.pidfile = Pidfile(legacy.pidfile, "option --pidfile") if legacy.pidfile else None
+        self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
         self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
         self.notifier = Notifier(os.environ, Phase.SERVING if self.fleet.has_served else Phase.STARTING)
         self._activated = legacy.activated
@@ -372,6 +372,7 @@ class Controller:
             activated=self._activated,
             bound=self._bound,
             pidfile=str(self.pidfile.path) if self.pidfile else None,
+            pidfile_lock=self.pidfile.fd if self.pidfile else -1,
             control=self.commands.handed_on,
         )
 
