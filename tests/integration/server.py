@@ -292,7 +292,7 @@ def _inherited_environment() -> dict[str, str]:
     """Give this process's environment without what would change defaults of the server."""
     unwanted = ("PORT", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "SCRIPT_NAME", "DJANGO_SETTINGS_MODULE")
     inherited = {name: value for name, value in os.environ.items() if name not in unwanted}
-    return {**inherited, "XDG_RUNTIME_DIR": RUNTIME.name}
+    return {**inherited, "SPAWNING_CONTROL_DIRECTORY": RUNTIME.name}
 
 
 def _belongs(process: psutil.Process, session: int) -> bool:

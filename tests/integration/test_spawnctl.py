@@ -78,7 +78,7 @@ def test_status_scale_and_stop(path: Path) -> None:
 
 def test_servers_are_found_by_their_address(tmp_path: Path) -> None:
     write(tmp_path, "1")
-    env = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    env = {"SPAWNING_CONTROL_DIRECTORY": str(tmp_path / "spawning")}
     with Server(APP, "-s", "1", cwd=tmp_path, env=env) as one:
         found = spawnctl("status", "--json", env=env)
         assert json.loads(found.out)["pid"] == one.pid

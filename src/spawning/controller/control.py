@@ -13,21 +13,19 @@ import resource
 import select
 import socket
 import stat
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from spawning.errors import ConfigError
-from spawning.ipc.control import MAX_QUESTION, decode, directories, encode, make_private, name_for
+from spawning.ipc.control import MAX_QUESTION, decode, directories, encode, make_private, name_for, peer
 from spawning.logs.setup import fields
 
 MOST_WAITING = 1024  # who have asked and have no answer yet, as after `reload --wait`; fewer with few descriptors
 _SHARE = 4  # those are at most this part of the descriptors that the controller may have
 _BURST = 64  # clients accepted before the questions of those who are there are read
 _LONGEST_PATH = 107  # bytes; sun_path of unix(7) without its end
-_PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 log = logging.getLogger("spawning.controller")
 
@@ -163,8 +161,7 @@ class ControlSocket:
 
     def _understood(self, client: Client, line: bytes) -> Asked | None:
         """Return what a client asks, unless it may not, or makes no sense; then that is its answer."""
-        _, uid, _ = _PEER.unpack(client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-        if uid not in (0, os.geteuid()):
+        if peer(client.sock) not in (0, os.geteuid()):
             self.refuse(client, "this server belongs to another user")
             return None
         self._epoll.modify(client.sock, 0)  # a client that half-closes behind its question still gets the answer
