@@ -41,7 +41,7 @@ from spawning.controller.legacy import Legacy, take_over
 from spawning.controller.links import Links
 from spawning.controller.pidfile import Pidfile
 from spawning.controller.plan import Service, plan, without_done
-from spawning.controller.signals import Wakeup, held_back
+from spawning.controller.signals import Interrupts, Wakeup, held_back
 from spawning.controller.state import State
 from spawning.controller.triggers import Triggers
 from spawning.controller.upgrade import Attempt, Upgrade, command_now, why
@@ -144,6 +144,7 @@ class Controller:
         self._control = legacy.control
         self._bound = legacy.bound  # what host and port were when they were bound
         self._failed_files: frozenset[str] = frozenset()  # of the generation refused last
+        self._interrupts = Interrupts()
         self.commands = Commands(self)
         self._queue: deque[Signal | Said | Changed | Committed | Asked | process.Exit] = deque()
         self._dispatch: dict[type[Any], Callable[[Any], None]] = {
@@ -290,6 +291,8 @@ class Controller:
         self.wanted = dataclasses.replace(self.wanted, service=Service.DRAIN, drain_at=at, drain_until=until)
 
     def _interrupt(self, signum: signal.Signals) -> None:
+        if not self._interrupts.count(time.monotonic()):
+            return
         if self.wanted.service is Service.RUN:
             self._drain(signum)
         else:
