@@ -21,7 +21,10 @@ from typing import IO, Self, TypeVar
 
 import psutil
 
+import spawning
+
 APPS = Path(__file__).parent / "apps"
+OURS = str(Path(spawning.__file__).parent)  # no frame of which belongs into the traceback of an application
 DEADLINE = 30.0  # seconds; for what takes a moment on a loaded machine, never a measure of speed
 
 RUNTIME = tempfile.TemporaryDirectory(prefix="spawning-run-")  # for control sockets; gone with the tests
