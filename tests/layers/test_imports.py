@@ -1,4 +1,4 @@
-"""Imports point one way (DESIGN section 6), and third-party packages stay where they belong.
+"""Imports point one way, and third-party packages stay where they belong.
 
 The table is the architecture: a component is a module or package right under ``spawning``; beside it stands what it may
 import. Late imports inside functions count like those at the top. What is started by exec (the fork server, by the
