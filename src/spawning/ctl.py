@@ -69,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.details:
             _write(error.details.removesuffix("\n"), err=True)
         return _fail(str(error), error.status)
+    # boundary: another version's answer, which lacks what is to be shown, or has something else in its place
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        return _fail(f"the server cannot be understood: {error!r}", EXIT_UNREACHABLE)
     return 0
 
 

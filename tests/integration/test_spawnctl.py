@@ -324,7 +324,7 @@ def test_eighty_who_wait_are_all_answered(gate: Gate, path: Path) -> None:
 def test_who_is_too_many_is_told_and_nobody_else_is_forgotten(gate: Gate, path: Path) -> None:
     """The bound follows from the descriptors that the controller may have."""
     write(path.parent, "1")
-    limited = ["sh", "-c", 'ulimit -Sn 64; exec "$@"', "sh"]
+    limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"]
     spawn = [sys.executable, "-m", "spawning", "--port", "0", "-s", "1", "-l", "/dev/null"]
     command = [*limited, *spawn, "--control-socket", str(path), APP]
     with Server(command=command, cwd=path.parent):

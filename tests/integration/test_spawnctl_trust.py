@@ -185,6 +185,17 @@ def test_nothing_in_an_answer_is_obeyed_by_a_terminal(tmp_path: Path, arguments:
         )
 
 
+@pytest.mark.parametrize("answer", [{"ok": {}}, {"ok": []}, {"ok": EVIL}, {"ok": None}, {}, [], {"error": None}])
+@pytest.mark.parametrize("command", ["status", "requests", "stacks 1.1", "reload", "scale 1", "upgrade --wait"])
+def test_an_answer_that_lacks_what_is_to_be_shown_is_one_line(tmp_path: Path, command: str, answer: Any) -> None:
+    with answering(tmp_path / "ctl.sock", answer, os.geteuid()):
+        done = spawnctl("-S", tmp_path / "ctl.sock", *command.split())
+    assert done.status in (1, 2)
+    assert done.out == ""
+    assert done.err.startswith("spawnctl: ")
+    assert done.err.count("\n") == 1
+
+
 def test_a_client_s_path_forges_no_row(gate: Gate, tmp_path: Path) -> None:
     path = tmp_path / "ctl.sock"
     entering = "\n".join(f"    {line}" for line in waits_at(gate).splitlines())
