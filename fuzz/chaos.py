@@ -109,6 +109,7 @@ class Chaos:
             ("HUP", lambda: self._server.signal(signal.SIGHUP)),
             ("HUP", lambda: self._server.signal(signal.SIGHUP)),
             ("USR1", lambda: self._server.signal(signal.SIGUSR1)),
+            ("USR2", lambda: self._server.signal(signal.SIGUSR2)),
             ("TTIN and TTOU", self._more_and_fewer),
             ("edit", self._site.edit),
             ("broken edit", self._break),
