@@ -1,5 +1,5 @@
 # `make serve` runs the example site, `make test` checks everything that needs no root, `make bench` compares servers,
-# `make fuzz` searches for requests and responses that break the rules, `make soak` is hostile to a server for minutes.
+# `make coverage` says what the tests have executed, `make fuzz` searches for requests and responses that break the rules, `make soak` is hostile to a server for minutes.
 # Needs Python 3.11 or newer with `venv`, make, and a package index; all else is installed into .venv.
 
 PYTHON ?= python3
@@ -10,8 +10,9 @@ BENCH_VENV := bench/.venv
 BENCH ?=
 FUZZ_VENV := fuzz/.venv
 FUZZ_SECONDS ?= 300
+COVERAGE ?=
 
-.PHONY: serve test bench fuzz soak clean
+.PHONY: serve test coverage bench fuzz soak clean
 
 serve: $(VENV)/serve.stamp
 	cd $(SITE) && $(BIN)/python manage.py prepare
@@ -22,7 +23,16 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	@echo "The tests take some six minutes on two cores, and twice as long beside other work."
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# What is executed by the tests, and by the processes of the servers that they start. Takes twice as long as `make test`.
+# COVERAGE holds what to run instead of everything, for example COVERAGE="tests/integration/test_reload.py".
+coverage: $(VENV)/test.stamp
+	@echo "This takes some ten minutes on two cores."
+	rm -rf .coverage-data && mkdir .coverage-data
+	$(BIN)/python -m coverage run -m pytest -n auto --dist worksteal $(COVERAGE); \
+	status=$$?; $(BIN)/python -m coverage combine --quiet; $(BIN)/python -m coverage report; exit $$status
 
 # BENCH holds the options of `python -m bench`, for example BENCH="--servers spawning,granian --workloads b1".
 bench: $(BENCH_VENV)/bench.stamp
@@ -38,7 +48,7 @@ soak: $(VENV)/test.stamp
 	$(BIN)/python -m fuzz.soak
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) bench/.work $(FUZZ_VENV) fuzz/.work $(SITE)/data .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(BENCH_VENV) bench/.work $(FUZZ_VENV) fuzz/.work $(SITE)/data .mypy_cache .ruff_cache .pytest_cache .coverage-data
 
 # pip reads dependency groups from version 25.1 on, newer than what `venv` brings along.
 $(VENV)/venv.stamp:

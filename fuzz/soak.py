@@ -1,6 +1,6 @@
 """``python -m fuzz.soak``: hostile clients, kill -9 and many requests for minutes; a table says what it came to.
 
-The long form of ``tests/integration/test_hostile.py``: five parts, each with a server of its own. Ends with status 1 if
+The long form of ``tests/integration/test_hostile.py``: six parts, each with a server of its own. Ends with status 1 if
 something is not as it must be. Needs what `make test` needs.
 """
 
@@ -23,6 +23,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from fuzz.chaos import KINDS, chaos, parts
 from integration.client import Client, Closed, fetch, request
 from integration.control import spawnctl
 from integration.gate import Gate
@@ -274,14 +275,22 @@ def main() -> None:
     parser.add_argument("--resets", type=int, default=200, help="resets in each phase")
     parser.add_argument("--seconds", type=float, default=60, help="how long workers are killed; as long are reloads")
     parser.add_argument("--requests", type=int, default=100_000, help="requests between two looks at the memory")
+    parser.add_argument(
+        "--chaos", type=float, default=60, metavar="SECONDS", help="how long everything happens at once"
+    )
+    parser.add_argument("--chaos-only", action="store_true", help="leave out the other parts")
+    parser.add_argument("--chaos-kinds", type=parts, default=KINDS, metavar="KINDS", help=f"some of {','.join(KINDS)}")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="of the chaos")
     options = parser.parse_args()
     results = Results()
-    for application in ("fingerprint.application", "uneven.application"):
-        mutations(results, application, options.inputs // 2)
-        reloads(results, application, options.seconds / 2)
-    resets(results, options.resets)
-    kills(results, options.seconds)
-    memory(results, options.requests)
+    if not options.chaos_only:
+        for application in ("fingerprint.application", "uneven.application"):
+            mutations(results, application, options.inputs // 2)
+            reloads(results, application, options.seconds / 2)
+        resets(results, options.resets)
+        kills(results, options.seconds)
+        memory(results, options.requests)
+    chaos(results, options.chaos, options.seed, options.chaos_kinds)
     sys.exit(results.failed)
 
 

@@ -14,10 +14,12 @@ import click
 
 from spawning import __version__
 from spawning.errors import EXIT_APP, EXIT_CONFIG, AppLoadError, ConfigError
+from spawning.ipc.signals import keep_out
 from spawning.ipc.takeover import CHECK, inherited
 from spawning.settings import DEFAULTS, FACTORY_SHORT_NAMES, OPTIONS, Option, Settings, checked, from_environment
 
 PROGRAM = "spawn"
+EXIT_INTERRUPTED = 130
 
 DESCRIPTION = """\
 Serve the WSGI application APP, wrapped in each MIDDLEWARE, the last one outermost. Names are
@@ -35,19 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :param arguments: what stands behind the command's name; by default that of this process.
     :returns: the exit status: 0, 2 (the person who started Spawning has to change something), 3 (the application does
-        not load).
+        not load), 130 (interrupted before
+        it has begun to start).
     """
     try:
-        asked = parse(sys.argv[1:] if arguments is None else arguments)
-        if asked is None:
-            return 0
-        if (state := inherited(CHECK, os.environ)) is not None:
-            from spawning.upgrade_check import check
-
-            return check(state)
-        from spawning.controller.controller import run  # late: see the rules above
-
-        return run(*asked)
+        return _run(sys.argv[1:] if arguments is None else arguments)
     except click.ClickException as error:
         return _fail(error.format_message(), EXIT_CONFIG)
     except ConfigError as error:
@@ -55,6 +49,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AppLoadError as error:
         sys.stderr.write(error.details)
         return _fail(str(error), EXIT_APP)
+    except KeyboardInterrupt:  # before there was anything to stop
+        return EXIT_INTERRUPTED
+
+
+def _run(arguments: Sequence[str]) -> int:
+    asked = parse(arguments)
+    if asked is None:
+        return 0
+    if (state := inherited(CHECK, os.environ)) is not None:
+        from spawning.upgrade_check import check
+
+        return check(state)
+    keep_out()  # what arrives before the controller can deal with it waits until it can
+    from spawning.controller.controller import run  # late: see the rules above
+
+    return run(*asked)
 
 
 def _fail(message: str, status: int) -> int:

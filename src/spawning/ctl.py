@@ -2,9 +2,12 @@
 
 Rules: it decides nothing, the controller does. Every error is one line on stderr, ``spawnctl: …``; exit status 1 when
 the server says no (a reload that was refused also shows the application's traceback), 2 when the question does not
-reach one. Which server: ``--socket``, or ``--address``, or the only one running.
+reach one. Which server: ``--socket``, or ``--address``, or the only one running. Only servers of the same user, of
+root, or of the owner of the directory that ``--socket`` names are asked and believed. All that is printed goes through
+:func:`_write`, since it comes from elsewhere: from clients of the site, and from the application.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -19,8 +22,18 @@ from typing import Any
 import click
 
 from spawning import __version__
-from spawning.ctl_text import requests_text, stacks_text, status_text
-from spawning.ipc.control import SUFFIX, decode, directories, encode, name_for
+from spawning.ctl_text import escaped, in_lines, requests_text, stacks_text, status_text
+from spawning.ipc.control import (
+    SUFFIX,
+    decode,
+    directories,
+    doubt_of_directory,
+    doubt_of_server,
+    doubt_of_socket,
+    encode,
+    name_for,
+    peer,
+)
 
 PROGRAM = "spawnctl"
 EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 130
@@ -53,15 +66,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         return EXIT_INTERRUPTED
     except ControlError as error:
-        sys.stderr.write(error.details)
+        if error.details:
+            _write(error.details.removesuffix("\n"), err=True)
         return _fail(str(error), error.status)
+    # boundary: another version's answer, which lacks what is to be shown, or has something else in its place
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        return _fail(f"the server cannot be understood: {error!r}", EXIT_UNREACHABLE)
     return 0
 
 
 def _fail(message: str, status: int) -> int:
-    line = " ".join(message.split())
-    print(f"{PROGRAM}: {line}", file=sys.stderr)
+    _write(f"{PROGRAM}: {' '.join(message.split())}", err=True)
     return status
+
+
+def _write(text: str, *, err: bool = False) -> None:
+    """Print a text, without anything that a terminal would obey."""
+    print(escaped(text), file=sys.stderr if err else sys.stdout, flush=True)
 
 
 # Finding and asking a server -----------------------------------------------------------------------------------------
@@ -82,13 +103,16 @@ class Where:
         if self.path is not None:
             return Path(self.path)
         name = self._name()
-        living = [path for path in _sockets() if _is_alive(path) and (name is None or _matches(path, name))]
+        skipped: list[str] = []
+        found = [path for path in _sockets(skipped) if name is None or _matches(path, name)]
+        living = [path for path in found if _is_alive(path, skipped)]
         if len(living) > 1:
             names = ", ".join(path.name.removesuffix(SUFFIX) for path in living)
             raise ControlError(f"several servers are running ({names}): say which with --address or --socket")
         if not living:
             at = f" at {self.address}" if self.address else ""
-            raise ControlError(f"no server is running{at}, or its control socket is elsewhere (--socket)")
+            but = f"; skipped: {', '.join(skipped)}" if skipped else ""
+            raise ControlError(f"no server is running{at}, or its control socket is elsewhere (--socket){but}")
         return living[0]
 
     def _name(self) -> str | None:
@@ -101,10 +125,21 @@ class Where:
         return name_for(host, int(port))
 
 
-def _sockets() -> Iterator[Path]:
+def _sockets(skipped: list[str]) -> Iterator[Path]:
+    """List the sockets that only we and root can have made; what was `skipped`, and why, is added to that list."""
+    user = os.geteuid()
     for directory in directories(os.environ):
-        if os.access(directory, os.R_OK | os.X_OK):
-            yield from sorted(path for path in directory.glob(f"*{SUFFIX}") if path.is_socket())
+        if not os.access(directory, os.R_OK | os.X_OK):
+            continue
+        if doubt := doubt_of_directory(directory.lstat(), user):
+            skipped.append(f"{directory} {doubt}")
+            continue
+        for path in sorted(directory.glob(f"*{SUFFIX}")):
+            with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+                if doubt := doubt_of_socket(path.lstat(), user):
+                    skipped.append(f"{path} {doubt}")
+                else:
+                    yield path
 
 
 def _matches(path: Path, name: str) -> bool:
@@ -112,10 +147,13 @@ def _matches(path: Path, name: str) -> bool:
     return path.name == name or path.name.startswith(f"{name.removesuffix(SUFFIX)}-")
 
 
-def _is_alive(path: Path) -> bool:
+def _is_alive(path: Path, skipped: list[str]) -> bool:
     try:
         with _connected(path):
             return True
+    except Disbelieved as error:
+        skipped.append(str(error))
+        return False
     except ControlError:
         return False
 
@@ -125,6 +163,7 @@ def _connected(path: Path) -> Iterator[socket.socket]:
     """Connect.
 
     :raises ControlError: nobody is there, or it is somebody else's.
+    :raises Disbelieved: who is there is not to be believed.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(_SECONDS)
@@ -138,6 +177,8 @@ def _connected(path: Path) -> Iterator[socket.socket]:
             raise ControlError(f"{path} belongs to another user; be that user, or root") from None
         except OSError as error:
             raise ControlError(f"cannot connect to {path}: {error.strerror or error}") from None
+        if doubt := doubt_of_server(peer(sock), path.parent.stat(), os.geteuid()):
+            raise Disbelieved(f"{path} is not believed: {doubt}")
         yield sock
 
 
@@ -154,9 +195,9 @@ def ask(where: Where, command: str, *, patient: bool = False, **arguments: Any) 
             for line in reader:
                 said = decode(line)
                 if "progress" in said:
-                    print(said["progress"], file=sys.stderr, flush=True)
+                    _write(str(said["progress"]), err=True)
                 elif "error" in said:
-                    raise ControlError(said["error"], EXIT_REFUSED, said.get("details", ""))
+                    raise ControlError(str(said["error"]), EXIT_REFUSED, str(said.get("details", "")))
                 else:
                     answer: Values = said["ok"]
                     return answer
@@ -169,6 +210,10 @@ def ask(where: Where, command: str, *, patient: bool = False, **arguments: Any) 
 
 class Ended(ControlError):
     """The connection has ended instead of an answer."""
+
+
+class Disbelieved(ControlError):
+    """Somebody else listens there."""
 
 
 # Commands ------------------------------------------------------------------------------------------------------------
@@ -189,7 +234,7 @@ _wait = click.option("--wait", is_flag=True, help="Wait for the end, and say on 
 
 
 def _print(values: Values, as_json: bool, text: Callable[[Values], str]) -> None:
-    click.echo(json.dumps(values, indent=2) if as_json else text(values))
+    _write(json.dumps(values, indent=2).replace("\x7f", "\\u007f") if as_json else text(in_lines(values)))
 
 
 @spawnctl.command()
@@ -246,7 +291,7 @@ def _ask_next(where: Where, generation: int) -> Values:
 def _show_begun(answer: Values) -> None:
     number, seconds = answer["generation"], answer.get("seconds")
     end = "was asked for" if seconds is None else f"serves, after {seconds:.3f} s"
-    click.echo(f"generation {number} {end}")
+    _write(f"generation {number} {end}")
 
 
 @spawnctl.command()
@@ -254,7 +299,7 @@ def _show_begun(answer: Values) -> None:
 @click.pass_obj
 def scale(where: Where, workers: int) -> None:
     """Have so many WORKERS from now on, until the server ends."""
-    click.echo(f"{ask(where, 'scale', workers=workers)['workers']} workers wanted")
+    _write(f"{ask(where, 'scale', workers=workers)['workers']} workers wanted")
 
 
 @spawnctl.command()
@@ -265,9 +310,9 @@ def stop(where: Where, wait: bool) -> None:
     try:
         ask(where, "stop", patient=wait, wait=wait)
     except Ended:
-        click.echo("stopped")
+        _write("stopped")
     else:
-        click.echo("stopping")
+        _write("stopping")
 
 
 @spawnctl.command()

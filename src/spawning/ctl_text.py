@@ -1,4 +1,8 @@
-"""The answers of a server as text for people. Knows nothing of sockets; the keys are those of the control socket."""
+"""The answers of a server as text for people. Knows nothing of sockets; the keys are those of the control socket.
+
+What is in them comes from anywhere: a client chooses the path of its request, an application the text of its exception.
+So nothing of it may end a line of a table (:func:`in_lines`), and a terminal may obey nothing (:func:`escaped`).
+"""
 
 import time
 from collections.abc import Sequence
@@ -6,7 +10,30 @@ from typing import Any
 
 Values = dict[str, Any]
 
+_SEVERAL_LINES = ("traceback", "stacks")  # keys of what has lines of its own
+
 _COLUMNS = ("worker", "pid", "state", "age", "requests", "errors", "executing", "queued", "connections")
+
+
+def escaped(text: str) -> str:
+    r"""Write what is not printable as Python does (``\x1b``), but for the ends of lines, and tabs.
+
+    Without control characters (C0 and C1) and those that change the direction of what follows, text is only shown.
+    """
+    if text.isprintable():
+        return text
+    return "".join([each if each.isprintable() or each in "\n\t" else repr(each)[1:-1] for each in text])
+
+
+def in_lines(values: Any) -> Any:
+    r"""Write ends of lines and tabs as ``\n`` and ``\t`` in all texts of an answer but tracebacks and stacks."""
+    if isinstance(values, str):
+        return "".join([each if each.isprintable() else repr(each)[1:-1] for each in values])
+    if isinstance(values, list):
+        return [in_lines(each) for each in values]
+    if isinstance(values, dict):
+        return {in_lines(key): each if key in _SEVERAL_LINES else in_lines(each) for key, each in values.items()}
+    return values
 
 
 def status_text(values: Values) -> str:

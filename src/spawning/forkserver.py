@@ -9,6 +9,7 @@ exit. The worker leaves :meth:`ForkServer.serve` with its order and unwinds to :
 program of its own would: ``atexit`` functions run, and nothing of the fork server is below it on the stack.
 """
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -27,6 +28,7 @@ from typing import Any
 from setproctitle import setproctitle
 
 from spawning.errors import EXIT_APP, AppLoadError, ConfigError
+from spawning.ipc import signals
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Boot, Born, Configured, ForkWorker, Loaded, LoadFailed, Message
 from spawning.ipc.prctl import die_with_parent, outlive_parent
@@ -36,12 +38,6 @@ from spawning.settings import Settings, as_dict, checked
 from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_path, resolve
 
 EXIT_SECONDS = 10  # what the application's atexit functions and threads may take after a worker's last request
-
-# What a terminal sends to the whole group, or people send to all: meant for the controller, which tells us.
-_FOR_THE_CONTROLLER = (
-    signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN,
-    signal.SIGTTOU,
-)  # fmt: skip
 
 log = logging.getLogger("spawning.forkserver")
 
@@ -214,8 +210,9 @@ class ForkServer:
 def main() -> int:
     """Be a fork server; give the exit status (in a worker: the worker's)."""
     die_with_parent()
-    for signum in _FOR_THE_CONTROLLER:
-        signal.signal(signum, _leave_to_the_controller)
+    signals.ignore()
+    signals.let_in()  # the controller has started us with these signals blocked
+    atexit.register(signals.keep_out)  # runs last, before the interpreter takes the handlers away
     fd = int(sys.argv[1])
     os.set_inheritable(fd, False)
     channel = Channel(socket.socket(fileno=fd))
@@ -316,10 +313,6 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
-
-
-def _leave_to_the_controller(*_: object) -> None:
-    """Do nothing. A function, not SIG_IGN: programs that the application starts would inherit that."""
 
 
 if __name__ == "__main__":

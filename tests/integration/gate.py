@@ -19,12 +19,12 @@ class Gate:
 
     def __init__(self, directory: Path) -> None:
         self.target = f"/hold?gate={directory}"
-        self._paths = directory / "entered", directory / "leave"
+        self.paths = directory / "entered", directory / "leave"
 
     def __enter__(self) -> Self:
-        for path in self._paths:
+        for path in self.paths:
             os.mkfifo(path)
-        self._entered, self._leave = (os.open(path, os.O_RDWR | os.O_NONBLOCK) for path in self._paths)
+        self._entered, self._leave = (os.open(path, os.O_RDWR | os.O_NONBLOCK) for path in self.paths)
         return self
 
     def __exit__(
@@ -32,7 +32,7 @@ class Gate:
     ) -> None:
         os.close(self._entered)
         os.close(self._leave)
-        for path in self._paths:
+        for path in self.paths:
             path.unlink()
 
     def wait_entered(self, count: int = 1, timeout: float = DEADLINE) -> None:

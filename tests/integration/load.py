@@ -35,6 +35,8 @@ class Load:
     :param fresh: how many clients open a connection for each request.
     :param kept: how many keep theirs until a response says ``Connection: close``; none ever retries.
     :param pipelined: how many keep theirs as well, and send four requests at once.
+
+    On exit each client must have been answered at least once: without that there was no load.
     """
 
     def __init__(self, port: int, fresh: int, kept: int, pipelined: int = 0) -> None:
@@ -60,6 +62,16 @@ class Load:
         self._over.set()
         for thread in self._threads:
             thread.join()
+        if kind is None:
+            assert all(story.answers for story in self.stories), f"a client without an answer: {self.failures}"
+
+    def wait_for_more(self) -> None:
+        """Wait until each client has been answered to a request that it has yet to send."""
+        counts = [len(story.answers) + 4 for story in self.stories]  # up to four are under way
+        until(
+            lambda: all(len(story.answers) > count for story, count in zip(self.stories, counts, strict=True)),
+            "more answers for each client",
+        )
 
     def wait_for(self, version: int) -> None:
         """Wait until `version` has answered a client of each kind."""

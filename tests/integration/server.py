@@ -21,7 +21,10 @@ from typing import IO, Self, TypeVar
 
 import psutil
 
+import spawning
+
 APPS = Path(__file__).parent / "apps"
+OURS = str(Path(spawning.__file__).parent)  # no frame of which belongs into the traceback of an application
 DEADLINE = 30.0  # seconds; for what takes a moment on a loaded machine, never a measure of speed
 
 RUNTIME = tempfile.TemporaryDirectory(prefix="spawning-run-")  # for control sockets; gone with the tests
@@ -292,7 +295,7 @@ def _inherited_environment() -> dict[str, str]:
     """Give this process's environment without what would change defaults of the server."""
     unwanted = ("PORT", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "SCRIPT_NAME", "DJANGO_SETTINGS_MODULE")
     inherited = {name: value for name, value in os.environ.items() if name not in unwanted}
-    return {**inherited, "XDG_RUNTIME_DIR": RUNTIME.name}
+    return {**inherited, "SPAWNING_CONTROL_DIRECTORY": RUNTIME.name}
 
 
 def _belongs(process: psutil.Process, session: int) -> bool:

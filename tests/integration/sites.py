@@ -25,6 +25,15 @@ def write(directory: Path, version: str, before: str = "") -> Path:
     return path
 
 
+def waits_at(gate: Gate) -> str:
+    """Write code that enters a gate and waits until it may leave; for the `before` of :func:`write`."""
+    entered, leave = gate.paths
+    return (
+        f"with open({str(entered)!r}, 'wb', buffering=0) as entered: entered.write(b'.')\n"
+        f"with open({str(leave)!r}, 'rb', buffering=0) as leave: leave.read(1)"
+    )
+
+
 def version(port: int) -> str:
     """Ask the server which version answers, on a connection of its own."""
     with Client(port) as client:

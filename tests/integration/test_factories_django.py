@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from integration.server import APPS, Server, run
+from integration.server import APPS, OURS, Server, run
 
 SETTINGS = """
     SECRET_KEY = "for the tests"
@@ -70,7 +70,7 @@ class Site:
         answer = self.load(args=args or ("settings",))
         assert answer["error"] == "app", answer
         assert "\n" not in answer["message"]
-        assert "spawning" not in answer["details"], "none of our frames"
+        assert OURS not in answer["details"], "none of our frames"
         return answer["message"], answer["details"]
 
 

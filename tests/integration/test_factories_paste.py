@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from integration.server import APPS, Server
+from integration.server import APPS, OURS, Server
 from spawning.errors import ConfigError
 from spawning.paste_factory import IniFile, config_factory, server_factory, server_settings, spawn_command
 from spawning.settings import as_dict, checked
@@ -264,7 +264,7 @@ def test_application_that_does_not_load(ini: Ini, app: str, name: str, fault: st
     answer = ini.load(name=f"#{name}")
     assert answer["error"] == "app"
     assert answer["message"].startswith(f"the application {name} of {ini.path} does not load: {fault}")
-    assert "spawning" not in answer["details"]
+    assert OURS not in answer["details"], "none of our frames"
 
 
 def test_served_by_spawn(ini: Ini) -> None:

@@ -1,4 +1,4 @@
-"""The promises of DESIGN section 1, each with the fault that would break it.
+"""The five promises of the README, each with the fault that would break it.
 
 Promise 3 (slow clients) has its place beside the worker's tests of timeouts.
 """
@@ -195,10 +195,13 @@ def test_a_killed_worker_costs_only_the_requests_in_its_hands(site: Site) -> Non
     with site.serve("-s", "3", "-t", "4") as server:
         with Load(server.port, fresh=4, kept=0) as load:
             for _ in range(3):
+                load.wait_for_more()
                 mark = server.mark()
                 os.kill(server.wait_workers(3)[0].pid, signal.SIGKILL)
                 server.wait_for_log(r"worker started ", after=mark)
+                load.wait_for_more()
         assert len(load.failures) <= 3 * 4  # at most one request of each client a kill
+        assert len(load.answers) >= 4 * 6 * 5  # clients, waits, answers a wait
         assert len(server.wait_workers(3)) == 3
         assert all(fetch(server.port).body == b"1" for _ in range(20))
 
@@ -208,10 +211,14 @@ def test_a_killed_fork_server_is_repaired_while_its_workers_serve_on(site: Site)
         (fork_server,) = server.fork_servers()
         workers = server.workers()
         with Load(server.port, fresh=2, kept=2) as load:
+            load.wait_for_more()
             os.kill(fork_server.pid, signal.SIGKILL)
             server.wait_for_log(r"fork server died generation=1 .*signal=SIGKILL")
+            load.wait_for_more()
             server.wait_for_log(r"reload finished ")
+            load.wait_for_more()
         assert load.failures == []
+        assert len(load.answers) >= 4 * 3 * 5
         server.wait_for_log(rf"worker retired worker={workers[0].name} ")
         server.wait_for_log(rf"worker retired worker={workers[1].name} ")
         mark = server.mark()

@@ -21,7 +21,7 @@ import pytest
 from integration.control import spawnctl
 from integration.gate import Gate
 from integration.server import DEADLINE, Server, run, until
-from integration.sites import held, version, write
+from integration.sites import held, version, waits_at, write
 from spawning import ctl
 
 APP = "site_app:application"
@@ -78,7 +78,7 @@ def test_status_scale_and_stop(path: Path) -> None:
 
 def test_servers_are_found_by_their_address(tmp_path: Path) -> None:
     write(tmp_path, "1")
-    env = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    env = {"SPAWNING_CONTROL_DIRECTORY": str(tmp_path / "spawning")}
     with Server(APP, "-s", "1", cwd=tmp_path, env=env) as one:
         found = spawnctl("status", "--json", env=env)
         assert json.loads(found.out)["pid"] == one.pid
@@ -239,24 +239,102 @@ def test_another_user(capsys: pytest.CaptureFixture[str]) -> None:
             assert "belongs to another user" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("question", "error"),
-    [
-        (b"nonsense\n", "the question is not a line of JSON"),
-        (b"[]\n", "the question is not a line of JSON"),
-        (b"{}\n", "unknown command '': there are status, "),
-        (b'{"command": "fly"}\n', "unknown command 'fly': there are status, "),
-        (b'{"command": "scale", "workers": []}\n', "scale: [] is not a whole number"),
-    ],
-)
-def test_whatever_is_asked_the_server_goes_on(question: bytes, error: str, basics_socket: Path) -> None:
+QUESTIONS = [
+    (b"nonsense\n", "the question is not a line of JSON"),
+    (b"[]\n", "the question is not a line of JSON"),
+    (b"\xff\n", "the question is not a line of JSON"),
+    (b"[" * 60_000 + b"\n", "the question is not a line of JSON"),
+    (b'{"a":' * 10_000 + b"\n", "the question is not a line of JSON"),
+    (b'{"command": ' + b"[" * 60_000 + b"}\n", "the question is not a line of JSON"),
+    (b"{}\n", "unknown command '': there are status, "),
+    (b'{"command": ["fly"]}\n', "the command is not a text"),
+    (b'{"command": "fly"}\n', "unknown command 'fly': there are status, "),
+    (b'{"command": "\\ud800"}\n', "unknown command '\\ud800': there are status, "),
+    (b'{"command": "scale", "workers": []}\n', "scale: [] is not a whole number"),
+    (b'{"command": "scale", "workers": true}\n', "scale: 'True' is not a whole number"),
+    (b'{"command": "scale", "workers": 1e400}\n', "scale: inf is not a whole number"),
+    (b'{"command": "wait", "generation": true}\n', "generation is not a number"),
+    (b'{"command": "wait", "generation": "1"}\n', "generation is not a number"),
+    (b'{"command": "wait", "generation": null}\n', "generation is not a number"),
+    (b'{"command": "stacks", "worker": {"1": 1}}\n', "no worker {'1': 1}: there are "),
+    # at each depth around the interpreter's limit either the line cannot be read or the error cannot be written
+    *(
+        (b'{"command": "%s": %s}\n' % (name, b"[" * depth + b"]" * depth), "")
+        for name in (b'scale", "workers', b'stacks", "worker', b'wait", "generation')
+        for depth in range(100, 1000, 7)
+    ),
+]
+
+
+def asked(path: Path, question: bytes) -> Any:
+    """Send bytes to a control socket, half-close, and return the last line of the answer."""
     with socket.socket(socket.AF_UNIX) as sock, sock.makefile("rb") as reader:
         sock.settimeout(DEADLINE)
-        sock.connect(str(basics_socket))
+        sock.connect(str(path))
         sock.sendall(question)
         sock.shutdown(socket.SHUT_WR)  # who half-closes is answered
-        assert json.loads(reader.read())["error"].startswith(error)
+        return json.loads(reader.read().splitlines()[-1])
+
+
+def test_whatever_is_asked_is_answered_and_the_server_goes_on(basics_socket: Path) -> None:
+    for question, error in QUESTIONS:
+        assert asked(basics_socket, question)["error"].startswith(error), question[:200]
     assert spawnctl("-S", basics_socket, "status").status == 0
+
+
+def test_whatever_is_asked_during_the_first_import_is_answered(gate: Gate, path: Path) -> None:
+    write(path.parent, "1", before=waits_at(gate))
+    with Server(APP, "-s", "1", "--control-socket", str(path), cwd=path.parent, ready=False) as server:
+        gate.wait_entered()
+        for question, error in QUESTIONS:
+            assert asked(path, question)["error"].startswith(error), question[:200]
+        gate.open()
+        server.wait_ready()
+        assert version(server.port) == "1"
+        assert "Traceback" not in server.log()
+
+
+class Waiting:
+    """A client whose question has been understood, and who waits for the end."""
+
+    def __init__(self, path: Path, question: bytes) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(DEADLINE)
+        self.sock.connect(str(path))
+        self.sock.sendall(question)
+        self.reader = self.sock.makefile("rb")
+        self.first = json.loads(self.reader.readline())
+
+    def end(self) -> Any:
+        lines = self.reader.read().splitlines()
+        self.sock.close()
+        return json.loads(lines[-1]) if lines else self.first
+
+
+def test_eighty_who_wait_are_all_answered(gate: Gate, path: Path) -> None:
+    write(path.parent, "1")
+    with serve(path):
+        write(path.parent, "2", before=waits_at(gate))
+        waiting = [Waiting(path, b'{"command": "reload", "wait": true}\n') for _ in range(80)]
+        assert all("progress" in each.first for each in waiting)
+        gate.open(80)
+        assert ["ok" in each.end() for each in waiting] == [True] * 80
+
+
+def test_who_is_too_many_is_told_and_nobody_else_is_forgotten(gate: Gate, path: Path) -> None:
+    """The bound follows from the descriptors that the controller may have."""
+    write(path.parent, "1")
+    limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"]
+    spawn = [sys.executable, "-m", "spawning", "--port", "0", "-s", "1", "-l", "/dev/null"]
+    command = [*limited, *spawn, "--control-socket", str(path), APP]
+    with Server(command=command, cwd=path.parent):
+        write(path.parent, "2", before=waits_at(gate))
+        waiting = [Waiting(path, b'{"command": "reload", "wait": true}\n') for _ in range(16)]
+        error = asked(path, b'{"command": "status"}\n')["error"]
+        assert error == "16 others wait for an answer, which is the most: ask again later"
+        gate.open(80)
+        assert ["ok" in each.end() for each in waiting] == [True] * 16
+        assert status(path)["serving"] > 1
 
 
 def test_clients_that_say_nothing_or_too_much(basics_socket: Path) -> None:

@@ -1,14 +1,20 @@
 """What cannot start says so in one line, with the right status, and leaves nothing behind."""
 
+import contextlib
 import os
 import signal
 import socket
+import textwrap
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from integration.gate import Gate
 from integration.server import Server, run
-from integration.sites import version, write
+from integration.sites import version, waits_at, write
 
 APP = "site_app:application"
 
@@ -43,18 +49,90 @@ def test_what_the_person_has_to_change(tmp_path: Path, arguments: list[str], mes
     assert "\n" not in finished.err
 
 
-def test_a_pidfile_of_a_living_process_is_respected_and_a_stale_one_replaced(tmp_path: Path) -> None:
+def test_a_pidfile_of_a_living_server_is_respected_and_that_of_a_killed_one_replaced(tmp_path: Path) -> None:
     write(tmp_path, "1")
     pidfile = tmp_path / "pid"
-    pidfile.write_text(f"{os.getpid()}\n")
-    finished = run(APP, "--pidfile", str(pidfile), cwd=tmp_path)
-    assert finished.status == 2
-    assert f"belongs to process {os.getpid()}" in finished.err
-    assert pidfile.read_text() == f"{os.getpid()}\n"
-    pidfile.write_text("4194305\n")  # above the largest pid there can be (PID_MAX_LIMIT)
+    with Server(APP, "-s", "1", "--pidfile", str(pidfile), cwd=tmp_path) as server:
+        written = pidfile.stat()
+        finished = run(APP, "--pidfile", str(pidfile), cwd=tmp_path)
+        assert finished.status == 2
+        assert f"belongs to process {server.pid}, which is alive" in finished.err
+        assert pidfile.read_text() == f"{server.pid}\n"
+        assert (pidfile.stat().st_ino, pidfile.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+        server.signal(signal.SIGKILL)
+        server.wait_gone()
+    assert pidfile.exists()
     with Server(APP, "-s", "1", "--pidfile", str(pidfile), cwd=tmp_path) as server:
         assert pidfile.read_text() == f"{server.pid}\n"
-    assert not pidfile.exists()
+    assert list(tmp_path.glob("*pid*")) == []
+
+
+def a_thread() -> Iterator[int]:
+    """Have a thread, and the number of it, which ``kill`` takes for a process."""
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    assert thread.native_id is not None
+    yield thread.native_id
+    over.set()
+    thread.join()
+
+
+def of_another_user() -> int:
+    """Find a process that is not ours (root: not root's), or else that of all."""
+    found = (each.pid for each in psutil.process_iter() if each.uids().real != os.geteuid())
+    return next(found, 1)
+
+
+@pytest.mark.parametrize(
+    "kind", ["other", "thread", "init", "user", "gone", "empty", "garbage", "nul", "0", "-1", "huge"]
+)
+def test_a_stale_pidfile_is_replaced_whatever_stands_in_it(tmp_path: Path, kind: str) -> None:
+    write(tmp_path, "1")
+    with contextlib.contextmanager(a_thread)() as thread:
+        content = {
+            "other": os.getpid(), "thread": thread, "init": 1, "user": of_another_user(), "empty": "",
+            "gone": 4194305,  # above the largest pid there can be (PID_MAX_LIMIT)
+            "garbage": "x" * 5000, "nul": "\0\0", "0": 0, "-1": -1, "huge": "9" * 5000,
+        }[kind]  # fmt: skip
+        pidfile = tmp_path / "pid"
+        pidfile.write_text(f"{content}\n" if content != "" else "")
+        with Server(APP, "-s", "1", "--pidfile", str(pidfile), cwd=tmp_path) as server:
+            assert pidfile.read_text() == f"{server.pid}\n"
+        assert list(tmp_path.glob("*pid*")) == []
+
+
+GATED = """
+from spawning.wsgi_factory import app_factory
+
+
+def config_factory(config):
+{wait}
+    return {{**config, "app_factory": "spawning.wsgi_factory.app_factory"}}
+"""
+
+
+@pytest.mark.parametrize("stale", [True, False], ids=["stale", "none"])
+def test_of_several_servers_that_want_a_pidfile_at_once_one_gets_it(tmp_path: Path, gate: Gate, stale: bool) -> None:
+    """They are let go together, a moment before each of them looks at the file."""
+    write(tmp_path, "1")
+    (tmp_path / "gated.py").write_text(GATED.format(wait=textwrap.indent(waits_at(gate), "    ")))
+    pidfile = tmp_path / "pid"
+    if stale:
+        pidfile.write_text(f"{os.getpid()}\n")
+    arguments = (APP, "-s", "1", "--factory", "gated.config_factory", "--pidfile", str(pidfile))
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(Server(*arguments, cwd=tmp_path, ready=False)) for _ in range(6)]
+        gate.wait_entered(6)
+        gate.open(6)
+        ends = [server.wait_for_log(r" ready url=|^spawn: option --pidfile: .* belongs to ")[0] for server in servers]
+        assert sum(" ready " in end for end in ends) == 1
+        (one,) = (server for server, end in zip(servers, ends, strict=True) if " ready " in end)
+        assert pidfile.read_text() == f"{one.pid}\n"
+        assert [server.wait() for server in servers if server is not one] == [2] * 5
+        assert pidfile.read_text() == f"{one.pid}\n"
+        assert one.stop() == 0
+        assert list(tmp_path.glob("*pid*")) == []
 
 
 @pytest.mark.parametrize("preload", [[], ["--no-preload"]], ids=["preload", "no-preload"])

@@ -16,7 +16,7 @@ import spawning
 from integration.client import Client
 from integration.gate import Gate
 from integration.load import Load, steps_back
-from integration.server import Server, until
+from integration.server import Server, run, until
 from integration.sites import held, version, write
 from spawning.controller.fleet import Fleet
 from spawning.controller.plan import Wanted
@@ -75,6 +75,11 @@ def test_nobody_notices_an_upgrade_under_load(tmp_path: Path) -> None:
         assert [client.get("/").text for client in idle] == ["3"] * len(idle)
         assert pidfile.read_text() == f"{server.pid}\n"
         assert pidfile.stat().st_ino == written.st_ino
+        finished = run(APP, "--port", "0", "--pidfile", str(pidfile), cwd=tmp_path)
+        assert (
+            finished.err
+            == f"spawn: option --pidfile: {pidfile} belongs to process {server.pid}, which is alive; stop it first"
+        )
         until(lambda: {worker.generation for worker in server.workers()} == {3}, "only new workers")
         assert server.stop() == 0
         assert not pidfile.exists()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spawning.ctl_text import duration, requests_text, stacks_text, status_text
+from spawning.ctl_text import duration, escaped, in_lines, requests_text, stacks_text, status_text
 
 WORKER = {"name": "2.1", "pid": 17, "state": "serving", "age": 61.0, "requests": 5, "errors": 0, "executing": 1,
           "queued": 0, "connections": None}  # fmt: skip
@@ -63,3 +63,25 @@ def test_stacks() -> None:
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, naïve, 日本\n\tindented", "plain, naïve, 日本\n\tindented"),
+        ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
+        ("\rover\x08\x7f\0", r"\rover\x08\x7f\x00"),
+        ("\x9b2J\x85", r"\x9b2J\x85"),  # C1: one character, and as good as ESC [
+        ("\u202eabc\u2028\u200b", r"\u202eabc\u2028\u200b"),
+        ("\ud800", r"\ud800"),
+    ],
+)
+def test_a_terminal_obeys_nothing(text: str, shown: str) -> None:
+    assert escaped(text) == shown
+
+
+def test_only_tracebacks_and_stacks_have_lines() -> None:
+    values = {"path": "/a\nb\t", "pid": 1, "a\nb": None, "traceback": "one\ntwo\n", "stacks": {"a": "one\ntwo"}}
+    assert in_lines([values]) == [
+        {"path": r"/a\nb\t", "pid": 1, r"a\nb": None, "traceback": "one\ntwo\n", "stacks": {"a": "one\ntwo"}}
+    ]

@@ -45,6 +45,7 @@ def state() -> State:
         activated=True,
         bound=Settings(args=("site:app",), port=0),
         pidfile="/run/site.pid",
+        pidfile_lock=11,
         control=(10, "/run/site.sock"),
     )
 
@@ -59,7 +60,7 @@ def test_all_that_is_written_is_read_again() -> None:
     assert dataclasses.replace(after, fleet=before.fleet) == dataclasses.replace(before, fleet=before.fleet)
     assert after.fleet.generations[1].workers[1].state is WorkerState.SERVING
     assert after.fleet.generations[1].workers[2].kill_at == math.inf
-    assert sorted(after.descriptors) == [3, 4, 5, 6, 7, 8, 9, 10]
+    assert sorted(after.descriptors) == [3, 4, 5, 6, 7, 8, 9, 10, 11]
 
 
 def test_a_new_fleet_too() -> None:
@@ -70,9 +71,10 @@ def test_a_new_fleet_too() -> None:
 def test_a_field_of_another_version_is_ignored_and_one_it_did_not_know_has_its_default() -> None:
     values = json.loads(dumps(state()))
     values["of_tomorrow"] = values["wanted"]["of_tomorrow"] = 1
-    del values["fleet"]["last_refusal"], values["pidfile"], values["control"]
+    del values["fleet"]["last_refusal"], values["pidfile"], values["pidfile_lock"], values["control"]
     after = loads(json.dumps(values).encode())
     assert after.pidfile is None
+    assert after.pidfile_lock < 0
     assert after.control is None
     assert after.fleet.last_refusal is None
     assert after.wanted.trigger == "SIGHUP"

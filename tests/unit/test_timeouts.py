@@ -1,5 +1,6 @@
 """Interrupting a request: only inside the application, once, and never whoever has the thread afterwards."""
 
+import gc
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
@@ -167,7 +168,11 @@ def test_one_that_goes_on_after_its_interruption_is_stuck_until_it_ends() -> Non
 
 
 def test_whatever_the_moment_every_request_ends_whole_and_nothing_strikes_later() -> None:
-    """The race itself: a thread runs short requests while another one interrupts whatever it can."""
+    """The race itself: a thread runs short requests while another one interrupts whatever it can.
+
+    The collector is off: it may run callbacks of other libraries (hypothesis has one) in the middle of the application,
+    and what is raised there is nobody's.
+    """
     timeouts = at_once()
     results: list[str] = []
     over = threading.Event()
@@ -192,16 +197,24 @@ def test_whatever_the_moment_every_request_ends_whole_and_nothing_strikes_later(
 
     def work() -> None:
         try:
-            results.extend(run_one(application) for _ in range(1500))
+            while not over.is_set() and (len(results) < 1500 or not {"504", "cut"} & set(results)):
+                results.append(run_one(application))
         except BaseException as error:
             results.append(repr(error))
         finally:
             over.set()
 
     thread = threading.Thread(target=work)
-    thread.start()
-    while not over.is_set():
-        timeouts.look(monotonic())
-    thread.join()
+    gc.disable()
+    try:
+        thread.start()
+        end = monotonic() + 60
+        while not over.is_set() and monotonic() < end:
+            timeouts.look(monotonic())
+        over.set()
+        thread.join()
+    finally:
+        gc.enable()
     assert set(results) <= {"504", "cut", "whole"}
-    assert len(results) == 1500
+    assert len(results) >= 1500
+    assert {"504", "cut"} & set(results), "nothing was interrupted"

@@ -148,12 +148,19 @@ class Commands:
             queue.extend(self._control.collect())
 
     def run(self, asked: Asked) -> None:
-        """Carry out a command."""
+        """Carry out a command. Whatever is asked is answered, and nothing is raised."""
         command = self._run.get(asked.command)
         if command is None:
             self._refuse(asked.client, f"unknown command {asked.command!r}: there are {', '.join(self._run)}")
-        else:
+            return
+        try:
             command(asked.client, asked.arguments)
+        except RecursionError:  # an argument that could be read cannot be shown in the error about it
+            self._refuse(asked.client, f"{asked.command}: an argument is nested too deeply")
+        # boundary: who asks is told of a bug, and what serves or starts goes on
+        except Exception as error:
+            log.exception("this is a bug in Spawning %s", fields(command=asked.command))
+            self._refuse(asked.client, f"{asked.command} has failed, the server's log has the traceback: {error!r}")
 
     def observe(self, now: float) -> None:
         """Tell those who wait what they wait for."""
@@ -230,7 +237,7 @@ class Commands:
 
     def _wait(self, client: Client, arguments: dict[str, Any]) -> None:
         number = arguments.get("generation")
-        if not isinstance(number, int):
+        if type(number) is not int:  # isinstance would take true for generation 1
             self._refuse(client, "generation is not a number")
         elif self._server.upgrade.attempt is Attempt.NONE:
             self._waiting.append(_Waiting(client, number, time.monotonic()))
@@ -243,8 +250,9 @@ class Commands:
             self._answer(client, {"generation": number})
 
     def _scale(self, client: Client, arguments: dict[str, Any]) -> None:
+        asked = arguments.get("workers")
         try:
-            workers = parsed("num_processes", arguments.get("workers"), "scale")
+            workers = parsed("num_processes", str(asked) if isinstance(asked, bool) else asked, "scale")
         except ConfigError as error:
             self._refuse(client, str(error))
             return

@@ -9,22 +9,23 @@ import contextlib
 import errno
 import logging
 import os
+import resource
 import select
 import socket
 import stat
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from spawning.errors import ConfigError
-from spawning.ipc.control import MAX_QUESTION, decode, directories, encode, make_private, name_for
+from spawning.ipc.control import MAX_QUESTION, decode, directories, encode, make_private, name_for, peer
 from spawning.logs.setup import fields
 
-MOST_CLIENTS = 64  # more than people have; the oldest one makes room
+MOST_WAITING = 1024  # who have asked and have no answer yet, as after `reload --wait`; fewer with few descriptors
+_SHARE = 4  # those are at most this part of the descriptors that the controller may have
+_BURST = 64  # clients accepted before the questions of those who are there are read
 _LONGEST_PATH = 107  # bytes; sun_path of unix(7) without its end
-_PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 log = logging.getLogger("spawning.controller")
 
@@ -40,6 +41,7 @@ class Client:
     sock: socket.socket
     question: bytes = b""
     waiting: bytes = b""  # what it has not taken yet
+    asked: bool = False  # the question is there
     complete: bool = False  # nothing is added to `waiting` any more
 
     @property
@@ -71,6 +73,7 @@ class ControlSocket:
         # edge-triggered: when no descriptor is left for a client, the loop does not spin until there is one
         self._epoll.register(self._listener, select.EPOLLIN | select.EPOLLET)
         self._clients: dict[int, Client] = {}
+        self._most_waiting = most_waiting(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
     def fileno(self) -> int:
         """Give what to poll for reading."""
@@ -94,25 +97,37 @@ class ControlSocket:
     # Questions -------------------------------------------------------------------------------------------------------
 
     def collect(self) -> list[Asked]:
-        """Do what can be done without waiting; give the questions that are complete now."""
+        """Do what can be done without waiting; return the questions that are complete now."""
         asked = []
         for fd, events in self._epoll.poll(0):
-            client = self._clients.get(fd)
-            if fd == self._listener.fileno():
-                self._accept()
-            elif client is None:  # dropped a moment ago
-                pass
-            elif events & select.EPOLLIN:
-                if (question := self._read(client)) is not None:
+            try:
+                question = self._attend(fd, events)
+            # boundary: what one client does is no reason to forget the others, or to end a server that starts
+            except Exception:
+                log.exception("this is a bug in Spawning: a client of the control socket is given up")
+                self._forget(fd)
+            else:
+                if question is not None:
                     asked.append(question)
-            elif events & select.EPOLLOUT:
-                self._write(client)
-            else:  # it has gone
-                self._drop(client)
         return asked
 
+    def _attend(self, fd: int, events: int) -> Asked | None:
+        """Do what a descriptor is ready for; return the question if it is complete now."""
+        client = self._clients.get(fd)
+        if fd == self._listener.fileno():
+            self._accept()
+        elif client is None:  # dropped a moment ago
+            pass
+        elif events & select.EPOLLIN:
+            return self._read(client)
+        elif events & select.EPOLLOUT:
+            self._write(client)
+        else:  # it has gone
+            self._drop(client)
+        return None
+
     def _accept(self) -> None:
-        while True:
+        for _ in range(_BURST):
             try:
                 sock, _ = self._listener.accept()
             except BlockingIOError:
@@ -121,11 +136,14 @@ class ControlSocket:
                 log.warning("no descriptor for a client of the control socket %s", fields(reason=error.strerror))
                 return
             self._welcome(sock)
+        self._epoll.modify(self._listener, select.EPOLLIN | select.EPOLLET)  # there may be more: say so once again
 
     def _welcome(self, sock: socket.socket) -> None:
+        """Take a client in. Of those who say nothing the oldest makes room; nobody who has asked ever does."""
         sock.setblocking(False)
-        if len(self._clients) >= MOST_CLIENTS:
-            self._drop(next(iter(self._clients.values())))
+        silent = [client for client in self._clients.values() if not client.asked]
+        if len(silent) >= self._most_waiting:
+            self._drop(silent[0])
         self._clients[sock.fileno()] = Client(sock)
         self._epoll.register(sock, select.EPOLLIN)
 
@@ -139,19 +157,28 @@ class ControlSocket:
             self._drop(client)
             return None
         line, end, _ = client.question.partition(b"\n")
-        if not end:
-            return None
-        _, uid, _ = _PEER.unpack(client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-        if uid not in (0, os.geteuid()):
+        return self._understood(client, line) if end else None
+
+    def _understood(self, client: Client, line: bytes) -> Asked | None:
+        """Return what a client asks, unless it may not, or makes no sense; then that is its answer."""
+        if peer(client.sock) not in (0, os.geteuid()):
             self.refuse(client, "this server belongs to another user")
             return None
         self._epoll.modify(client.sock, 0)  # a client that half-closes behind its question still gets the answer
+        if sum(each.asked for each in self._clients.values()) >= self._most_waiting:
+            self.refuse(client, f"{self._most_waiting} others wait for an answer, which is the most: ask again later")
+            return None
+        client.asked = True
         try:
             arguments = decode(line)
         except ValueError:
             self.refuse(client, "the question is not a line of JSON")
             return None
-        return Asked(client, str(arguments.pop("command", "")), arguments)
+        command = arguments.pop("command", "")
+        if not isinstance(command, str):
+            self.refuse(client, "the command is not a text")
+            return None
+        return Asked(client, command, arguments)
 
     # Answers ---------------------------------------------------------------------------------------------------------
 
@@ -190,6 +217,18 @@ class ControlSocket:
     def _drop(self, client: Client) -> None:
         del self._clients[client.sock.fileno()]
         client.sock.close()  # which takes it out of the epoll
+
+    def _forget(self, fd: int) -> None:
+        if (client := self._clients.get(fd)) is not None:
+            self._drop(client)
+
+
+def most_waiting(descriptors: int) -> int:
+    """Return how many clients may wait for answers at a time.
+
+    :param descriptors: that this process may have (the soft limit; negative: any number).
+    """
+    return MOST_WAITING if descriptors < 0 else min(MOST_WAITING, max(1, descriptors // _SHARE))
 
 
 def open_control(
@@ -239,7 +278,7 @@ def _listen(path: Path, origin: str) -> socket.socket:
             listener.bind(str(draft))
         finally:
             os.umask(umask)
-        listener.listen(MOST_CLIENTS * 2)
+        listener.listen(MOST_WAITING)
         draft.rename(path)
     except OSError as error:
         listener.close()

@@ -41,7 +41,7 @@ from spawning.controller.legacy import Legacy, take_over
 from spawning.controller.links import Links
 from spawning.controller.pidfile import Pidfile
 from spawning.controller.plan import Service, plan, without_done
-from spawning.controller.signals import Wakeup, held_back
+from spawning.controller.signals import Interrupts, Wakeup, held_back
 from spawning.controller.state import State
 from spawning.controller.triggers import Triggers
 from spawning.controller.upgrade import Attempt, Upgrade, command_now, why
@@ -137,13 +137,14 @@ class Controller:
         self.handoff = legacy.handoff
         self.executor = Executor(settings, self.fleet, self.links, self.listeners, self.handoff)
         self.upgrade = Upgrade(command_now())
-        self.pidfile = Pidfile(legacy.pidfile, "option --pidfile") if legacy.pidfile else None
+        self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
         self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
         self.notifier = Notifier(os.environ, Phase.SERVING if self.fleet.has_served else Phase.STARTING)
         self._activated = legacy.activated
         self._control = legacy.control
         self._bound = legacy.bound  # what host and port were when they were bound
         self._failed_files: frozenset[str] = frozenset()  # of the generation refused last
+        self._interrupts = Interrupts()
         self.commands = Commands(self)
         self._queue: deque[Signal | Said | Changed | Committed | Asked | process.Exit] = deque()
         self._dispatch: dict[type[Any], Callable[[Any], None]] = {
@@ -290,6 +291,8 @@ class Controller:
         self.wanted = dataclasses.replace(self.wanted, service=Service.DRAIN, drain_at=at, drain_until=until)
 
     def _interrupt(self, signum: signal.Signals) -> None:
+        if not self._interrupts.count(time.monotonic()):
+            return
         if self.wanted.service is Service.RUN:
             self._drain(signum)
         else:
@@ -372,6 +375,7 @@ class Controller:
             activated=self._activated,
             bound=self._bound,
             pidfile=str(self.pidfile.path) if self.pidfile else None,
+            pidfile_lock=self.pidfile.fd if self.pidfile else -1,
             control=self.commands.handed_on,
         )
 

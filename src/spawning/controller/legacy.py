@@ -33,6 +33,7 @@ class Legacy:
     activated: bool = False
     bound: Settings | None = None
     pidfile: str | None = None
+    pidfile_lock: int = -1
     control: tuple[socket.socket, str] | None = None
 
 
@@ -65,6 +66,7 @@ def _taken_over(state: State) -> Legacy:
         activated=state.activated,
         bound=state.bound,
         pidfile=state.pidfile,
+        pidfile_lock=state.pidfile_lock,
         control=control,
     )
 

@@ -1,11 +1,26 @@
-"""The pidfile: says which process to signal, and keeps a second server from taking its place by mistake."""
+"""The pidfile: says which process to signal, and keeps a second server from taking its place by mistake.
+
+Who lives is said by a lock (flock), not by the number: after a reboot or in a container that starts anew, the number in
+a file that was left behind is that of some other process. The controller holds the lock as long as it lives, also
+through an exec; the kernel lets go of it when the process ends, however that happens. Nobody else inherits the
+descriptor. A file without a lock is stale, whatever stands in it.
+
+The lock belongs to the file and not to its name, so whoever has got it looks whether the name still means that file.
+"""
 
 import contextlib
+import errno
+import fcntl
 import os
+import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from spawning.errors import ConfigError
+
+_TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
 
 
 class Pidfile:
@@ -13,58 +28,112 @@ class Pidfile:
 
     :param path: where; a relative path is taken from the current directory, now.
     :param origin: where the path came from (``option --pidfile``), for messages.
+    :param lock: ``fcntl.flock``.
     """
 
-    def __init__(self, path: str, origin: str) -> None:
+    def __init__(self, path: str, origin: str, lock: Callable[[int, int], None] = fcntl.flock) -> None:
         self.path = Path(path).absolute()
+        self.fd = -1
+        """The descriptor that has the lock; negative: none has."""
         self._origin = origin
+        self._lock = lock
+
+    @classmethod
+    def handed_on(cls, path: str, fd: int) -> Self:
+        """Go on with the pidfile of the program before this one.
+
+        :param fd: has the lock. Negative when that program knew of no lock: then the file is locked now, if it is ours.
+        """
+        pidfile = cls(path, "option --pidfile")
+        if fd < 0:
+            with contextlib.suppress(ConfigError, OSError):
+                fd = pidfile._claimed(0)
+            if fd >= 0 and _number(fd) != os.getpid():
+                os.close(fd)
+                fd = -1
+        pidfile.fd = fd
+        return pidfile
 
     def write(self) -> None:
-        """Write it whole or not at all; a stale one (its process is gone) is replaced.
+        """Write it whole or not at all; a stale one (nobody has its lock) is replaced.
 
         :raises ConfigError: it cannot be written, or belongs to a process that is alive.
         """
-        owner = self._owner()
-        if owner is not None and owner != os.getpid():
-            raise ConfigError(f"{self._origin}: {self.path} belongs to process {owner}, which is alive; stop it first")
         try:
-            handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+            stale = self._claimed(os.O_CREAT)
+            try:
+                self._replace()
+            except OSError:
+                if not os.fstat(stale).st_size:  # made a moment ago, to have something to lock
+                    self.path.unlink()
+                raise
+            finally:
+                os.close(stale)
         except OSError as error:
-            raise self._unwritable(error) from None
-        try:
-            with open(handle, "w") as writer:
-                writer.write(f"{os.getpid()}\n")
-            os.chmod(name, 0o644)
-            os.replace(name, self.path)
-        except OSError as error:
-            os.unlink(name)
             raise self._unwritable(error) from None
 
     def remove(self) -> None:
-        """Remove it, unless it has become another process's."""
+        """Remove it, unless it has become another process's, and let go of the lock."""
         with contextlib.suppress(OSError):
-            if self.path.read_text().strip() == str(os.getpid()):
+            if self._is_named(self.fd) if self.fd >= 0 else self.path.read_text().strip() == str(os.getpid()):
                 self.path.unlink()
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
-    def _owner(self) -> int | None:
-        """Give the process that the file names, if there is such a process."""
+    def _claimed(self, create: int) -> int:
+        """Lock what is there; return its descriptor. Nobody else replaces the file then.
+
+        :param create: ``O_CREAT``: if nothing is there, make an empty file; 0: that is an error.
+        :raises ConfigError: it belongs to a process that is alive.
+        :raises OSError: it cannot be opened or locked.
+        """
+        while True:
+            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | create, 0o644)
+            try:
+                self._lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._is_named(fd):
+                    return fd
+            except OSError as error:
+                owner = _number(fd)
+                os.close(fd)
+                if error.errno in _TAKEN:
+                    raise self._taken(owner) from None
+                raise
+            os.close(fd)  # it was removed or replaced before we had the lock
+
+    def _replace(self) -> None:
+        """Put a locked file with our number in the place of what is there, at once."""
+        fd, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
         try:
-            pid = int(self.path.read_text())
-        except (FileNotFoundError, ValueError):
-            return None
-        except OSError as error:
-            raise self._unwritable(error) from None
-        return pid if pid > 0 and _is_alive(pid) else None
+            self._lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(fd, f"{os.getpid()}\n".encode())
+            os.fchmod(fd, 0o644)
+            os.replace(name, self.path)
+        except OSError:
+            os.close(fd)
+            os.unlink(name)
+            raise
+        self.fd = fd
+
+    def _is_named(self, fd: int) -> bool:
+        """Whether the path still leads to the open file."""
+        try:
+            return os.path.samestat(os.fstat(fd), self.path.lstat())
+        except FileNotFoundError:
+            return False
+
+    def _taken(self, owner: int) -> ConfigError:
+        who = f"process {owner}" if owner else "a process"
+        return ConfigError(f"{self._origin}: {self.path} belongs to {who}, which is alive; stop it first")
 
     def _unwritable(self, error: OSError) -> ConfigError:
         return ConfigError(f"{self._origin}: cannot write {self.path}: {error.strerror}")
 
 
-def _is_alive(pid: int) -> bool:
+def _number(fd: int) -> int:
+    """Read the number in an open file; 0: there is none."""
     try:
-        os.kill(pid, 0)
-    except PermissionError:  # another user's
-        return True
-    except (ProcessLookupError, OverflowError):
-        return False
-    return True
+        return int(os.pread(fd, 32, 0)) if stat.S_ISREG(os.fstat(fd).st_mode) else 0
+    except ValueError:
+        return 0

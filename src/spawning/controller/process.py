@@ -3,6 +3,8 @@
 The controller is the parent of all: fork servers are its children, workers become so because their parent by fork exits
 at once and the controller adopts orphans (``PR_SET_CHILD_SUBREAPER``). Nobody else waits for them, so a pid that has
 not been reaped yet cannot mean another process.
+
+What is started has the controller's signals blocked (``ipc/signals.py``).
 """
 
 import contextlib
@@ -13,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spawning.ipc.channel import Channel
+from spawning.ipc.signals import FOR_THE_CONTROLLER
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ def start_fork_server(far: Channel) -> int:
     os.set_inheritable(fd, True)  # the controller starts processes from one thread only
     try:
         command = [sys.executable, "-P", "-m", "spawning.forkserver", str(fd)]
-        return os.posix_spawn(sys.executable, command, os.environ, setsigmask=[])
+        return os.posix_spawn(sys.executable, command, os.environ, setsigmask=FOR_THE_CONTROLLER)
     finally:
         os.set_inheritable(fd, False)
 
@@ -49,7 +52,9 @@ def start_program(command: Sequence[str], environ: Mapping[str, str], fds: Seque
         os.set_inheritable(fd, True)
     try:
         streams = [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
-        return os.posix_spawn(command[0], list(command), dict(environ), file_actions=streams, setsigmask=[])
+        return os.posix_spawn(
+            command[0], list(command), dict(environ), file_actions=streams, setsigmask=FOR_THE_CONTROLLER
+        )
     finally:
         for fd in fds:
             os.set_inheritable(fd, False)

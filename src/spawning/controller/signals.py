@@ -6,11 +6,14 @@ then, and each wake-up makes it look at everything.
 """
 
 import contextlib
+import math
 import signal
 import socket
 from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Self
+
+ECHO_SECONDS = 0.3  # in which a second interrupt is the first one once more
 
 
 class Wakeup:
@@ -26,6 +29,7 @@ class Wakeup:
         return self
 
     def __exit__(self, *_: object) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._previous)  # what comes now must not end us in another way
         signal.set_wakeup_fd(-1)
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
@@ -65,6 +69,25 @@ def held_back(signums: Iterable[int]) -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Interrupts:
+    """Which interrupts (SIGINT) a person has sent: wrappers and ``timeout`` send each one to the process and then to
+    its group, so a second one right behind the first is the same.
+    """
+
+    def __init__(self) -> None:
+        self._counted_at = -math.inf
+
+    def count(self, now: float) -> bool:
+        """Whether an interrupt counts.
+
+        :param now: (monotonic seconds) when it is dealt with.
+        """
+        if now - self._counted_at < ECHO_SECONDS:
+            return False
+        self._counted_at = now
+        return True
 
 
 def _noted(signum: int, frame: FrameType | None) -> None:

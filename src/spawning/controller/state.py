@@ -31,6 +31,7 @@ class State:
     :param activated: the listening sockets came from the service manager.
     :param bound: the settings with which the sockets were bound.
     :param pidfile: its absolute path.
+    :param pidfile_lock: the descriptor that has its lock; negative: none has.
     :param control: the control socket that listens, and its path.
     """
 
@@ -43,13 +44,15 @@ class State:
     bound: Settings
     pidfile: str | None = None
     control: tuple[int, str] | None = None
+    pidfile_lock: int = -1
     version: int = VERSION
 
     @property
     def descriptors(self) -> list[int]:
         """List all descriptors that have to stay open."""
         control = [self.control[0]] if self.control is not None else []
-        return [*self.channels.values(), *self.handoff, *self.listeners, *control]
+        lock = [self.pidfile_lock] if self.pidfile_lock >= 0 else []
+        return [*self.channels.values(), *self.handoff, *self.listeners, *control, *lock]
 
 
 def dumps(state: State) -> bytes:

@@ -1,7 +1,8 @@
 """The control socket: what ``spawnctl`` and the controller say to each other, and where they meet.
 
-A Unix stream socket with mode 0600; only its owner and root are listened to. A connection carries one question, a line
-of JSON, and its answer, lines of JSON of which the last one says ``ok`` or ``error``; then it is closed.
+A Unix stream socket with mode 0600; only its owner and root are listened to, and only they are believed. A connection
+carries one question, a line of JSON, and its answer, lines of JSON of which the last one says ``ok`` or ``error``; then
+it is closed.
 
     → {"command": "reload", "wait": true}
     ← {"progress": "generation 8: loading"}
@@ -15,15 +16,19 @@ Commands: ``status``; ``reload`` and ``rollback``, both with ``wait`` (true: ans
 import contextlib
 import json
 import os
+import socket
 import stat
+import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 MAX_QUESTION = 65536  # bytes
 SUFFIX = ".sock"
+DIRECTORY = "SPAWNING_CONTROL_DIRECTORY"  # the variable that names the one directory to use
 _RUN = Path("/run/spawning")
+_PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
 def encode(values: Mapping[str, Any]) -> bytes:
@@ -36,7 +41,10 @@ def decode(line: bytes) -> dict[str, Any]:
 
     :raises ValueError: it is not a JSON object.
     """
-    values = json.loads(line)
+    try:
+        values = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(values, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - one kind of error for whatever is wrong with a line
     return values
@@ -48,13 +56,14 @@ def name_for(host: str, port: int, more: str = "") -> str:
     return f"[{bare}]:{port}{more}{SUFFIX}" if ":" in bare else f"{bare}:{port}{more}{SUFFIX}"
 
 
-def directories(environ: Mapping[str, str]) -> list[Path]:
+def directories(environ: Mapping[str, str], temporary: Callable[[], str] = tempfile.gettempdir) -> list[Path]:
     """List where control sockets are by default, the best place first; none of them need exist."""
+    if environ.get(DIRECTORY):
+        return [Path(environ[DIRECTORY]).absolute()]
     found = [Path(environ["XDG_RUNTIME_DIR"]) / "spawning"] if environ.get("XDG_RUNTIME_DIR") else []
-    found.append(_RUN)
-    with contextlib.suppress(FileNotFoundError):  # there is no place for temporary files, as with a read-only disk
-        found.append(Path(tempfile.gettempdir()) / f"spawning-{os.geteuid()}")
-    return found
+    with contextlib.suppress(FileNotFoundError):  # there is no directory for temporary files that can be written
+        return [*found, _RUN, Path(temporary()) / f"spawning-{os.geteuid()}"]
+    return [*found, _RUN]
 
 
 def make_private(directory: Path) -> None:
@@ -64,5 +73,57 @@ def make_private(directory: Path) -> None:
     """
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+    if doubt_of_directory(found, os.geteuid()) or found.st_uid != os.geteuid():
         raise PermissionError(f"{directory} is not a directory of ours alone")
+
+
+# Whom to believe ----------------------------------------------------------------------------------------------------
+
+
+def peer(sock: socket.socket) -> int:
+    """Return the user of the process at the other end (``SO_PEERCRED``): of a server, the one that began to listen."""
+    uid: int = _PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[1]
+    return uid
+
+
+def doubt_of_directory(found: os.stat_result, user: int) -> str:
+    """Return why sockets in a directory may be anybody's; empty: only the user and root can have put them there.
+
+    :param found: of the directory, a link not followed.
+    :param user: who asks (effective user id).
+    """
+    if not stat.S_ISDIR(found.st_mode):
+        return "is not a directory"
+    if found.st_uid not in (0, user):
+        return f"belongs to user {found.st_uid}"
+    if found.st_mode & 0o022:
+        return "may be written by others"
+    return ""
+
+
+def doubt_of_socket(found: os.stat_result, user: int) -> str:
+    """Return why a file in such a directory is no control socket to ask; empty: it is one.
+
+    :param found: of the file, a link not followed.
+    :param user: who asks (effective user id).
+    """
+    if not stat.S_ISSOCK(found.st_mode):
+        return "is not a socket"
+    if found.st_uid not in (0, user):
+        return f"belongs to user {found.st_uid}"
+    return ""
+
+
+def doubt_of_server(server: int, directory: os.stat_result, user: int) -> str:
+    """Return why a server's answers are not to be believed; empty: they are.
+
+    Root's and our own are. So are those of the user whose directory the socket is in, if nobody else can put one there:
+    who names such a socket means that user's server.
+
+    :param server: the user that it runs as (:func:`peer`).
+    :param directory: of the socket's directory, links followed.
+    :param user: who asks (effective user id).
+    """
+    if server in (0, user) or (server == directory.st_uid and not directory.st_mode & 0o022):
+        return ""
+    return f"the server there runs as user {server}, whom nobody has asked to answer"
