@@ -77,7 +77,9 @@ class LoadFailed:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Begin to accept."""
+    """Begin to accept, in term `term`. Beside it: the page of the fence (``ipc/fence.py``)."""
+
+    term: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from typing import Final
 
 from spawning.http.request import Limits
 from spawning.http.response import Clock
+from spawning.ipc.fence import NEVER
 from spawning.settings import Settings
 from spawning.worker.mail import Mail
 from spawning.worker.output import Budget
-from spawning.worker.roles import Connection, Dispatcher, Registry
+from spawning.worker.roles import Dispatcher, Leaver, Registry
 from spawning.worker.syscalls import Receiver
 
 READ_SIZE: Final = 65536  # bytes a recv
@@ -34,6 +35,8 @@ class Context:
     :ivar full: as many requests are executed as there may be (``threads``, under its lock). Only the leader, which
         alone may have more executed, may rely on False.
     :ivar crowded: the leader leaves new connections to the siblings until a thread is idle; leader.
+    :ivar fence: whose turn it is to serve (``ipc/fence.py``): the number of a term; the controller.
+    :ivar term: that of this worker; main thread, before the worker accepts.
     :ivar errors: responses with status 5xx; any thread, so at worst a few are not counted.
     :ivar refused: requests that were refused as no HTTP, or as against a limit; likewise.
     :ivar receiver: receives without giving the interpreter lock away; leader.
@@ -41,12 +44,14 @@ class Context:
     :ivar poller: reports events of connections.
     :ivar dispatcher: has requests executed.
     :ivar hand_off: sends a frozen connection to a worker that serves.
+    :ivar stand_back: retires the worker, which has been succeeded without having been told yet.
     :ivar budget: memory for what slow clients have not taken yet.
     """
 
     poller: Registry
     dispatcher: Dispatcher
-    hand_off: Callable[[Connection], None]
+    hand_off: Callable[[Leaver], None]
+    stand_back: Callable[[], object]
 
     def __init__(self, settings: Settings, *, logs_access: bool) -> None:
         self.settings = settings
@@ -71,5 +76,7 @@ class Context:
         self.contended = False
         self.full = False
         self.crowded = False
+        self.fence = NEVER
+        self.term = 0
         self.errors = 0
         self.refused = 0

@@ -25,7 +25,7 @@ from spawning.ipc.messages import Handoff
 from spawning.worker.context import Context
 from spawning.worker.listener import Listener
 from spawning.worker.poller import Poller
-from spawning.worker.roles import Connection
+from spawning.worker.roles import Leaver
 from spawning.worker.stream import Stream, never_waiting
 
 # Later, then: the socket is full, or there is no memory, or no descriptor for the memory file of a long message.
@@ -56,12 +56,12 @@ class HandoffSocket:
         self._listeners = {listener.name: listener for listener in listeners}
         self._sending = sending
         self._receiving = receiving
-        self._leaving: deque[Connection] = deque()
+        self._leaving: deque[Leaver] = deque()
         self._waiting = False
         self.receiving_fd = receiving.fileno()
         self.sending_fd = sending.fileno()
 
-    def put(self, connection: Connection) -> None:
+    def put(self, connection: Leaver) -> None:
         """Send a frozen connection, now or when there is room."""
         self._leaving.append(connection)
         self.send()
@@ -79,7 +79,7 @@ class HandoffSocket:
             self._leaving.popleft()
         self._wait(False)
 
-    def _send_one(self, connection: Connection) -> bool:
+    def _send_one(self, connection: Leaver) -> bool:
         try:
             self._sending.send(connection.luggage(), [connection.fd])
         except OSError as error:

@@ -21,12 +21,12 @@ from spawning.errors import ProtocolError
 from spawning.http.fields import Fields
 from spawning.http.request import RequestLine, RequestReader
 from spawning.http.response import CONTINUE, error_response
-from spawning.ipc.messages import Handoff
 from spawning.logs.access import NO_ENTRY, Entry, entry
-from spawning.worker.closing import MAX_READS, Closing
+from spawning.worker.closing import MAX_READS
 from spawning.worker.context import READ_SIZE, Context
 from spawning.worker.lifecycle import BODY, CLOSED, EXECUTING, FLUSHING, HEAD, LEAVING, LINGERING, READING, REQUEST
 from spawning.worker.listener import Listener
+from spawning.worker.migrating import Migrating
 from spawning.worker.output import ALL, TURN_OVER
 from spawning.worker.sensor import Sensor
 from spawning.worker.stream import DONTWAIT, Stream
@@ -47,7 +47,7 @@ _NO_EXCHANGE: Final = Exchange(cast("Http1", None), {})
 log = logging.getLogger("spawning.worker")
 
 
-class Http1(Closing):
+class Http1(Migrating):
     """See the module.
 
     :param context: of the worker.
@@ -58,8 +58,7 @@ class Http1(Closing):
     """
 
     __slots__ = (
-        "awaited", "body_since", "ended", "entry", "exchange", "fields", "listener", "missed", "port", "reader",
-        "sensor", "template", "yielded",
+        "body_since", "ended", "entry", "exchange", "fields", "missed", "sensor", "template", "yielded",
     )  # fmt: skip
 
     entry: Entry
@@ -111,15 +110,7 @@ class Http1(Closing):
             while True:
                 data = context.receiver.receive(self.fd) if context.contended else self.stream.recv(READ_SIZE, DONTWAIT)
                 more = self.ended or len(data) == READ_SIZE
-                if not data:
-                    self._end_of_input()
-                    return
-                if self.reader.receive(data):
-                    if not self._serve(more):
-                        return
-                else:
-                    self._wait_for_more()
-                if not more:
+                if not self._take(data, more) or not more:
                     return
                 reads += 1
                 until = until or monotonic() + TURN_SECONDS
@@ -132,6 +123,22 @@ class Http1(Closing):
             self.refuse(error)
         except OSError as error:
             self.broken(error)
+
+    def _take(self, data: bytes, more: bool) -> bool:
+        """Take what was received; False: nothing is to be read here, for now or for ever.
+
+        :param more: the kernel may hold further bytes, of which no event will tell.
+        """
+        context = self.context
+        if not data:
+            self._end_of_input()
+            return False
+        if context.fence[0] > context.term and self.stands_back(data):
+            return False
+        if self.reader.receive(data):
+            return self._serve(more)
+        self._wait_for_more()
+        return True
 
     def _on_other_event(self) -> None:
         state = self.state
@@ -268,7 +275,7 @@ class Http1(Closing):
             return False
         self.deadline = context.idle_deadline
         self.awaited = REQUEST
-        if context.closing and self._leave():
+        if context.closing and self.leave():
             return False
         if not self.registered:
             self.register()
@@ -296,7 +303,7 @@ class Http1(Closing):
         if self.finish():
             context = self.context
             if context.closing:  # the worker was retired since finish() looked, and may have passed this one by
-                context.post(self._leave_late)
+                context.post(self.leave_late)
             elif self.missed or not self.reader.idle:
                 context.post(self.go_on)
         return False
@@ -316,7 +323,7 @@ class Http1(Closing):
             data = self.stream.recv(READ_SIZE, DONTWAIT)
         except BlockingIOError:
             return False
-        if data and context.closing and not reader.reading_body:
+        if data and (context.closing or context.fence[0] > context.term) and not reader.reading_body:
             # Retired since we asked, so this request may be younger than an answer of the new code.
             reader.unread += data
             return False
@@ -332,6 +339,9 @@ class Http1(Closing):
         """Serve what arrived while a thread owned the connection, or others had their turn."""
         self.yielded = False
         if self.state is not READING:
+            return
+        context = self.context
+        if context.fence[0] > context.term and not self.reader.idle and self.stands_back(b""):
             return
         try:
             if not self.reader.idle:
@@ -362,61 +372,6 @@ class Http1(Closing):
             return bool(self.stream.recv(READ_SIZE, DONTWAIT))
         except OSError:
             return False
-
-    # -- leaving for another worker -----------------------------------------------------------------------------------
-
-    def _leave(self) -> bool:
-        """In a retiring worker: freeze a connection between two requests; False if it has to be served here."""
-        if self.context.stopping or self.reader.reading_body:
-            return False
-        self.become(LEAVING)
-        self.context.post(self.depart)
-        return True
-
-    def _leave_late(self) -> None:
-        self.freeze()
-        self.depart()
-        self.go_on()  # if it is to be served here after all
-
-    def freeze(self) -> None:
-        """Stop reading, because the worker retires, unless a body is arriving; leader only."""
-        if self.state is READING and not self.reader.reading_body and not self.context.stopping:
-            self.become(LEAVING)
-
-    def depart(self) -> None:
-        """Be sent to another worker; leader only."""
-        if self.state is LEAVING:
-            # The registration is the kernel's with the open socket, which goes on to live elsewhere.
-            self.unregister()
-            self.context.hand_off(self)
-
-    @property
-    def leaving(self) -> bool:
-        return self.state is LEAVING
-
-    def luggage(self) -> Handoff:
-        """Return what the next worker has to know."""
-        return Handoff(
-            self.address,
-            self.port,
-            self.stream.family,
-            self.deadline,
-            self.reader.unread.decode("latin-1"),
-            self.listener.name,
-        )
-
-    def take_up(self, unread: bytes, deadline: float) -> None:
-        """Go on where another worker has left off; leader only.
-
-        :param unread: what it has received of further requests.
-        :param deadline: (monotonic seconds) as it was there.
-        """
-        self.register()
-        self.deadline = deadline
-        if unread:
-            self.awaited = HEAD
-            self.reader.unread += unread
-            self.go_on()
 
     # -- flushing: leader only ----------------------------------------------------------------------------------------
 
@@ -455,7 +410,7 @@ class Http1(Closing):
             return
         self.deadline = context.idle_deadline
         self.awaited = REQUEST
-        if context.closing and self._leave():
+        if context.closing and self.leave():
             return
         self.exchange = _NO_EXCHANGE
         self.state = READING

@@ -10,6 +10,7 @@ in the mail.
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic, time
 from typing import Final
@@ -68,6 +69,7 @@ class Loop:
         self._keepalive_timeout = context.settings.keepalive_timeout
         context.poller = self._poller
         context.hand_off = self._handoff.put
+        context.stand_back = self.stand_back
         dispatch.threads.lead = self.lead
         dispatch.threads.failed = self.fail
 
@@ -186,6 +188,15 @@ class Loop:
         self._context.closing = True
         self._accepting.stop()
         self._for_each(_freeze)
+
+    def stand_back(self) -> None:
+        """Retire, since others serve already: a leader has seen it (``ipc/fence.py``) before the main thread was told.
+        That one will tell the controller.
+        """
+        if not self._context.closing:
+            log.warning("worker has been succeeded before it knew, and moves its connections pid=%d", os.getpid())
+            self.retire()
+            self.leave()
 
     def announce_end(self) -> None:
         """Serve on, but close each connection behind its next response, and answer ``--ready-path`` with 503."""

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Final
 
 from spawning.ipc.channel import Channel
+from spawning.ipc.fence import attach
 from spawning.ipc.messages import (
     Announce,
     AskDetails,
@@ -215,7 +216,7 @@ class Worker:
 
     def _receive(self) -> None:
         try:
-            message, _ = self._channel.receive()
+            message, fds = self._channel.receive()
         except BlockingIOError:
             return
         except ValueError as error:  # from a controller that is newer than this worker
@@ -223,10 +224,15 @@ class Worker:
             return
         if message is None:
             self._on_orphaned()
+        elif isinstance(message, Start):
+            self._on_start(message, fds)
         else:
             self._HANDLERS[type(message)](self, message)
 
-    def _on_start(self, _: Message) -> None:
+    def _on_start(self, message: Start, fds: Sequence[int]) -> None:
+        if fds:  # a controller of an earlier version gives none
+            self._context.fence = attach(fds[0])
+            self._context.term = message.term
         self._context.post(self._loop.start)
 
     def _on_retire(self, message: Message) -> None:
@@ -278,7 +284,6 @@ class Worker:
         self._retire(self._settings.deadman_timeout)
 
     _HANDLERS: Final = {
-        Start: _on_start,
         Retire: _on_retire,
         Announce: _on_announce,
         Stop: _on_stop,

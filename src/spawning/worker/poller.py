@@ -10,7 +10,7 @@ import select
 from typing import Final
 
 from spawning.worker.context import Context
-from spawning.worker.roles import Pollable
+from spawning.worker.roles import Leaver, Pollable
 
 _EVENTS: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 ENDED: Final = select.EPOLLRDHUP  # the other side will send nothing more; the greatest of the bits that are reported
@@ -50,7 +50,7 @@ class Poller:
         if self.tells or (self._context.closing and not self.pollables):
             self._context.mail.wake()
 
-    def drop(self, pollable: Pollable) -> None:
+    def drop(self, pollable: Pollable | Leaver) -> None:
         """Close a connection in which a bug was found; called where the exception is handled."""
         log.exception("this is a bug in Spawning; a connection is closed")
         pollable.abandon()

@@ -67,7 +67,29 @@ class Pollable(Protocol):
         """Be closed abruptly, whatever the state: a bug has been found there."""
 
 
-class Connection(Pollable, Protocol):
+class Leaver(Protocol):
+    """What may be sent to another worker. Leader only.
+
+    :ivar fd: its descriptor.
+    """
+
+    fd: int
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is frozen, to be sent to another worker."""
+
+    def luggage(self) -> Handoff:
+        """Return what the next worker has to know."""
+
+    def close(self) -> None:
+        """Close the socket; the connection is forgotten."""
+
+    def abandon(self) -> None:
+        """Be closed abruptly, whatever the state."""
+
+
+class Connection(Pollable, Leaver, Protocol):
     """A pollable with a client at the other end: it is accepted, and may move to another worker. Leader only.
 
     :ivar registered: its events are reported.
@@ -78,22 +100,12 @@ class Connection(Pollable, Protocol):
     def register(self) -> None:
         """Have its events reported, once and for all."""
 
-    @property
-    def leaving(self) -> bool:
-        """Whether it is frozen, to be sent to another worker."""
-
-    def luggage(self) -> Handoff:
-        """Return what the next worker has to know."""
-
     def take_up(self, unread: bytes, deadline: float) -> None:
         """Go on where another worker has left off. Raises LeadLost.
 
         :param unread: what that one has received of further requests.
         :param deadline: (monotonic seconds) as it was there.
         """
-
-    def close(self) -> None:
-        """Close the socket; the connection is forgotten."""
 
 
 class Registry(Protocol):
