@@ -2,16 +2,15 @@ import math
 
 import pytest
 
-from spawning.controller.fleet import (
+from spawning.controller.fleet import Fleet, how
+from spawning.controller.records import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     STEADY,
     Backoff,
-    Fleet,
     GenerationState,
     Source,
     WorkerState,
-    how,
 )
 from spawning.ipc.messages import Born, Configured, Frozen, Loaded, LoadFailed, Ready, Report
 from spawning.settings import Settings, as_dict

@@ -7,11 +7,7 @@ from typing import Any
 
 import pytest
 
-from spawning.controller.fleet import Fleet, Source, WorkerStep
-from spawning.controller.plan import (
-    FREEZE_SECONDS,
-    MOST_STARTING,
-    STORM_SECONDS,
+from spawning.controller.actions import (
     Abandon,
     Action,
     AnnounceEnd,
@@ -26,14 +22,13 @@ from spawning.controller.plan import (
     Recall,
     Refuse,
     RetireWorker,
-    Service,
     StartGeneration,
     StartWorker,
     StopWorker,
-    Wanted,
-    plan,
-    without_done,
 )
+from spawning.controller.fleet import Fleet
+from spawning.controller.plan import FREEZE_SECONDS, MOST_STARTING, STORM_SECONDS, Service, Wanted, plan, without_done
+from spawning.controller.records import Source, WorkerStep
 from spawning.ipc.messages import Born, Frozen, Loaded, LoadFailed, Ready
 from spawning.settings import Settings
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from spawning.controller.fleet import Source
-from spawning.controller.plan import (
+from spawning.controller.actions import (
     Action,
     BeginCutover,
     Fork,
@@ -18,6 +17,7 @@ from spawning.controller.plan import (
     StartWorker,
     SuspectWorker,
 )
+from spawning.controller.records import Source
 from spawning.controller.recycle import MB, RELOAD_PAUSE, SILENCE, SUSPICION, most_requests
 from spawning.ipc.messages import Frozen, LoadFailed, Report, Unwell
 from unit.test_plan import SETTINGS, Scene

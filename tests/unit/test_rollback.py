@@ -4,10 +4,7 @@ import dataclasses
 
 import pytest
 
-from spawning.controller.condition import condition
-from spawning.controller.fleet import GenerationState, Source, WorkerState
-from spawning.controller.plan import (
-    FREEZE_SECONDS,
+from spawning.controller.actions import (
     Abandon,
     BeginCutover,
     EndForkServer,
@@ -19,9 +16,11 @@ from spawning.controller.plan import (
     Recall,
     Refuse,
     RetireWorker,
-    Service,
     StartGeneration,
 )
+from spawning.controller.condition import condition
+from spawning.controller.plan import FREEZE_SECONDS, Service
+from spawning.controller.records import GenerationState, Source, WorkerState
 from spawning.ipc.messages import Frozen, Loaded, LoadFailed
 from spawning.systemd import Phase
 from unit.test_plan import SETTINGS, Scene

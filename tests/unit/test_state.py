@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from spawning.controller.fleet import Backoff, Fleet, GenerationState, Source, WorkerState, WorkerStep
+from spawning.controller.fleet import Fleet
 from spawning.controller.plan import Service, Wanted
+from spawning.controller.records import Backoff, GenerationState, Source, WorkerState, WorkerStep
 from spawning.controller.refusal import Refusal
 from spawning.controller.state import VERSION, State, dumps, loads
 from spawning.ipc.messages import Born, Loaded, LoadFailed, Ready, Report

@@ -36,11 +36,11 @@ from spawning.controller.condition import condition
 from spawning.controller.control import Asked
 from spawning.controller.departures import log_departure
 from spawning.controller.executor import Executor
-from spawning.controller.fleet import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
 from spawning.controller.legacy import Legacy, take_over
 from spawning.controller.links import Links
 from spawning.controller.pidfile import Pidfile
 from spawning.controller.plan import Service, plan, without_done
+from spawning.controller.records import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
 from spawning.controller.signals import Wakeup, held_back
 from spawning.controller.state import State
 from spawning.controller.triggers import Triggers

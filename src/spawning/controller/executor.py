@@ -12,20 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from spawning.controller import memory, process
-from spawning.controller.fleet import (
-    GRACE,
-    REPAIR,
-    ROLLBACK,
-    Fleet,
-    GenerationRecord,
-    Source,
-    WorkerRecord,
-    WorkerState,
-    WorkerStep,
-)
-from spawning.controller.links import Links
-from spawning.controller.paths import working_directory
-from spawning.controller.plan import (
+from spawning.controller.actions import (
     Abandon,
     Action,
     AnnounceEnd,
@@ -46,6 +33,19 @@ from spawning.controller.plan import (
     StartWorker,
     StopWorker,
     SuspectWorker,
+)
+from spawning.controller.fleet import Fleet
+from spawning.controller.links import Links
+from spawning.controller.paths import working_directory
+from spawning.controller.records import (
+    GRACE,
+    REPAIR,
+    ROLLBACK,
+    GenerationRecord,
+    Source,
+    WorkerRecord,
+    WorkerState,
+    WorkerStep,
 )
 from spawning.controller.refusal import Refusal
 from spawning.errors import AppLoadError, ConfigError

@@ -9,8 +9,9 @@ from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
 
 from spawning import __version__
-from spawning.controller.fleet import Fleet, Source
+from spawning.controller.fleet import Fleet
 from spawning.controller.plan import Wanted
+from spawning.controller.records import Source
 from spawning.controller.state import State, loads
 from spawning.ipc.channel import Channel
 from spawning.ipc.takeover import TAKE_OVER, inherited

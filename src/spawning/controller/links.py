@@ -5,7 +5,7 @@ import logging
 import select
 from collections.abc import Sequence
 
-from spawning.controller.fleet import Source
+from spawning.controller.records import Source
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Message
 from spawning.logs.setup import fields

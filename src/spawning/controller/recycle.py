@@ -10,7 +10,8 @@ import random
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from spawning.controller.fleet import Fleet, GenerationRecord, Source, WorkerRecord, WorkerState
+from spawning.controller.fleet import Fleet
+from spawning.controller.records import GenerationRecord, Source, WorkerRecord, WorkerState
 
 MAX_MEMORY = "max-memory"  # the trigger of a reload because of --max-memory
 RELOAD_PAUSE = 60.0  # seconds between the start of any reload and one by --max-memory

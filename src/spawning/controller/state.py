@@ -15,8 +15,9 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
-from spawning.controller.fleet import Fleet, Source
+from spawning.controller.fleet import Fleet
 from spawning.controller.plan import Wanted
+from spawning.controller.records import Source
 from spawning.settings import Settings, as_dict, checked
 
 VERSION = 1
