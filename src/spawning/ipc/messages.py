@@ -232,6 +232,6 @@ def decode(data: bytes) -> Message:
         values = json.loads(data)
         kind = _TYPES[values.pop("")]
         message: Message = kind(**{name: value for name, value in values.items() if name in kind.__dataclass_fields__})
-    except (AttributeError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, UnicodeDecodeError) as error:
         raise ValueError(f"not a message: {data[:80]!r}") from error
     return message
