@@ -7,6 +7,7 @@ import math
 import pytest
 
 from spawning.controller.fleet import Fleet
+from spawning.controller.links import Unsent
 from spawning.controller.plan import Service, Wanted
 from spawning.controller.records import Backoff, GenerationState, Source, WorkerState, WorkerStep
 from spawning.controller.refusal import Refusal
@@ -47,6 +48,7 @@ def state() -> State:
         bound=Settings(args=("site:app",), port=0),
         pidfile="/run/site.pid",
         control=(10, "/run/site.sock"),
+        unsent=[Unsent(Source(1, 1), '{"":"Start"}', []), Unsent(Source(2), '{"":"ForkWorker","worker":3}', [11, 12])],
     )
 
 
@@ -60,21 +62,22 @@ def test_all_that_is_written_is_read_again() -> None:
     assert dataclasses.replace(after, fleet=before.fleet) == dataclasses.replace(before, fleet=before.fleet)
     assert after.fleet.generations[1].workers[1].state is WorkerState.SERVING
     assert after.fleet.generations[1].workers[2].kill_at == math.inf
-    assert sorted(after.descriptors) == [3, 4, 5, 6, 7, 8, 9, 10]
+    assert sorted(after.descriptors) == [3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
 
 
 def test_a_new_fleet_too() -> None:
-    written = dataclasses.replace(state(), fleet=Fleet(), pidfile=None, control=None)
+    written = dataclasses.replace(state(), fleet=Fleet(), pidfile=None, control=None, unsent=[])
     assert contents(loads(dumps(written)).fleet) == contents(Fleet())
 
 
 def test_a_field_of_another_version_is_ignored_and_one_it_did_not_know_has_its_default() -> None:
     values = json.loads(dumps(state()))
     values["of_tomorrow"] = values["wanted"]["of_tomorrow"] = 1
-    del values["fleet"]["last_refusal"], values["pidfile"], values["control"]
+    del values["fleet"]["last_refusal"], values["pidfile"], values["control"], values["unsent"]
     after = loads(json.dumps(values).encode())
     assert after.pidfile is None
     assert after.control is None
+    assert after.unsent == []
     assert after.fleet.last_refusal is None
     assert after.wanted.trigger == "SIGHUP"
 

@@ -226,8 +226,13 @@ class Executor:
         near, far = Channel.pair()
         handoff = (each.fileno() for each in self._handoff)
         descriptors = [far.fileno(), *handoff, *(listener.fileno() for listener in self._listeners)]
-        self._links.send(Source(action.number), ForkWorker(source.worker), descriptors)
-        far.close()
+        try:
+            self._links.send(Source(action.number), ForkWorker(source.worker), descriptors)
+        except OSError:
+            near.close()
+            raise
+        finally:
+            far.close()
         self._links.add(source, near)
         self._fleet.worker_forked(source, time.monotonic())
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from spawning import __version__
 from spawning.controller.fleet import Fleet
+from spawning.controller.links import Unsent
 from spawning.controller.plan import Wanted
 from spawning.controller.records import Source
 from spawning.controller.state import State, loads
@@ -35,6 +36,7 @@ class Legacy:
     bound: Settings | None = None
     pidfile: str | None = None
     control: tuple[socket.socket, str] | None = None
+    unsent: list[Unsent] = field(default_factory=list)
 
 
 def take_over(environ: MutableMapping[str, str]) -> Legacy:
@@ -67,6 +69,7 @@ def _taken_over(state: State) -> Legacy:
         bound=state.bound,
         pidfile=state.pidfile,
         control=control,
+        unsent=state.unsent,
     )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spawning.controller.fleet import Fleet
+from spawning.controller.links import Unsent
 from spawning.controller.plan import Wanted
 from spawning.controller.records import Source
 from spawning.settings import Settings, as_dict, checked
@@ -33,6 +34,7 @@ class State:
     :param bound: the settings with which the sockets were bound.
     :param pidfile: its absolute path.
     :param control: the control socket that listens, and its path.
+    :param unsent: messages that their channels have not taken yet.
     """
 
     wanted: Wanted
@@ -44,13 +46,15 @@ class State:
     bound: Settings
     pidfile: str | None = None
     control: tuple[int, str] | None = None
+    unsent: list[Unsent] = dataclasses.field(default_factory=list)
     version: int = VERSION
 
     @property
     def descriptors(self) -> list[int]:
         """List all descriptors that have to stay open."""
         control = [self.control[0]] if self.control is not None else []
-        return [*self.channels.values(), *self.handoff, *self.listeners, *control]
+        waiting = [fd for unsent in self.unsent for fd in unsent.fds]
+        return [*self.channels.values(), *self.handoff, *self.listeners, *control, *waiting]
 
 
 def dumps(state: State) -> bytes:
