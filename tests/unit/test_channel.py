@@ -113,7 +113,6 @@ def test_a_channel_that_does_not_block_says_so(pair: Pair) -> None:
         (b"@", 1, "not in a memory file"),
         (b"[" * 50_000, 0, "not a message"),
         (b'{"":["Born"]}', 0, "not a message"),
-        (b'{"":"Born","pid":1' + b"0" * 5000 + b"}", 0, ""),
         (b"\xff\xfe", 1, "Expecting value"),
     ],
     ids=["nothing in it", "a device", "deep", "no name", "no text"],
