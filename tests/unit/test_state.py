@@ -9,7 +9,7 @@ import pytest
 from spawning.controller.fleet import Fleet
 from spawning.controller.links import Unsent
 from spawning.controller.plan import Service, Wanted
-from spawning.controller.records import Backoff, GenerationState, Source, WorkerState, WorkerStep
+from spawning.controller.records import Backoff, GenerationState, Process, Source, WorkerState, WorkerStep
 from spawning.controller.refusal import Refusal
 from spawning.controller.state import VERSION, State, dumps, loads
 from spawning.ipc.messages import Born, Loaded, LoadFailed, Ready, Report
@@ -49,6 +49,7 @@ def state() -> State:
         pidfile="/run/site.pid",
         control=(10, "/run/site.sock"),
         unsent=[Unsent(Source(1, 1), '{"":"Start"}', []), Unsent(Source(2), '{"":"ForkWorker","worker":3}', [11, 12])],
+        foreign=[Process(99, 12345)],
     )
 
 

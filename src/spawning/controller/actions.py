@@ -30,9 +30,12 @@ class Abandon:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Begin to make a kept generation serve again: new workers come from its memory."""
+    """Begin to make a kept generation serve again: new workers come from its memory. `reason` is why nobody had to ask
+    for it, or empty.
+    """
 
     number: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +122,32 @@ class KillWorker:
 
 
 @dataclass(frozen=True, slots=True)
-class EndForkServer:
-    """End a fork server that will not be asked again."""
+class GiveUpWorker:
+    """Forget a worker that was to be killed and has never told its pid; its fork server is gone."""
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class PauseForkServer:
+    """Stop a fork server that nobody needs at present, so that its threads do not run beside newer ones."""
 
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndForkServer:
+    """Tell a fork server to end that will not be asked again."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillForkServer:
+    """End a fork server at once; `reason` is for the log."""
+
+    number: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +183,10 @@ Action = (
     | AnnounceEnd
     | StopWorker
     | KillWorker
+    | GiveUpWorker
+    | PauseForkServer
     | EndForkServer
+    | KillForkServer
     | Forget
     | MeasureMemory
     | Finish

@@ -120,6 +120,7 @@ class Controller:
         self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
         self.notifier = Notifier(os.environ, Phase.SERVING if self.fleet.has_served else Phase.STARTING)
         self._activated = legacy.activated
+        self._foreign = legacy.foreign
         self._control = legacy.control
         self._bound = legacy.bound  # what host and port were when they were bound
         self._failed_files: frozenset[str] = frozenset()  # of the generation refused last
@@ -190,13 +191,9 @@ class Controller:
 
     def close(self) -> None:
         """Leave nothing: no process, no thread, no socket, no pidfile."""
-        pids = {generation.pid for generation in self.fleet} | {
-            worker.pid for generation in self.fleet for worker in generation.workers.values()
-        }
-        left = {pid for pid in pids if pid is not None}
-        for pid in left:
+        for pid in self.fleet.pids():
             process.kill(pid)
-        process.wait_for_all(left)
+        process.end_all(self._foreign)
         self.upgrade.close()
         self._release()
 
@@ -243,7 +240,7 @@ class Controller:
                 return time.monotonic() + PAUSE
             self.wanted = without_done(self.wanted, self.fleet)
             if self.executor.outcome is not None:
-                self.wanted = dataclasses.replace(self.wanted, service=Service.END)
+                self.wanted = self.wanted.ended(time.monotonic())
         return time.monotonic() + PAUSE
 
     def _guard(self, function: Callable[..., object], *arguments: Any) -> bool:
@@ -294,7 +291,7 @@ class Controller:
 
     def _end(self, signum: signal.Signals) -> None:
         log.info("stopping at once %s", fields(signal=signum.name))
-        self.wanted = dataclasses.replace(self.wanted, service=Service.END)
+        self.wanted = self.wanted.ended(time.monotonic())
 
     def _hang_up(self, signum: signal.Signals) -> None:
         self.reload(signum.name)
@@ -371,6 +368,7 @@ class Controller:
             pidfile=str(self.pidfile.path) if self.pidfile else None,
             control=self.commands.handed_on,
             unsent=self.links.unsent(),
+            foreign=self._foreign,
         )
 
     # Messages --------------------------------------------------------------------------------------------------------
@@ -419,6 +417,7 @@ class Controller:
         self.commands.open(settings, sources["control_socket"])
 
     def _on_loaded(self, source: Source, message: Loaded) -> None:
+        self.executor.note_helpers(source.generation)
         if message.threads:
             names = ", ".join(message.threads)
             log.warning(

@@ -13,13 +13,17 @@ from typing import Any, NamedTuple
 from spawning.controller.records import (
     ACTIVE,
     GRACE,
+    LAST_RESORT,
     REPAIR,
     ROLLBACK,
+    TRIAL,
     UNDER_WAY,
     Backoff,
+    ForkServerStep,
     GenerationRecord,
     GenerationState,
     GenerationStep,
+    Repair,
     Source,
     WorkerRecord,
     WorkerState,
@@ -92,6 +96,12 @@ class Fleet:
         """Whether accepting is passing from one generation to the next right now."""
         return any(each.state is GenerationState.CUTOVER for each in self)
 
+    def pids(self) -> Iterator[int]:
+        """Return the pids of all fork servers and workers, as far as they are known."""
+        for generation in self:
+            pids = (generation.pid, *(worker.pid for worker in generation.workers.values()))
+            yield from (pid for pid in pids if pid is not None)
+
     def worker(self, source: Source) -> WorkerRecord | None:
         generation = self.generations.get(source.generation)
         return generation.workers.get(source.worker) if generation else None
@@ -134,7 +144,10 @@ class Fleet:
             elif each.state is GenerationState.SERVING:
                 each.step(GenerationStep.WAS_KEPT if each.may_be_kept else GenerationStep.SUPERSEDED)
                 each.kept_until = now + each.settings.keep_previous
-        self.generations[number].step(GenerationStep.STARTED)
+        generation = self.generations[number]
+        generation.step(GenerationStep.STARTED)
+        generation.served_since = now
+        generation.first, generation.crashed = {worker.source.worker for worker in generation.active}, set()
         self.has_served = True
 
     def recalled(self, number: int, now: float) -> None:
@@ -143,6 +156,7 @@ class Fleet:
         generation.step(GenerationStep.RECALLED)
         generation.trigger, generation.started_at = ROLLBACK, now
         generation.failure, generation.forks = None, Backoff()
+        generation.step_fork_server(ForkServerStep.CONTINUED)
         self.latest = number
 
     def let_go(self, number: int) -> None:
@@ -151,8 +165,36 @@ class Fleet:
     def refused(self, number: int, now: float) -> None:
         generation = self.generations[number]
         generation.step(GenerationStep.WAS_REFUSED)
-        if generation.trigger == REPAIR:
-            self.repairs.failed(now, generation.started_at)
+        if generation.trigger in (REPAIR, LAST_RESORT):
+            self._repair_failed(generation.failure, generation.started_at, now)
+
+    def start_failed(self, number: int, trigger: str, now: float) -> None:
+        """Note that not even a process could be started for a generation; it has no record, and is refused."""
+        self.newest = self.latest = number
+        if self.has_served:
+            self.reload_at = now
+        if trigger in (REPAIR, LAST_RESORT):
+            self._repair_failed(None, now, now)
+
+    def _repair_failed(self, failure: LoadFailed | None, since: float, now: float) -> None:
+        self.repairs.failed(now, since)
+        if (serving := self.serving) is not None:
+            changed = failure is not None and failure.kind == "changed"
+            serving.repair = Repair.CHANGED if changed else Repair.FAILED
+
+    def fork_server_told_to_end(self, number: int, kill_at: float) -> None:
+        generation = self.generations[number]
+        generation.step_fork_server(ForkServerStep.TOLD_TO_END)
+        generation.end_until = kill_at
+
+    def fork_server_killed(self, number: int) -> None:
+        generation = self.generations[number]
+        generation.step_fork_server(ForkServerStep.WAS_KILLED)
+        generation.end_until = math.inf
+
+    def given_up(self, source: Source, now: float) -> None:
+        """Drop the record of a worker whose process was never known, and cannot come to life any more."""
+        self._worker_exited(self.generations[source.generation], self._worker(source), None, now)
 
     def forgotten(self, number: int) -> None:
         del self.generations[number]
@@ -210,7 +252,7 @@ class Fleet:
             _fail(generation, f"the fork server died before the application was ready ({how(status)})")
         elif generation.state is GenerationState.KEPT:
             generation.step(GenerationStep.LET_GO)
-        elif generation.state in (GenerationState.CUTOVER, GenerationState.SERVING) and not generation.ended:
+        elif generation.state in (GenerationState.CUTOVER, GenerationState.SERVING):
             self.repairs.failed(now, generation.started_at)
         return Departure(generation, None, None)
 
@@ -220,8 +262,12 @@ class Fleet:
         before = worker.state
         worker.step(WorkerStep.EXITED)
         del generation.workers[worker.source.worker]
-        if before in ACTIVE:
+        if worker.ready_at == math.inf or (before in ACTIVE and worker.has_died_at_start(now)):
             generation.forks.failed(now, worker.forked_at)
+        elif before in ACTIVE:
+            generation.forks.went_well()
+        if before in ACTIVE and now - generation.served_since < TRIAL:
+            generation.crashed.add(worker.source.worker)
         if before is WorkerState.STARTING and generation.state in UNDER_WAY:
             _fail(generation, f"worker {worker.source} died before the application was ready ({how(status)})")
         return Departure(generation, worker, before)
@@ -252,6 +298,7 @@ def _configured(generation: GenerationRecord, message: Any) -> None:
 def _loaded(generation: GenerationRecord, message: Any) -> None:
     generation.step(GenerationStep.LOADED)
     generation.files = frozenset(message.files)
+    generation.stamps = dict(zip(message.files, message.stamps, strict=False))
 
 
 def _load_failed(generation: GenerationRecord, message: Any) -> None:
@@ -261,11 +308,12 @@ def _load_failed(generation: GenerationRecord, message: Any) -> None:
 
 def _born(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:
     worker.pid = message.pid
+    generation.answered_at = now
 
 
 def _ready(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:
     worker.step(WorkerStep.BECAME_READY)
-    worker.reported_at = now
+    worker.ready_at = worker.reported_at = now
     generation.files |= frozenset(message.files)
 
 

@@ -13,11 +13,17 @@ from typing import NamedTuple
 from spawning.ipc.messages import LoadFailed, Report
 from spawning.settings import Settings
 
-REPAIR = "repair"  # the trigger of a generation that replaces one whose fork server has died
+REPAIR = "repair"  # the trigger of a generation that replaces one whose fork server has died, from the same files
+LAST_RESORT = "last resort"  # … from whatever files there are, when no worker is left
 ROLLBACK = "rollback"  # the trigger of a generation that is to serve again
 STEADY = 10.0  # seconds that a process must have lived for its death not to count as part of a crash loop
 GRACE = 1.0  # seconds after the time that a worker was given to finish, for its own last words
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0  # seconds between replacements in a crash loop
+LONGEST_ALONE = 1.0  # … and while nobody serves
+AT_START = 1.0  # seconds after it became ready in which a worker that has served nobody dies of its start
+TRIAL = 10.0  # seconds after its cutover in which a generation shows whether its workers survive
+ORDER_SECONDS = 10.0  # seconds from an order to fork, or the last birth, to the next one
+END_SECONDS = 5.0  # seconds that a fork server may take to end
 
 
 class Source(NamedTuple):
@@ -28,6 +34,13 @@ class Source(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.generation}.{self.worker}" if self.worker else str(self.generation)
+
+
+class Process(NamedTuple):
+    """A process that is no worker and no fork server: `started` is when, in clock ticks since the machine was."""
+
+    pid: int
+    started: int
 
 
 class WorkerState(Enum):
@@ -101,6 +114,40 @@ GENERATION_STEPS: dict[tuple[GenerationState, GenerationStep], GenerationState] 
     (_G.REFUSED, _GS.LOADED): _G.REFUSED,  # sent before the fork server was killed
 }
 
+
+class ForkServerState(Enum):
+    RUNNING = "running"
+    PAUSED = "paused"  # stopped: nobody needs it at present, and its threads are not to run beside newer ones
+    ENDING = "ending"  # told to end
+    KILLED = "killed"
+
+
+class ForkServerStep(Enum):
+    WAS_PAUSED = "was paused"
+    CONTINUED = "continued"
+    TOLD_TO_END = "told to end"
+    WAS_KILLED = "was killed"
+
+
+_F, _FS = ForkServerState, ForkServerStep
+FORK_SERVER_STEPS: dict[tuple[ForkServerState, ForkServerStep], ForkServerState] = {
+    (_F.RUNNING, _FS.WAS_PAUSED): _F.PAUSED,
+    (_F.PAUSED, _FS.CONTINUED): _F.RUNNING,
+    (_F.RUNNING, _FS.CONTINUED): _F.RUNNING,
+    (_F.RUNNING, _FS.TOLD_TO_END): _F.ENDING,
+    (_F.PAUSED, _FS.TOLD_TO_END): _F.ENDING,
+    **{(state, _FS.WAS_KILLED): _F.KILLED for state in _F},
+}
+
+
+class Repair(Enum):
+    """How it went to replace the dead fork server of a generation that serves."""
+
+    UNTRIED = "untried"
+    FAILED = "failed"
+    CHANGED = "changed"  # the files on the disk are not those that this generation has loaded
+
+
 UNDER_WAY = frozenset({_G.LOADING, _G.FORKING})
 ACTIVE = frozenset({_W.STARTING, _W.READY, _W.SERVING})
 _LEAVING = frozenset({_W.RETIRING, _W.FROZEN})
@@ -125,6 +172,17 @@ class Backoff:
         self.changed_at = now
         self.not_before = now + self.pause
 
+    def went_well(self) -> None:
+        """Note that what was started has done its work for a while: whatever failed before is over."""
+        self.pause, self.not_before = 0.0, -math.inf
+
+    def at(self, *, alone: bool) -> float:
+        """Return when to try again.
+
+        :param alone: nobody else does the work meanwhile, so that the pause is short.
+        """
+        return min(self.not_before, self.changed_at + LONGEST_ALONE) if alone else self.not_before
+
 
 @dataclass(slots=True)
 class WorkerRecord:
@@ -136,6 +194,7 @@ class WorkerRecord:
     pid: int | None = None
     kill_at: float = math.inf
     report: Report | None = None
+    ready_at: float = math.inf
     memory: int = 0  # bytes, when it was measured last
     announced: bool = False  # it tells its clients that the service will end
     unwell: str = ""  # why it wants to be replaced
@@ -151,6 +210,17 @@ class WorkerRecord:
     def is_leaving(self) -> bool:
         """Whether it is on its way out, at its own pace."""
         return self.state in _LEAVING
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether its process, if there is one, is not known."""
+        return self.pid is None
+
+    def has_died_at_start(self, now: float) -> bool:
+        """Whether one that dies now has never got to work."""
+        return self.ready_at == math.inf or (
+            now - self.ready_at < AT_START and (self.report is None or self.report.requests == 0)
+        )
 
     def step(self, step: WorkerStep) -> None:
         self.state = WORKER_STEPS[self.state, step]
@@ -169,7 +239,12 @@ class GenerationRecord:
     started_at: float
     pid: int | None  # of the fork server; None once it has exited
     state: GenerationState = GenerationState.LOADING
-    ended: bool = False  # the fork server was told to end, its exit is no news
+    fork_server: ForkServerState = ForkServerState.RUNNING
+    end_until: float = math.inf  # when a fork server that was told to end is killed
+    answered_at: float = -math.inf  # when a worker was born last
+    helpers: list[Process] = field(default_factory=list)  # what the application has started in the fork server
+    stamps: dict[str, str] = field(default_factory=dict)  # what the files were like that it has loaded
+    repair: Repair = Repair.UNTRIED
     files: frozenset[str] = frozenset()
     failure: LoadFailed | None = None
     cutover_until: float = math.inf
@@ -177,6 +252,14 @@ class GenerationRecord:
     workers: dict[int, WorkerRecord] = field(default_factory=dict)
     forked: int = 0
     forks: Backoff = field(default_factory=Backoff)
+    served_since: float = -math.inf
+    first: set[int] = field(default_factory=set)  # the workers that served first
+    crashed: set[int] = field(default_factory=set)  # those that died within TRIAL, without having been told to leave
+
+    @property
+    def ended(self) -> bool:
+        """Whether the fork server was told to end, or killed: its exit is no news."""
+        return self.fork_server in (ForkServerState.ENDING, ForkServerState.KILLED)
 
     @property
     def boot_until(self) -> float:
@@ -197,6 +280,13 @@ class GenerationRecord:
     def is_empty(self) -> bool:
         """Whether no process of it is left."""
         return self.pid is None and not self.workers
+
+    def answer_until(self, worker: WorkerRecord) -> float:
+        """Return until when the fork server may take to fork a worker; one that does something has time."""
+        return max(worker.forked_at, self.answered_at) + min(ORDER_SECONDS, self.settings.boot_timeout)
+
+    def step_fork_server(self, step: ForkServerStep) -> None:
+        self.fork_server = FORK_SERVER_STEPS[self.fork_server, step]
 
     def step(self, step: GenerationStep) -> None:
         self.state = GENERATION_STEPS[self.state, step]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from spawning.controller.fleet import Fleet
-from spawning.controller.records import GenerationRecord, Source, WorkerRecord, WorkerState
+from spawning.controller.records import ROLLBACK, GenerationRecord, Source, WorkerRecord, WorkerState
 
 MAX_MEMORY = "max-memory"  # the trigger of a reload because of --max-memory
 RELOAD_PAUSE = 60.0  # seconds between the start of any reload and one by --max-memory
@@ -72,6 +72,19 @@ def needs_reload(serving: GenerationRecord, fleet: Fleet, due: Due) -> bool:
     """Whether all processes together need too much memory, and nothing is being done about it."""
     most = serving.settings.max_memory * MB
     return bool(most) and fleet.memory > most and fleet.under_way is None and due(fleet.reload_at + RELOAD_PAUSE)
+
+
+def is_unfit(generation: GenerationRecord) -> bool:
+    """Whether each of the workers that served first after the cutover has crashed, soon after it."""
+    return bool(generation.first) and generation.first <= generation.crashed
+
+
+def has_failed(serving: GenerationRecord, kept: GenerationRecord) -> bool:
+    """Whether the kept generation is to serve again although nobody has asked for that (``--auto-rollback``).
+
+    What was rolled back to is not left again, or both would take turns; one that has failed itself is no refuge.
+    """
+    return serving.settings.auto_rollback and serving.trigger != ROLLBACK and is_unfit(serving) and not is_unfit(kept)
 
 
 def _reason(worker: WorkerRecord, generation: GenerationRecord, due: Due) -> str:

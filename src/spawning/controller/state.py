@@ -18,7 +18,7 @@ from typing import Any
 from spawning.controller.fleet import Fleet
 from spawning.controller.links import Unsent
 from spawning.controller.plan import Wanted
-from spawning.controller.records import Source
+from spawning.controller.records import Process, Source
 from spawning.settings import Settings, as_dict, checked
 
 VERSION = 1
@@ -35,6 +35,7 @@ class State:
     :param pidfile: its absolute path.
     :param control: the control socket that listens, and its path.
     :param unsent: messages that their channels have not taken yet.
+    :param foreign: children that this process had before it became the controller.
     """
 
     wanted: Wanted
@@ -47,6 +48,7 @@ class State:
     pidfile: str | None = None
     control: tuple[int, str] | None = None
     unsent: list[Unsent] = dataclasses.field(default_factory=list)
+    foreign: list[Process] = dataclasses.field(default_factory=list)
     version: int = VERSION
 
     @property

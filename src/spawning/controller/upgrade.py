@@ -114,7 +114,7 @@ class Upgrade:
         """Leave no process of an attempt."""
         if self.pid is not None:
             process.kill(self.pid)
-            process.wait_for_all({self.pid})
+            process.wait_for(self.pid)
             os.close(self._output)
             self.pid = None
 
