@@ -196,7 +196,9 @@ class _Planner:
 
     def fork(self, generation: GenerationRecord, missing: int) -> Iterator[Action]:
         alone = not any(worker.state is WorkerState.SERVING for worker in generation.active)
-        if missing > 0 and generation.pid is not None and self.due(generation.forks.at(alone=alone)):
+        if generation.pid is None or generation.ended:
+            return
+        if missing > 0 and self.due(generation.forks.at(alone=alone)):
             starting = sum(worker.state is WorkerState.STARTING for worker in generation.active)
             for _ in range(min(missing, MOST_STARTING - starting)):
                 yield Fork(generation.number)
