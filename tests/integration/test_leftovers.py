@@ -14,7 +14,7 @@ from integration.control import spawnctl
 from integration.gate import Gate
 from integration.server import Server, until
 from integration.sites import version, write
-from spawning.controller import process
+from spawning.controller import descent, process
 from spawning.controller.records import Process
 
 APP = "site_app:application"
@@ -128,7 +128,6 @@ def test_a_worker_that_leaves_takes_nothing_along_that_others_use(tmp_path: Path
         before = {process.pid for process in server.processes()}
         (worker,) = server.wait_workers(1)
         os.kill(worker.pid, signal.SIGTERM)
-        server.wait_for_log(" worker retired worker=1.1 ")
         server.wait_for_log(" worker started worker=1.2 ")
         assert before - {worker.pid} <= {process.pid for process in server.processes()}
         assert "Traceback" not in server.log()
@@ -228,3 +227,20 @@ def test_the_wait_for_the_last_is_bounded() -> None:
         process.wait_for(child.pid, seconds=0.01)
         assert child.poll() is None
         child.kill()
+
+
+@pytest.mark.parametrize("children", ["/proc/thread-self/children", "/nowhere"], ids=["listed", "searched"])
+def test_all_that_descends_is_found(children: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descent, "_SELF", Path(children))
+    code = "import subprocess; child = subprocess.Popen(['sleep', '600']); print(child.pid, flush=True); child.wait()"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        grandchild = int(parent.stdout.readline())
+        assert {parent.pid, grandchild} <= {each.pid for each in descent.descendants(os.getpid())}
+        assert [each.pid for each in descent.descendants(parent.pid)] == [grandchild]
+        (found,) = descent.children_titled(os.getpid(), f"{sys.executable} -c import subprocess", ())
+        assert found.pid == parent.pid
+        for each in descent.families([found]):
+            process.end(each)
+        assert parent.wait() == -signal.SIGKILL
+    assert descent.descendants(parent.pid) == []

@@ -470,14 +470,14 @@ def test_a_graceful_stop_that_takes_too_long_ends_at_once(serving: Scene) -> Non
     serving.exit(ONE)
     assert serving.settle() == [
         KillWorker(TWO, "the service ends"),
-        KillForkServer(1, "the service ends"),
+        KillForkServer(1),
     ]
 
 
 def test_a_stop_at_once_kills_everything(serving: Scene) -> None:
     serving.want(service=Service.END)
     reason = "the service ends"
-    assert serving.settle() == [KillWorker(ONE, reason), KillWorker(TWO, reason), KillForkServer(1, reason)]
+    assert serving.settle() == [KillWorker(ONE, reason), KillWorker(TWO, reason), KillForkServer(1)]
 
 
 def test_a_stop_abandons_what_is_loading(serving: Scene) -> None:

@@ -250,6 +250,6 @@ def test_a_stop_ends_what_is_kept(kept: Scene) -> None:
     assert kept.settle() == [
         KillWorker(NEW[0], reason),
         KillWorker(NEW[1], reason),
-        KillForkServer(1, reason),
-        KillForkServer(2, reason),
+        KillForkServer(1),
+        KillForkServer(2),
     ]

@@ -144,10 +144,10 @@ class EndForkServer:
 
 @dataclass(frozen=True, slots=True)
 class KillForkServer:
-    """End a fork server at once; `reason` is for the log."""
+    """End a fork server at once; `reason` is for the log, empty when it is no news."""
 
     number: int
-    reason: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ another one. Nothing here signals or waits; ``process.py`` does.
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from spawning.controller.records import Process
 
 _PROC = Path("/proc")
+_SELF = _PROC / "thread-self" / "children"
 
 
 class _Entry(NamedTuple):
@@ -29,15 +30,10 @@ def started(pid: int) -> int | None:
 
 def descendants(*pids: int) -> list[Process]:
     """List all living processes that descend from these, which are not among them."""
-    children: dict[int, list[_Entry]] = {}
-    for entry in _table():
-        children.setdefault(entry.parent, []).append(entry)
-    found: list[_Entry] = []
-    todo = list(pids)
-    for pid in todo:
-        below = children.pop(pid, [])
-        found += below
-        todo += [entry.process.pid for entry in below]
+    below = _children if _SELF.exists() else _children_of_all()
+    found = [entry for pid in pids for entry in below(pid)]
+    for entry in found:  # which grows meanwhile
+        found += below(entry.process.pid)
     return [entry.process for entry in found if not entry.is_dead]
 
 
@@ -49,11 +45,9 @@ def families(processes: Iterable[Process]) -> list[Process]:
 
 def children_titled(parent: int, title: str, but: Collection[int]) -> list[Process]:
     """List the children of a process whose command line begins with `title`, except some pids."""
-    return [
-        entry.process
-        for entry in _table()
-        if entry.parent == parent and entry.process.pid not in but and _title(entry.process.pid).startswith(title)
-    ]
+    below = _children if _SELF.exists() else _children_of_all()
+    found = [entry.process for entry in below(parent) if entry.process.pid not in but]
+    return [each for each in found if _title(each.pid).startswith(title)]
 
 
 def _title(pid: int) -> str:
@@ -63,10 +57,19 @@ def _title(pid: int) -> str:
         return ""
 
 
-def _table() -> Iterator[_Entry]:
-    for name in os.listdir(_PROC):
-        if name.isdigit() and (entry := _entry(int(name))) is not None:
-            yield entry
+def _children(pid: int) -> list[_Entry]:
+    """Ask each thread of a process for its children."""
+    pids: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir(_PROC / str(pid) / "task"):
+            pids += map(int, (_PROC / str(pid) / "task" / task / "children").read_text().split())
+    return [entry for pid in pids if (entry := _entry(pid)) is not None]
+
+
+def _children_of_all() -> Callable[[int], list[_Entry]]:
+    """Look at all processes; for kernels that are made without ``CONFIG_PROC_CHILDREN``."""
+    entries = [entry for name in os.listdir(_PROC) if name.isdigit() and (entry := _entry(int(name))) is not None]
+    return lambda pid: [entry for entry in entries if entry.parent == pid]
 
 
 def _entry(pid: int) -> _Entry | None:

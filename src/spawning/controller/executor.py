@@ -373,7 +373,9 @@ class Executor:
 
     def _kill_fork_server(self, action: KillForkServer) -> None:
         generation = self._fleet.generations[action.number]
-        log.warning("fork server killed %s", fields(generation=action.number, pid=generation.pid, reason=action.reason))
+        if action.reason:
+            who = fields(generation=action.number, pid=generation.pid, reason=action.reason)
+            log.warning("fork server killed %s", who)
         self._kill_fork_server_of(generation)
 
     def _tell_to_end(self, generation: GenerationRecord) -> None:

@@ -346,7 +346,7 @@ class _Planner:
                     yield KillWorker(worker.source, "the service ends")
         for generation in self.fleet:
             if generation.pid is not None and generation.fork_server is not ForkServerState.KILLED:
-                yield KillForkServer(generation.number, "the service ends")
+                yield KillForkServer(generation.number)
         known = (each for each in self.fleet if each.pid or len(_nameless(each)) < len(each.workers))
         if not any(known) or self.due(min(self.wanted.end_until, self.wanted.drain_until + END_SECONDS)):
             yield Finish()

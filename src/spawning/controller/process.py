@@ -96,13 +96,21 @@ def kill(pid: int) -> None:
 
 def end(process: Process) -> None:
     """End a process that need not be a child at once: that one, and no other which may have its pid by now."""
-    with contextlib.suppress(OSError):
+    try:
         fd = os.pidfd_open(process.pid)
-        try:
-            if started(process.pid) == process.started:
+    except ProcessLookupError:
+        return
+    except OSError:  # no descriptor is left, or the kernel is older than Linux 5.3: nearly as good
+        if started(process.pid) == process.started:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process.pid, signal.SIGKILL)
+        return
+    try:
+        if started(process.pid) == process.started:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
-        finally:
-            os.close(fd)
+    finally:
+        os.close(fd)
 
 
 def end_all(but: Collection[Process], seconds: float = LAST_SECONDS) -> None:
