@@ -74,6 +74,7 @@ class ForkServer:
         self._values = boot.settings
         self._same = boot.same
         self._loading_since = time.time_ns()
+        self._group = os.getpgrp()
         self._config: dict[str, Any] = {}
         self._application: WSGIApplication | None = None
 
@@ -151,7 +152,12 @@ class ForkServer:
     def serve(self) -> Order | None:
         """Fork workers as asked. Returns None in the fork server, when the controller has gone, and in each worker its
         order.
+
+        The fork server leaves the process group of the controller. It is stopped while it is kept, and when a shell
+        ends, the kernel sends SIGHUP, which asks for a reload, to a group that it leaves behind with a stopped member.
         """
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
         while True:
             message, fds = self.channel.receive()
             if message is None:
@@ -190,6 +196,8 @@ class ForkServer:
         order.channel.send(Born(os.getpid()))
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _disown_children()
+        with contextlib.suppress(OSError):
+            os.setpgid(0, self._group)
         set_title("worker", name, self.settings)
         try:
             application = self.application()

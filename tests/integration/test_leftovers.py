@@ -12,7 +12,7 @@ import pytest
 from integration.client import Client, fetch
 from integration.control import spawnctl
 from integration.gate import Gate
-from integration.server import Server, until
+from integration.server import DEADLINE, Server, until
 from integration.sites import version, write
 from spawning.controller import descent, process
 from spawning.controller.records import Process
@@ -189,6 +189,32 @@ def test_a_stopped_fork_server_dies_with_the_controller(tmp_path: Path, upgraded
             until(lambda: _status(server, 2) == psutil.STATUS_STOPPED, "generation 2 is stopped")
         os.kill(server.pid, signal.SIGKILL)
         server.wait_gone()
+
+
+def test_the_end_of_a_shell_asks_for_no_reload(tmp_path: Path) -> None:
+    """The kernel sends SIGHUP to a group of which a member is stopped, as a kept fork server is, when the last process
+    that holds it to the session ends.
+    """
+    write(tmp_path, "1")
+    leave = tmp_path / "leave"
+    command = [sys.executable, "-m", "spawning", "--port", "0", "-s", "1", "-l", "/dev/null", APP]
+    shell = f"""
+import os, subprocess, time
+print(subprocess.Popen({command!r}, process_group=0).pid, flush=True)
+while not os.path.exists({str(leave)!r}):
+    time.sleep(0.02)
+"""
+    with Server(command=[sys.executable, "-c", shell], cwd=tmp_path) as server:
+        controller = int(server.out.find(r"^(\d+)$", DEADLINE)[1])
+        os.kill(controller, signal.SIGHUP)
+        server.wait_for_log(" reload finished generation=2 ")
+        until(lambda: _status(server, 1) == psutil.STATUS_STOPPED, "generation 1 is stopped")
+        leave.touch()
+        until(lambda: server._process.poll() is not None, "the shell has ended")
+        assert version(server.port) == "1"
+        os.kill(controller, signal.SIGTERM)
+        server.wait_gone()
+        assert server.log().count("trigger=SIGHUP") == 1
 
 
 # Who is signalled ----------------------------------------------------------------------------------------------------

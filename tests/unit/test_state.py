@@ -9,7 +9,16 @@ import pytest
 from spawning.controller.fleet import Fleet
 from spawning.controller.links import Unsent
 from spawning.controller.plan import Service, Wanted
-from spawning.controller.records import Backoff, GenerationState, Process, Source, WorkerState, WorkerStep
+from spawning.controller.records import (
+    Backoff,
+    ForkServerStep,
+    GenerationState,
+    Process,
+    Repair,
+    Source,
+    WorkerState,
+    WorkerStep,
+)
 from spawning.controller.refusal import Refusal
 from spawning.controller.state import VERSION, State, dumps, loads
 from spawning.ipc.messages import Born, Loaded, LoadFailed, Ready, Report
@@ -20,7 +29,7 @@ def fleet() -> Fleet:
     """Make records that have something in every field: one generation serves, the next has failed to load."""
     fleet = Fleet(repairs=Backoff(0.2, 12.5, 12.3))
     fleet.generation_started(1, Settings(args=("site:app",), num_processes=2), "start", 100, 10.0)
-    fleet.apply(Source(1), Loaded(["/site.py"]), 11.0)
+    fleet.apply(Source(1), Loaded(["/site.py"], [], ["1:2:3"]), 11.0)
     for pid in (101, None):
         source = fleet.next_source(1)
         fleet.worker_forked(source, 11.5)
@@ -29,6 +38,10 @@ def fleet() -> Fleet:
             fleet.apply(source, Ready(["/late.py"]), 11.7)
             fleet.apply(source, Report(5, 1, 2, 3, 4), 12.0)
     fleet.generations[1].state = GenerationState.SERVING
+    fleet.generations[1].helpers = [Process(103, 4711)]
+    fleet.generations[1].first, fleet.generations[1].crashed = {1, 2}, {2}
+    fleet.generations[1].repair = Repair.CHANGED
+    fleet.generations[1].step_fork_server(ForkServerStep.WAS_PAUSED)
     fleet.generations[1].workers[1].step(WorkerStep.STARTED)
     fleet.has_served = True
     fleet.generation_started(2, Settings(args=("site:app",)), "SIGHUP", 102, 13.0)

@@ -69,7 +69,7 @@ log = logging.getLogger("spawning.controller")
 
 
 def run(settings: Settings, sources: dict[str, str]) -> int:
-    """Serve until a signal ends it; give the exit status.
+    """Serve until a signal ends it; return the exit status.
 
     :param sources: setting name to where its value came from, for messages.
     :raises ConfigError: at the first start, something has to be changed; nothing is left running.
@@ -225,7 +225,7 @@ class Controller:
         self.wakeup.wake()
 
     def _settle(self) -> float:
-        """Take note of everything and do what is to be done; give the time at which to look again."""
+        """Take note of everything and do what is to be done; return the time at which to look again."""
         while self._queue:
             entry = self._queue.popleft()
             self._guard(self._dispatch[type(entry)], entry)

@@ -77,18 +77,18 @@ class Fleet:
 
     @property
     def serving(self) -> GenerationRecord | None:
-        """Give the generation that serves; during a cutover that is still the one before."""
+        """Return the generation that serves; during a cutover that is still the one before."""
         return next((each for each in self if each.state is GenerationState.SERVING), None)
 
     @property
     def under_way(self) -> GenerationRecord | None:
-        """Give the newest generation that is loading, forking or in its cutover."""
+        """Return the newest generation that is loading, forking or in its cutover."""
         states = UNDER_WAY | {GenerationState.CUTOVER}
         return next((each for each in reversed(list(self)) if each.state in states), None)
 
     @property
     def kept(self) -> GenerationRecord | None:
-        """Give the generation to go back to."""
+        """Return the generation to go back to."""
         return next((each for each in self if each.state is GenerationState.KEPT), None)
 
     @property
@@ -115,7 +115,7 @@ class Fleet:
         self.generations[number] = GenerationRecord(number, settings, trigger, now, pid)
 
     def next_source(self, number: int) -> Source:
-        """Give the name of the next worker of a generation; a name is used once."""
+        """Return the name of the next worker of a generation; a name is used once."""
         generation = self.generations[number]
         generation.forked += 1
         return Source(number, generation.forked)
@@ -274,7 +274,7 @@ class Fleet:
 
 
 def how(status: int | None) -> str:
-    """Say how a process has ended, as a field of a log line: ``signal=SIGKILL``, ``status=1``."""
+    """Return how a process has ended, as a field of a log line: ``signal=SIGKILL``, ``status=1``."""
     if status is None:
         return "status=unknown"
     if status >= 0:
@@ -286,7 +286,7 @@ def how(status: int | None) -> str:
 
 
 def _fail(generation: GenerationRecord, message: str) -> None:
-    """Give the generation a reason to be refused, unless there is one already, which says more."""
+    """Note a reason to refuse the generation, unless there is one already, which says more."""
     if generation.failure is None:
         generation.failure = LoadFailed("app", message)
 

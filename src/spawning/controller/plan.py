@@ -363,7 +363,7 @@ def _nameless(generation: GenerationRecord) -> list[WorkerRecord]:
 
 
 def plan(wanted: Wanted, fleet: Fleet, now: float) -> Plan:
-    """Say what is to be done now.
+    """Return what is to be done now.
 
     :param now: seconds of the same monotonic clock as in the records.
     """

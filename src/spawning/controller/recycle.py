@@ -31,7 +31,7 @@ class Candidate(NamedTuple):
 
 
 def candidate(generation: GenerationRecord, due: Due) -> Candidate | None:
-    """Give the worker of the serving generation that is to be replaced next: unwell ones first, then the oldest."""
+    """Return the worker of the serving generation that is to be replaced next: unwell ones first, then the oldest."""
     workers = generation.workers
     if any(worker.is_leaving for worker in workers.values()):
         return None
@@ -45,14 +45,14 @@ def candidate(generation: GenerationRecord, due: Due) -> Candidate | None:
 
 
 def most_requests(worker: WorkerRecord, generation: GenerationRecord) -> int:
-    """Give the number of requests after which a worker is replaced: the same whenever it is asked for."""
+    """Return the number of requests after which a worker is replaced: the same whenever it is asked for."""
     settings = generation.settings
     chance = random.Random(worker.pid)  # so that servers behind one balancer differ as well
     return settings.max_requests + chance.randint(0, settings.max_requests_jitter)
 
 
 def silent(generation: GenerationRecord, due: Due) -> Iterator[WorkerRecord]:
-    """Give the workers in which nothing runs any more: a request holds the interpreter lock and does not let go.
+    """Return the workers in which nothing runs any more: a request holds the interpreter lock and does not let go.
 
     Only with --request-timeout. They are to be suspected first, and killed if they still do not report then: when the
     machine or the controller was stopped for a while, all workers look like that at first.
@@ -88,7 +88,7 @@ def has_failed(serving: GenerationRecord, kept: GenerationRecord) -> bool:
 
 
 def _reason(worker: WorkerRecord, generation: GenerationRecord, due: Due) -> str:
-    """Say why a worker is to be replaced; empty: it is not."""
+    """Return why a worker is to be replaced; empty: it is not."""
     settings, report = generation.settings, worker.report
     if worker.unwell:
         return worker.unwell

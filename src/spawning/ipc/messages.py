@@ -122,7 +122,7 @@ class AskDetails:
 
 @dataclass(frozen=True, slots=True)
 class Born:
-    """First word of a worker: its process id (its parent by fork cannot tell, see DESIGN section 2)."""
+    """First word of a worker: its process id (its parent by fork cannot tell: it has exited)."""
 
     pid: int
 
@@ -220,7 +220,7 @@ _TYPES: dict[str, type[Any]] = {
 
 
 def encode(message: Message) -> bytes:
-    """Give the message as one line of JSON, UTF-8: ``{"": "Born", "pid": 17}``."""
+    """Return the message as one line of JSON, UTF-8: ``{"": "Born", "pid": 17}``."""
     values = {item.name: getattr(message, item.name) for item in dataclasses.fields(message)}
     return json.dumps({"": type(message).__name__, **values}, separators=(",", ":")).encode()
 
