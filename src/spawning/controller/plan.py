@@ -145,10 +145,10 @@ class _Planner:
             return
         elif kept is not None and recycle.has_failed(serving, kept):
             yield Recall(kept.number, f"all workers of generation {serving.number} died in their first requests")
-        elif serving.pid is None:
-            yield from self.repair(serving, kept)
         elif recycle.needs_reload(serving, self.fleet, self.due):
             yield StartGeneration(self.fleet.newest + 1, recycle.MAX_MEMORY)
+        elif serving.pid is None:
+            yield from self.repair(serving, kept)
 
     def repair(self, serving: GenerationRecord, kept: GenerationRecord | None) -> Iterator[Action]:
         """Replace the fork server of what serves, from the same files; workers that die come back from it.
