@@ -123,7 +123,9 @@ def _parameter(name: str, option: Option) -> click.Option:
     hints += [f"variable: {option.env}"] if option.env else []
     help_text = f"{option.help} [{', '.join(hints)}]" if hints else option.help
     if option.is_switch:
-        return click.Option([*option.flags, name], is_flag=True, default=None, help=help_text)
+        flags = [flag for flag in option.flags if flag not in option.opposites]
+        flags = ["/".join([flag, *option.opposites]) for flag in flags]
+        return click.Option([*flags, name], is_flag=True, default=None, help=help_text)
     several = isinstance(DEFAULTS.get(name), tuple)
     return click.Option([*option.flags, name], metavar=option.metavar, multiple=several, type=str, help=help_text)
 

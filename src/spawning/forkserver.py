@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -35,8 +36,10 @@ from spawning.ipc.prctl import die_with_parent, outlive_parent
 from spawning.logs.setup import configure, fields
 from spawning.readable import readable
 from spawning.settings import Settings, as_dict, checked
+from spawning.stamps import ChangedError, check_same, stamps
 from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_path, resolve
 
+FORK_SERVER_EXIT_SECONDS = 3  # what they may take in the fork server; the controller kills it a little later
 EXIT_SECONDS = 10  # what the application's atexit functions and threads may take after a worker's last request
 
 log = logging.getLogger("spawning.forkserver")
@@ -65,6 +68,9 @@ class ForkServer:
         self._controller = boot.controller
         self._directory = boot.directory
         self._values = boot.settings
+        self._same = boot.same
+        self._loading_since = time.time_ns()
+        self._group = os.getpgrp()
         self._config: dict[str, Any] = {}
         self._application: WSGIApplication | None = None
 
@@ -73,13 +79,15 @@ class ForkServer:
     def configure(self) -> Configured:
         """Go where the application is now, and run the factory's ``config_factory``.
 
-        :raises AppLoadError: the directory is gone; the factory does not exist or fails.
+        :raises AppLoadError: the directory is gone; the factory does not exist or fails; files have changed that must
+            not have.
         :raises ConfigError: it says so, or a setting that it gives back cannot be used.
         """
         try:
             os.chdir(self._directory)
         except OSError as error:
             raise AppLoadError(f"cannot start in directory {self._directory}: {error.strerror}") from None
+        self._check_same()
         prepare_path()
         name = self.settings.factory
         factory = _callable(name, "factory")
@@ -101,9 +109,16 @@ class ForkServer:
             self.application()
         configure(self.settings.verbose)
         threads = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
+        self._check_same()  # what has changed meanwhile may have been loaded
         gc.collect()
         gc.freeze()  # the collector would write to each object it looks at, and so copy its page into every worker
-        return Loaded(loaded_files(), threads)
+        named = (os.path.join(self._directory, each) for each in self.settings.watch)  # such as an ini file
+        files = sorted({*loaded_files(), *(each for each in named if os.path.isfile(each))})
+        return Loaded(files, threads, stamps(files, self._loading_since))
+
+    def _check_same(self) -> None:
+        if self._same is not None:
+            check_same(self._same)
 
     def application(self) -> WSGIApplication:
         """Give the application; loads it when first asked."""
@@ -121,6 +136,8 @@ class ForkServer:
         """Say why it does not load, and which files to watch for it to be mended."""
         named = _files_named([*self.settings.args, self.settings.factory], self._directory)
         files = sorted({*loaded_files(), *_files_of(error, self._directory), *named})
+        if isinstance(error, ChangedError):
+            return LoadFailed("changed", str(error), "", files)
         if isinstance(error, AppLoadError):
             shown = readable(error) if self.settings.reload == "dev" else ""
             return LoadFailed("app", str(error), error.details, files, shown)
@@ -131,7 +148,12 @@ class ForkServer:
     def serve(self) -> Order | None:
         """Fork workers as asked. Returns None in the fork server, when the controller has gone, and in each worker its
         order.
+
+        The fork server leaves the process group of the controller. It is stopped while it is kept, and when a shell
+        ends, the kernel sends SIGHUP, which asks for a reload, to a group that it leaves behind with a stopped member.
         """
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
         while True:
             message, fds = self.channel.receive()
             if message is None:
@@ -169,6 +191,9 @@ class ForkServer:
         name = f"{self.generation}.{order.worker}"
         order.channel.send(Born(os.getpid()))
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _disown_children()
+        with contextlib.suppress(OSError):
+            os.setpgid(0, self._group)
         set_title("worker", name, self.settings)
         try:
             application = self.application()
@@ -223,9 +248,10 @@ def main() -> int:
     configure(server.settings.verbose)
     set_title("fork server", str(boot.generation), server.settings)
     order = server.serve() if _load(server) else None
-    if order is None:
-        _flush()
-        os._exit(0)  # the application's atexit functions are for the workers, which have served
+    if order is None:  # what the application has started here is to end too, by the functions that it has for that
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(FORK_SERVER_EXIT_SECONDS)
+        return 0
     status = server.work(order)
     # The rest of a worker's life is the application's: atexit functions, threads that are no daemons.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -275,6 +301,18 @@ def _forked_again(controller: int) -> bool:
     if os.getppid() != controller:  # it is dead, or about to be: then nobody may tell us any more
         os._exit(0)
     return True
+
+
+def _disown_children() -> None:
+    """Have ``multiprocessing`` forget, in a worker, what the application has started in the fork server.
+
+    Its ``atexit`` function would terminate those of them that are daemons, which the other workers still use, and fail
+    to join the rest. Its own children do the same (``BaseProcess._bootstrap``).
+    """
+    module = sys.modules.get("multiprocessing.process")
+    children = getattr(module, "_children", None)
+    if isinstance(children, set):
+        children.clear()
 
 
 def _callable(name: str, setting: str) -> Callable[[dict[str, Any]], Any]:

@@ -197,12 +197,12 @@ def _suggestion(name: str) -> str:
 def _flags(name: str, value: Any) -> list[str]:
     """Say a setting on the command line."""
     option = OPTIONS[name]
-    if not option.flags or (option.is_switch and not value) or value is None:
+    if not option.flags or (option.is_switch and not value and not option.opposites) or value is None:
         raise ConfigError(
             f"setting {name} is read from [server:main] only, not from the section that pserve has chosen"
         )
     if option.is_switch:
-        return [option.flag]
+        return [option.flag if value else option.opposites[0]]
     return [part for item in (value if isinstance(value, tuple) else (value,)) for part in (option.flag, str(item))]
 
 

@@ -50,7 +50,12 @@ class Option:
     @property
     def flag(self) -> str:
         """The spelling that messages use: the longest one, or empty when only a factory may set it."""
-        return max(self.flags, key=len, default="")
+        return max((flag for flag in self.flags if flag not in self.opposites), key=len, default="")
+
+    @property
+    def opposites(self) -> tuple[str, ...]:
+        """The spellings that switch off what is on by default: ``--no-X`` beside ``--X``."""
+        return tuple(flag for flag in self.flags if flag.startswith("--no-") and f"--{flag[5:]}" in self.flags)
 
     @property
     def is_switch(self) -> bool:
@@ -380,6 +385,10 @@ class Settings:
     keep_previous: float = _option(
         300.0, "--keep-previous", parse=_seconds_or_none, metavar="SECONDS", group=_RELOAD,
         help="How long the generation before stays in memory, for spawnctl rollback; 0 is not at all.",
+    )
+    auto_rollback: bool = _option(
+        True, "--auto-rollback", "--no-auto-rollback", parse=_switch, group=_RELOAD,
+        help="Go back to the generation before when all workers of the new one crash within 10 s of the cutover.",
     )
 
     access_log_file: str = _option(

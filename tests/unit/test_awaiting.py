@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from spawning.controller.awaiting import Failed, Replaced, Serves, Underway, look
-from spawning.controller.fleet import Source
 from spawning.controller.plan import STORM_SECONDS, Service
+from spawning.controller.records import Source
 from spawning.controller.refusal import Refusal
 from spawning.ipc.messages import Frozen, Loaded
 from unit.test_plan import SETTINGS, Scene

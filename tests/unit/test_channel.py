@@ -1,6 +1,8 @@
 import os
 import resource
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +104,36 @@ def test_a_channel_that_does_not_block_says_so(pair: Pair) -> None:
     near.sock.setblocking(False)
     with pytest.raises(BlockingIOError):
         near.receive()
+
+
+@pytest.mark.parametrize(
+    ("data", "fds", "reason"),
+    [
+        (b"@", 0, "no descriptor came with it"),
+        (b"@", 1, "not in a memory file"),
+        (b"[" * 50_000, 0, "not a message"),
+        (b'{"":["Born"]}', 0, "not a message"),
+        (b"\xff\xfe", 1, "Expecting value"),
+    ],
+    ids=["nothing in it", "a device", "deep", "no name", "no text"],
+)
+def test_a_datagram_that_is_no_message_is_refused_and_leaves_nothing_open(
+    pair: Pair, data: bytes, fds: int, reason: str
+) -> None:
+    near, far = pair
+    with open(os.devnull, "rb") as device:
+        before = sorted(os.listdir("/proc/self/fd"))
+        socket.send_fds(near.sock, [data], [device.fileno()] * fds)
+        near.send(Frozen())
+        with pytest.raises(ValueError, match=reason):
+            far.receive()
+        assert sorted(os.listdir("/proc/self/fd")) == before
+    assert far.receive() == (Frozen(), [])
+
+
+def test_a_memory_file_that_cannot_be_read_is_refused(pair: Pair, tmp_path: Path) -> None:
+    near, far = pair
+    with open(tmp_path / "write-only", "wb") as file:
+        socket.send_fds(near.sock, [b"@"], [file.fileno()])
+        with pytest.raises(ValueError, match="cannot be read"):
+            far.receive()

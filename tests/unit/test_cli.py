@@ -74,10 +74,11 @@ def test_an_empty_server_header_is_none() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, option in OPTIONS.items() if option.flags and not option.metavar])
-def test_every_switch_of_the_table_is_off_until_given(name: str) -> None:
-    assert getattr(settings("a:b"), name) is False
-    for flag in OPTIONS[name].flags:
-        assert getattr(settings("a:b", flag), name) is True
+def test_every_switch_of_the_table_is_off_until_given_and_those_with_an_opposite_are_on(name: str) -> None:
+    option = OPTIONS[name]
+    assert getattr(settings("a:b"), name) is bool(option.opposites)
+    for flag in option.flags:
+        assert getattr(settings("a:b", flag), name) is (flag not in option.opposites)
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,16 @@ import math
 
 import pytest
 
-from spawning.controller.fleet import (
+from spawning.controller.fleet import Fleet, how
+from spawning.controller.records import (
     FIRST_PAUSE,
+    LONGEST_ALONE,
     LONGEST_PAUSE,
     STEADY,
     Backoff,
-    Fleet,
     GenerationState,
     Source,
     WorkerState,
-    how,
 )
 from spawning.ipc.messages import Born, Configured, Frozen, Loaded, LoadFailed, Ready, Report
 from spawning.settings import Settings, as_dict
@@ -135,7 +135,39 @@ def test_a_worker_that_dies_in_service_is_no_failure_of_its_generation() -> None
     fleet = serving()
     fleet.exited(101, -11, 1.0)
     assert fleet.generations[1].failure is None
+    assert fleet.generations[1].forks.not_before == -math.inf, "it is replaced at once"
+
+
+@pytest.mark.parametrize("requests", [0, 1])
+def test_a_worker_that_dies_as_soon_as_it_is_ready_has_died_of_its_start_unless_it_has_served(requests: int) -> None:
+    fleet = serving()
+    fleet.apply(ONE, Report(requests, 0, 0, 0, 0), 0.5)
+    fleet.exited(101, -11, 0.9)
+    assert fleet.generations[1].forks.not_before == (-math.inf if requests else 0.9 + FIRST_PAUSE)
+
+
+def test_a_worker_that_was_killed_before_it_was_ready_has_died_of_its_start() -> None:
+    fleet = forking()
+    fleet.killed(ONE)
+    fleet.exited(101, -9, 1.0)
     assert fleet.generations[1].forks.not_before == 1.0 + FIRST_PAUSE
+
+
+def test_a_start_that_went_well_ends_the_pauses() -> None:
+    backoff = Backoff()
+    for now in (1.0, 2.0, 3.0):
+        backoff.failed(now, now - 0.5)
+    backoff.went_well()
+    backoff.failed(4.0, 3.5)
+    assert backoff.not_before == 4.0 + FIRST_PAUSE
+
+
+def test_while_nobody_serves_pauses_are_short() -> None:
+    backoff = Backoff()
+    for now in range(1, 12):
+        backoff.failed(float(now), now - 0.5)
+    assert backoff.at(alone=False) == 11.0 + LONGEST_PAUSE
+    assert backoff.at(alone=True) == 11.0 + LONGEST_ALONE
 
 
 def test_the_death_of_a_serving_fork_server_asks_for_repair() -> None:

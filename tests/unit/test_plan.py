@@ -7,11 +7,7 @@ from typing import Any
 
 import pytest
 
-from spawning.controller.fleet import Fleet, Source, WorkerStep
-from spawning.controller.plan import (
-    FREEZE_SECONDS,
-    MOST_STARTING,
-    STORM_SECONDS,
+from spawning.controller.actions import (
     Abandon,
     Action,
     AnnounceEnd,
@@ -21,19 +17,21 @@ from spawning.controller.plan import (
     FinishCutover,
     Forget,
     Fork,
+    GiveUpWorker,
+    KillForkServer,
     KillWorker,
     LetGo,
+    PauseForkServer,
     Recall,
     Refuse,
     RetireWorker,
-    Service,
     StartGeneration,
     StartWorker,
     StopWorker,
-    Wanted,
-    plan,
-    without_done,
 )
+from spawning.controller.fleet import Fleet
+from spawning.controller.plan import FREEZE_SECONDS, MOST_STARTING, STORM_SECONDS, Service, Wanted, plan, without_done
+from spawning.controller.records import END_SECONDS, ForkServerStep, Source, WorkerStep
 from spawning.ipc.messages import Born, Frozen, Loaded, LoadFailed, Ready
 from spawning.settings import Settings
 
@@ -65,7 +63,10 @@ class Scene:
             AnnounceEnd: self._announce,
             StopWorker: self._leave,
             KillWorker: lambda action: self.fleet.killed(action.source),
-            EndForkServer: self._end_fork_server,
+            GiveUpWorker: lambda action: self.fleet.given_up(action.source, self.now),
+            PauseForkServer: self._pause_fork_server,
+            EndForkServer: lambda action: self.fleet.fork_server_told_to_end(action.number, self.now + END_SECONDS),
+            KillForkServer: lambda action: self.fleet.fork_server_killed(action.number),
             Forget: lambda action: self.fleet.forgotten(action.number),
             Finish: lambda action: None,
         }
@@ -141,12 +142,12 @@ class Scene:
     def _leave(self, action: Any) -> None:
         self.fleet.told_to_leave(action.source, self.now + action.seconds + 1.0)
 
-    def _end_fork_server(self, action: Any) -> None:
-        self.fleet.generations[action.number].ended = True
+    def _pause_fork_server(self, action: PauseForkServer) -> None:
+        self.fleet.generations[action.number].step_fork_server(ForkServerStep.WAS_PAUSED)
 
     def _refuse(self, action: Any) -> None:
         self.fleet.refused(action.number, self.now)
-        self._end_fork_server(action)
+        self.fleet.fork_server_told_to_end(action.number, self.now + END_SECONDS)
         for worker in self.fleet.generations[action.number].active:
             self.fleet.killed(worker.source)
 
@@ -290,7 +291,7 @@ def test_the_cutover_is_ordered(serving: Scene) -> None:
     serving.say(ONE, Frozen())
     assert serving.settle() == []
     serving.say(TWO, Frozen())
-    assert serving.settle() == [FinishCutover(2), EndForkServer(1)]
+    assert serving.settle() == [FinishCutover(2), PauseForkServer(1)]
     serving.exit(ONE)
     serving.exit(TWO)
     serving.exit(Source(1), -9)
@@ -304,7 +305,7 @@ def test_a_worker_that_does_not_freeze_in_time_is_not_waited_for(serving: Scene)
     serving.settle()
     assert serving.until == serving.now + FREEZE_SECONDS
     serving.now = serving.until
-    assert serving.settle() == [FinishCutover(2), EndForkServer(1)]
+    assert serving.settle() == [FinishCutover(2), PauseForkServer(1)]
 
 
 def test_a_worker_that_dies_instead_of_freezing_is_not_waited_for_nor_replaced(serving: Scene) -> None:
@@ -314,7 +315,7 @@ def test_a_worker_that_dies_instead_of_freezing_is_not_waited_for_nor_replaced(s
     serving.settle()
     serving.say(ONE, Frozen())
     serving.exit(TWO, -9)
-    assert serving.settle() == [FinishCutover(2), EndForkServer(1)]
+    assert serving.settle() == [FinishCutover(2), PauseForkServer(1)]
 
 
 def test_a_replacement_that_is_still_starting_is_killed_by_the_cutover(serving: Scene) -> None:
@@ -391,7 +392,7 @@ def test_a_trigger_during_the_cutover_lets_it_finish(serving: Scene) -> None:
     assert serving.settle() == [StartGeneration(3, "start")]
     serving.say(ONE, Frozen())
     serving.say(TWO, Frozen())
-    assert serving.settle() == [FinishCutover(2), EndForkServer(1)]
+    assert serving.settle() == [FinishCutover(2), PauseForkServer(1)]
 
 
 def test_a_refused_generation_leaves_the_serving_one_alone(serving: Scene) -> None:
@@ -420,7 +421,7 @@ def test_workers_of_two_generations_before_may_still_be_finishing(serving: Scene
     assert told == [RetireWorker(Source(2, 1), 120.0), RetireWorker(Source(2, 2), 120.0)]
     serving.say(Source(2, 1), Frozen())
     serving.say(Source(2, 2), Frozen())
-    assert serving.settle() == [FinishCutover(3), EndForkServer(2)]
+    assert serving.settle() == [FinishCutover(3), PauseForkServer(2)]
 
 
 # Stopping ------------------------------------------------------------------------------------------------------------
@@ -428,11 +429,13 @@ def test_workers_of_two_generations_before_may_still_be_finishing(serving: Scene
 
 def test_a_graceful_stop_waits_for_the_workers(serving: Scene) -> None:
     serving.want(service=Service.DRAIN, drain_until=serving.now + 121.0)
-    assert serving.settle() == [StopWorker(ONE, 120.0), StopWorker(TWO, 120.0), EndForkServer(1)]
+    assert serving.settle() == [StopWorker(ONE, 120.0), StopWorker(TWO, 120.0)]
     serving.exit(ONE)
-    serving.exit(Source(1), -9)
     assert serving.settle() == []
     serving.exit(TWO)
+    assert serving.settle() == [EndForkServer(1)], "what the application has started there may be needed until now"
+    assert serving.settle() == []
+    serving.exit(Source(1))
     assert serving.settle() == [Finish()]
 
 
@@ -449,7 +452,7 @@ def test_before_a_delayed_stop_the_service_goes_on_and_says_that_it_will_end(ser
     serving.ready(replacement)
     assert serving.settle() == [StartWorker(replacement), AnnounceEnd(replacement)]
     serving.now = begin
-    assert serving.settle() == [StopWorker(TWO, 120.0), StopWorker(replacement, 120.0), EndForkServer(1)]
+    assert serving.settle() == [StopWorker(TWO, 120.0), StopWorker(replacement, 120.0)]
 
 
 def test_a_delayed_stop_abandons_what_is_loading(serving: Scene) -> None:
@@ -465,20 +468,23 @@ def test_a_graceful_stop_that_takes_too_long_ends_at_once(serving: Scene) -> Non
     assert serving.until == serving.now + 121.0
     serving.now = serving.until
     serving.exit(ONE)
-    assert serving.settle() == [KillWorker(TWO, "the service ends")]
+    assert serving.settle() == [
+        KillWorker(TWO, "the service ends"),
+        KillForkServer(1),
+    ]
 
 
 def test_a_stop_at_once_kills_everything(serving: Scene) -> None:
     serving.want(service=Service.END)
     reason = "the service ends"
-    assert serving.settle() == [KillWorker(ONE, reason), KillWorker(TWO, reason), EndForkServer(1)]
+    assert serving.settle() == [KillWorker(ONE, reason), KillWorker(TWO, reason), KillForkServer(1)]
 
 
 def test_a_stop_abandons_what_is_loading(serving: Scene) -> None:
     serving.want(generation=2)
     serving.settle()
     serving.want(service=Service.DRAIN, drain_until=serving.now + 121.0)
-    assert serving.settle() == [Abandon(2), StopWorker(ONE, 120.0), StopWorker(TWO, 120.0), EndForkServer(1)]
+    assert serving.settle() == [Abandon(2), StopWorker(ONE, 120.0), StopWorker(TWO, 120.0)]
 
 
 def test_a_stop_lets_a_cutover_finish_so_that_somebody_accepts(serving: Scene) -> None:
@@ -494,8 +500,6 @@ def test_a_stop_lets_a_cutover_finish_so_that_somebody_accepts(serving: Scene) -
         FinishCutover(2),
         StopWorker(Source(2, 1), 120.0),
         StopWorker(Source(2, 2), 120.0),
-        EndForkServer(1),
-        EndForkServer(2),
     ]
 
 

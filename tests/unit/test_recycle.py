@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from spawning.controller.fleet import Source
-from spawning.controller.plan import (
+from spawning.controller.actions import (
     Action,
     BeginCutover,
     Fork,
@@ -18,6 +17,7 @@ from spawning.controller.plan import (
     StartWorker,
     SuspectWorker,
 )
+from spawning.controller.records import REPAIR, Source
 from spawning.controller.recycle import MB, RELOAD_PAUSE, SILENCE, SUSPICION, most_requests
 from spawning.ipc.messages import Frozen, LoadFailed, Report, Unwell
 from unit.test_plan import SETTINGS, Scene
@@ -250,3 +250,16 @@ def test_without_a_request_timeout_silence_means_nothing() -> None:
     scene = RecyclingScene()
     scene.now += 3600.0
     assert scene.settle() == []
+
+
+def test_a_reload_for_memory_does_not_wait_for_a_repair_that_cannot_be() -> None:
+    scene = RecyclingScene(max_memory=300)
+    scene.settle()
+    scene.exit(Source(1), -9)
+    assert StartGeneration(2, REPAIR) in scene.settle()
+    scene.say(Source(2), LoadFailed("changed", "files have changed"))
+    scene.settle()
+    scene.exit(Source(2))
+    scene.now += RELOAD_PAUSE
+    scene.total = 301 * MB
+    assert StartGeneration(3, "max-memory") in scene.settle()

@@ -4,24 +4,26 @@ import dataclasses
 
 import pytest
 
-from spawning.controller.condition import condition
-from spawning.controller.fleet import GenerationState, Source, WorkerState
-from spawning.controller.plan import (
-    FREEZE_SECONDS,
+from spawning.controller.actions import (
     Abandon,
     BeginCutover,
     EndForkServer,
     FinishCutover,
     Forget,
     Fork,
+    GiveUpWorker,
+    KillForkServer,
     KillWorker,
     LetGo,
+    PauseForkServer,
     Recall,
     Refuse,
     RetireWorker,
-    Service,
     StartGeneration,
 )
+from spawning.controller.condition import condition
+from spawning.controller.plan import FREEZE_SECONDS, Service
+from spawning.controller.records import GenerationState, Source, WorkerState
 from spawning.ipc.messages import Frozen, Loaded, LoadFailed
 from spawning.systemd import Phase
 from unit.test_plan import SETTINGS, Scene
@@ -109,7 +111,7 @@ def test_a_rollback_step_by_step(kept: Scene) -> None:
     kept.say(NEW[0], Frozen())
     assert kept.settle() == []
     kept.say(NEW[1], Frozen())
-    assert kept.settle() == [FinishCutover(1)]
+    assert kept.settle() == [FinishCutover(1), PauseForkServer(2)]
     assert kept.fleet.kept is kept.fleet.generations[2]
 
 
@@ -128,7 +130,7 @@ def test_back_and_forth(kept: Scene) -> None:
     kept.settle()
     for source in AGAIN:
         kept.say(source, Frozen())
-    assert kept.settle() == [FinishCutover(2)]
+    assert kept.settle() == [FinishCutover(2), PauseForkServer(1)]
     assert kept.fleet.kept is kept.fleet.generations[1]
 
 
@@ -234,10 +236,10 @@ def test_a_fork_server_that_dies_during_its_rollback_leaves_what_serves_alone(ke
     kept.settle()
     kept.ready(AGAIN[0])
     kept.exit(Source(1), -9)
-    (refusal,) = kept.settle()
+    refusal, given_up = kept.settle()
     assert isinstance(refusal, Refuse)
-    for source in AGAIN:
-        kept.exit(source, -9) if source == AGAIN[0] else kept.fleet.stillborn(source, kept.now)
+    assert given_up == GiveUpWorker(AGAIN[1])
+    kept.exit(AGAIN[0], -9)
     assert kept.settle() == [Forget(1)]
     assert kept.fleet.serving is kept.fleet.generations[2]
 
@@ -248,6 +250,6 @@ def test_a_stop_ends_what_is_kept(kept: Scene) -> None:
     assert kept.settle() == [
         KillWorker(NEW[0], reason),
         KillWorker(NEW[1], reason),
-        EndForkServer(1),
-        EndForkServer(2),
+        KillForkServer(1),
+        KillForkServer(2),
     ]

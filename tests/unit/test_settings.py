@@ -30,8 +30,10 @@ def documented() -> str:
 
 def _default(name: str) -> str:
     default = DEFAULTS.get(name, "usable CPUs")
-    if default is False or default is None or default == ():
-        return "off" if default is False else "none"
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    if default is None or default == ():
+        return "none"
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`" if name in DEFAULTS else str(default)
 
 

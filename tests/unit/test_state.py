@@ -6,8 +6,19 @@ import math
 
 import pytest
 
-from spawning.controller.fleet import Backoff, Fleet, GenerationState, Source, WorkerState, WorkerStep
+from spawning.controller.fleet import Fleet
+from spawning.controller.links import Unsent
 from spawning.controller.plan import Service, Wanted
+from spawning.controller.records import (
+    Backoff,
+    ForkServerStep,
+    GenerationState,
+    Process,
+    Repair,
+    Source,
+    WorkerState,
+    WorkerStep,
+)
 from spawning.controller.refusal import Refusal
 from spawning.controller.state import VERSION, State, dumps, loads
 from spawning.ipc.messages import Born, Loaded, LoadFailed, Ready, Report
@@ -18,7 +29,7 @@ def fleet() -> Fleet:
     """Make records that have something in every field: one generation serves, the next has failed to load."""
     fleet = Fleet(repairs=Backoff(0.2, 12.5, 12.3))
     fleet.generation_started(1, Settings(args=("site:app",), num_processes=2), "start", 100, 10.0)
-    fleet.apply(Source(1), Loaded(["/site.py"]), 11.0)
+    fleet.apply(Source(1), Loaded(["/site.py"], [], ["1:2:3"]), 11.0)
     for pid in (101, None):
         source = fleet.next_source(1)
         fleet.worker_forked(source, 11.5)
@@ -27,6 +38,10 @@ def fleet() -> Fleet:
             fleet.apply(source, Ready(["/late.py"]), 11.7)
             fleet.apply(source, Report(5, 1, 2, 3, 4), 12.0)
     fleet.generations[1].state = GenerationState.SERVING
+    fleet.generations[1].helpers = [Process(103, 4711)]
+    fleet.generations[1].first, fleet.generations[1].crashed = {1, 2}, {2}
+    fleet.generations[1].repair = Repair.CHANGED
+    fleet.generations[1].step_fork_server(ForkServerStep.WAS_PAUSED)
     fleet.generations[1].workers[1].step(WorkerStep.STARTED)
     fleet.has_served = True
     fleet.generation_started(2, Settings(args=("site:app",)), "SIGHUP", 102, 13.0)
@@ -45,8 +60,10 @@ def state() -> State:
         activated=True,
         bound=Settings(args=("site:app",), port=0),
         pidfile="/run/site.pid",
-        pidfile_lock=11,
+        pidfile_lock=13,
         control=(10, "/run/site.sock"),
+        unsent=[Unsent(Source(1, 1), '{"":"Start"}', []), Unsent(Source(2), '{"":"ForkWorker","worker":3}', [11, 12])],
+        foreign=[Process(99, 12345)],
     )
 
 
@@ -60,22 +77,25 @@ def test_all_that_is_written_is_read_again() -> None:
     assert dataclasses.replace(after, fleet=before.fleet) == dataclasses.replace(before, fleet=before.fleet)
     assert after.fleet.generations[1].workers[1].state is WorkerState.SERVING
     assert after.fleet.generations[1].workers[2].kill_at == math.inf
-    assert sorted(after.descriptors) == [3, 4, 5, 6, 7, 8, 9, 10, 11]
+    assert sorted(after.descriptors) == [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]
 
 
 def test_a_new_fleet_too() -> None:
-    written = dataclasses.replace(state(), fleet=Fleet(), pidfile=None, control=None)
+    written = dataclasses.replace(state(), fleet=Fleet(), pidfile=None, control=None, unsent=[])
     assert contents(loads(dumps(written)).fleet) == contents(Fleet())
 
 
 def test_a_field_of_another_version_is_ignored_and_one_it_did_not_know_has_its_default() -> None:
     values = json.loads(dumps(state()))
     values["of_tomorrow"] = values["wanted"]["of_tomorrow"] = 1
-    del values["fleet"]["last_refusal"], values["pidfile"], values["pidfile_lock"], values["control"]
+    for name in ("pidfile", "pidfile_lock", "control", "unsent"):
+        del values[name]
+    del values["fleet"]["last_refusal"]
     after = loads(json.dumps(values).encode())
     assert after.pidfile is None
     assert after.pidfile_lock < 0
     assert after.control is None
+    assert after.unsent == []
     assert after.fleet.last_refusal is None
     assert after.wanted.trigger == "SIGHUP"
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from spawning.controller.condition import condition
-from spawning.controller.fleet import Fleet, Source, WorkerStep
+from spawning.controller.fleet import Fleet
 from spawning.controller.plan import Service, Wanted
+from spawning.controller.records import Source, WorkerStep
 from spawning.controller.refusal import Refusal
 from spawning.ipc.messages import Loaded
 from spawning.settings import Settings

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from spawning.controller.fleet import ROLLBACK, Fleet, GenerationRecord, GenerationState
+from spawning.controller.fleet import Fleet
 from spawning.controller.plan import Service, Wanted
+from spawning.controller.records import ROLLBACK, GenerationRecord, GenerationState
 
 
 @dataclass(frozen=True, slots=True)

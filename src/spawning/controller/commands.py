@@ -17,9 +17,10 @@ from typing import Any, Protocol
 
 from spawning.controller.awaiting import Failed, Replaced, Serves, Underway, look
 from spawning.controller.control import Asked, Client, ControlSocket, open_control
-from spawning.controller.fleet import Fleet, GenerationState, Source, WorkerState
+from spawning.controller.fleet import Fleet
 from spawning.controller.links import Links
 from spawning.controller.plan import Service, Wanted
+from spawning.controller.records import GenerationState, Source, WorkerState
 from spawning.controller.snapshot import snapshot
 from spawning.controller.upgrade import Attempt, Upgrade
 from spawning.errors import ConfigError

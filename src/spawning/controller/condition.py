@@ -1,7 +1,8 @@
 """In which phase the service is, for a manager of services: pure, from what is wanted and the records."""
 
-from spawning.controller.fleet import Fleet, WorkerState
+from spawning.controller.fleet import Fleet
 from spawning.controller.plan import Service, Wanted
+from spawning.controller.records import WorkerState
 from spawning.systemd import Condition, Phase
 
 

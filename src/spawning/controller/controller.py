@@ -17,6 +17,7 @@ the actions are executed (``executor.py``), which changes the records again, unt
 sleeps until something happens or the plan's time has come. There is no other place where something is decided.
 """
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -25,28 +26,29 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from setproctitle import setproctitle
 
 from spawning.controller import memory, process
+from spawning.controller.boundary import PAUSE, Boundary, CannotGoOnError
 from spawning.controller.commands import Commands
 from spawning.controller.condition import condition
 from spawning.controller.control import Asked
 from spawning.controller.departures import log_departure
+from spawning.controller.events import Changed, Committed, Said, Signal
 from spawning.controller.executor import Executor
-from spawning.controller.fleet import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
 from spawning.controller.legacy import Legacy, take_over
 from spawning.controller.links import Links
 from spawning.controller.pidfile import Pidfile
 from spawning.controller.plan import Service, plan, without_done
+from spawning.controller.records import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
 from spawning.controller.signals import Interrupts, Wakeup, held_back
 from spawning.controller.state import State
 from spawning.controller.triggers import Triggers
 from spawning.controller.upgrade import Attempt, Upgrade, command_now, why
 from spawning.errors import ConfigError
-from spawning.ipc.messages import Born, Configured, Details, Loaded, LoadFailed, Message, Ready, ReopenLog
+from spawning.ipc.messages import Born, Configured, Details, Loaded, LoadFailed, Ready, ReopenLog
 from spawning.ipc.prctl import become_subreaper
 from spawning.logs.access import check_writable
 from spawning.logs.setup import configure, fields
@@ -54,8 +56,8 @@ from spawning.net.listeners import bind
 from spawning.settings import Settings
 from spawning.systemd import Notifier, Phase, with_address_of
 
+EXIT_BROKEN = 70  # EX_SOFTWARE of sysexits.h: a bug here, after something has served
 _ROUNDS = 1000  # of planning without a pause; more is a bug, and must not eat the machine
-_AFTER_A_BUG = 1.0  # seconds
 
 # Settings that the machine may not agree to; they are looked at once, at the first start.
 _OUTSIDE = (
@@ -66,38 +68,8 @@ _OUTSIDE = (
 log = logging.getLogger("spawning.controller")
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """A signal has arrived."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A fork server or worker has said something; None is the end of its channel."""
-
-    source: Source
-    message: Message | None
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """Watched files have changed."""
-
-    files: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """Another commit of the application's repository is checked out."""
-
-    before: str
-    commit: str
-
-
 def run(settings: Settings, sources: dict[str, str]) -> int:
-    """Serve until a signal ends it; give the exit status.
+    """Serve until a signal ends it; return the exit status.
 
     :param sources: setting name to where its value came from, for messages.
     :raises ConfigError: at the first start, something has to be changed; nothing is left running.
@@ -113,8 +85,14 @@ def run(settings: Settings, sources: dict[str, str]) -> int:
         controller = Controller(settings, sources, wakeup, legacy)
         try:
             controller.loop()
-        finally:
-            controller.close()
+        except CannotGoOnError:
+            log.critical("the controller cannot go on, its workers finish what they have begun and exit")
+            controller.leave()
+            return EXIT_BROKEN
+        except BaseException:
+            controller.leave()
+            raise
+        controller.close()
         if controller.executor.outcome is not None:
             raise controller.executor.outcome
     log.info("stopped")
@@ -133,6 +111,7 @@ class Controller:
         self.links = Links(wakeup.fileno())
         for source, channel in legacy.channels.items():
             self.links.add(source, channel)
+        self.links.restore(legacy.unsent)
         self.listeners = legacy.listeners
         self.handoff = legacy.handoff
         self.executor = Executor(settings, self.fleet, self.links, self.listeners, self.handoff)
@@ -141,11 +120,13 @@ class Controller:
         self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
         self.notifier = Notifier(os.environ, Phase.SERVING if self.fleet.has_served else Phase.STARTING)
         self._activated = legacy.activated
+        self._foreign = legacy.foreign
         self._control = legacy.control
         self._bound = legacy.bound  # what host and port were when they were bound
         self._failed_files: frozenset[str] = frozenset()  # of the generation refused last
         self._interrupts = Interrupts()
         self.commands = Commands(self)
+        self._boundary = Boundary(lambda: self.fleet.has_served)
         self._queue: deque[Signal | Said | Changed | Committed | Asked | process.Exit] = deque()
         self._dispatch: dict[type[Any], Callable[[Any], None]] = {
             Signal: self._on_signal,
@@ -184,36 +165,55 @@ class Controller:
         self.wakeup.listen(self._on_signals)
         if not self.fleet.has_served:
             self.triggers.check(self.settings, self.sources)
-        self._follow_files()
+        self._guard(self._follow_files)
         while True:
-            until = self._settle()
+            until = self._boundary.insist(time.monotonic() + PAUSE, self._settle)
             if self.executor.finished:
                 return
-            now = time.monotonic()
-            self._guard(self.commands.observe, now)
-            until = min(until, self.commands.until, self.upgrade.look(now))
-            until = min(until, self.notifier.report(condition(self.wanted, self.fleet), now))
+            until = min(until, self._look())
             if self.upgrade.attempt is Attempt.APPROVED and not self.fleet.in_cutover:
-                self._replace()
+                if not self._guard(self._replace):
+                    self.upgrade.refuse("an error of the program that runs, see its log")
                 continue
-            self._collect(None if until == math.inf else max(0.0, until - time.monotonic()))
+            seconds = None if until == math.inf else max(0.0, until - time.monotonic())
+            if not self._boundary.insist(False, self._collect, seconds):
+                time.sleep(PAUSE)
+
+    def _look(self) -> float:
+        """Do what is to be done once a turn besides the plan; return the time at which to look again."""
+        now = time.monotonic()
+        self._guard(self.commands.observe, now)
+        later = now + PAUSE
+        return min(
+            self.commands.until,
+            self._boundary.ask(later, self.upgrade.look, now),
+            self._boundary.ask(later, lambda: self.notifier.report(condition(self.wanted, self.fleet), now)),
+        )
 
     def close(self) -> None:
         """Leave nothing: no process, no thread, no socket, no pidfile."""
-        self.triggers.stop()
-        pids = {generation.pid for generation in self.fleet} | {
-            worker.pid for generation in self.fleet for worker in generation.workers.values()
-        }
-        left = {pid for pid in pids if pid is not None}
-        for pid in left:
+        for pid in self.fleet.pids():
             process.kill(pid)
-        process.wait_for_all(left)
-        self.commands.close()
-        self.links.close()
+        process.end_all(self._foreign)
         self.upgrade.close()
-        self._close_listeners()
-        if self.pidfile is not None:
-            self.pidfile.remove()
+        self._release()
+
+    def leave(self) -> None:
+        """Go after an error. What serves is left to finish, as if the controller had been killed: it sees the end of
+        its channel. If nothing has served yet, nothing is left.
+        """
+        if self.fleet.has_served:
+            self._release()
+        else:
+            self.close()
+
+    def _release(self) -> None:
+        """Close and remove all that is not a process. What cannot be, must not keep the rest from it."""
+        closing = [self.triggers.stop, self.commands.close, self.links.close, self._close_listeners]
+        for close in [*closing, self.pidfile.remove] if self.pidfile is not None else closing:
+            # boundary: this is the end, perhaps because of an error, and the end of a process closes everything anyway
+            with contextlib.suppress(Exception):
+                close()
 
     def report_changes(self, files: list[str]) -> None:
         """Enqueue changed files and wake the loop; called by the watcher's threads."""
@@ -226,7 +226,7 @@ class Controller:
         self.wakeup.wake()
 
     def _settle(self) -> float:
-        """Take note of everything and do what is to be done; give the time at which to look again."""
+        """Take note of everything and do what is to be done; return the time at which to look again."""
         while self._queue:
             entry = self._queue.popleft()
             self._guard(self._dispatch[type(entry)], entry)
@@ -236,28 +236,20 @@ class Controller:
             actions, until = plan(self.wanted, self.fleet, time.monotonic())
             if not actions:
                 return until
-            for action in actions:
-                if not self._guard(self.executor.execute, action):
-                    return time.monotonic() + _AFTER_A_BUG
+            good = [self._guard(self.executor.execute, action) for action in actions]
+            if not all(good):  # the others are done; each of them was due by itself
+                return time.monotonic() + PAUSE
             self.wanted = without_done(self.wanted, self.fleet)
             if self.executor.outcome is not None:
-                self.wanted = dataclasses.replace(self.wanted, service=Service.END)
-        return time.monotonic() + _AFTER_A_BUG
+                self.wanted = self.wanted.ended(time.monotonic())
+        return time.monotonic() + PAUSE
 
-    def _guard(self, function: Callable[[Any], None], entry: object) -> bool:
+    def _guard(self, function: Callable[..., object], *arguments: Any) -> bool:
         """Call; whether it went well."""
-        try:
-            function(entry)
-        # boundary: a bug here, or a kernel out of descriptors, must not take a site down that serves
-        except Exception:
-            if not self.fleet.has_served:
-                raise
-            log.exception("this is a bug in Spawning, or the system is out of resources")
-            return False
-        return True
+        return self._boundary.went_well(function, *arguments)
 
-    def _collect(self, seconds: float | None) -> None:
-        """Wait for something to happen and enqueue it.
+    def _collect(self, seconds: float | None) -> bool:
+        """Wait for something to happen and enqueue it; whether all of that went well.
 
         Exits are collected before the channels are read, and enqueued after: whatever a process has said before its
         end, its pid above all, is known when its exit is noted.
@@ -265,10 +257,12 @@ class Controller:
         ready = self.links.wait(seconds)
         self._queue.extend(Signal(number) for number in self.wakeup.drain())
         exits = process.reap()
-        for source in self.links.sources() if exits else ready:
-            self._queue.extend(Said(source, message) for message in self.links.receive(source))
+        good = [self._guard(self._receive, source) for source in (self.links.sources() if exits else ready)]
         self._queue.extend(exits)
-        self._guard(self.commands.collect, self._queue)
+        return self._guard(self.commands.collect, self._queue) and all(good)
+
+    def _receive(self, source: Source) -> None:
+        self._queue.extend(Said(source, message) for message in self.links.receive(source))
 
     # Signals ---------------------------------------------------------------------------------------------------------
 
@@ -300,7 +294,7 @@ class Controller:
 
     def _end(self, signum: signal.Signals) -> None:
         log.info("stopping at once %s", fields(signal=signum.name))
-        self.wanted = dataclasses.replace(self.wanted, service=Service.END)
+        self.wanted = self.wanted.ended(time.monotonic())
 
     def _hang_up(self, signum: signal.Signals) -> None:
         self.reload(signum.name)
@@ -377,6 +371,8 @@ class Controller:
             pidfile=str(self.pidfile.path) if self.pidfile else None,
             pidfile_lock=self.pidfile.fd if self.pidfile else -1,
             control=self.commands.handed_on,
+            unsent=self.links.unsent(),
+            foreign=self._foreign,
         )
 
     # Messages --------------------------------------------------------------------------------------------------------
@@ -425,6 +421,7 @@ class Controller:
         self.commands.open(settings, sources["control_socket"])
 
     def _on_loaded(self, source: Source, message: Loaded) -> None:
+        self.executor.note_helpers(source.generation)
         if message.threads:
             names = ", ".join(message.threads)
             log.warning(

@@ -2,7 +2,8 @@
 
 import logging
 
-from spawning.controller.fleet import Departure, WorkerState, how
+from spawning.controller.fleet import Departure, how
+from spawning.controller.records import WorkerState
 from spawning.logs.setup import fields
 
 log = logging.getLogger("spawning.controller")

@@ -6,26 +6,15 @@ Rules: an action is done and noted in the records, or raises. Nothing is decided
 import contextlib
 import logging
 import os
+import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from spawning.controller import memory, process
-from spawning.controller.fleet import (
-    GRACE,
-    REPAIR,
-    ROLLBACK,
-    Fleet,
-    GenerationRecord,
-    Source,
-    WorkerRecord,
-    WorkerState,
-    WorkerStep,
-)
-from spawning.controller.links import Links
-from spawning.controller.paths import working_directory
-from spawning.controller.plan import (
+from spawning.controller.actions import (
     Abandon,
     Action,
     AnnounceEnd,
@@ -35,9 +24,12 @@ from spawning.controller.plan import (
     FinishCutover,
     Forget,
     Fork,
+    GiveUpWorker,
+    KillForkServer,
     KillWorker,
     LetGo,
     MeasureMemory,
+    PauseForkServer,
     Recall,
     RecycleWorker,
     Refuse,
@@ -46,6 +38,25 @@ from spawning.controller.plan import (
     StartWorker,
     StopWorker,
     SuspectWorker,
+)
+from spawning.controller.descent import children_titled, descendants, families
+from spawning.controller.fleet import Fleet
+from spawning.controller.links import Links
+from spawning.controller.paths import working_directory
+from spawning.controller.plan import FREEZE_SECONDS
+from spawning.controller.records import (
+    END_SECONDS,
+    GRACE,
+    LAST_RESORT,
+    REPAIR,
+    ROLLBACK,
+    ForkServerStep,
+    GenerationRecord,
+    GenerationState,
+    Source,
+    WorkerRecord,
+    WorkerState,
+    WorkerStep,
 )
 from spawning.controller.refusal import Refusal
 from spawning.errors import AppLoadError, ConfigError
@@ -103,7 +114,10 @@ class Executor:
             AnnounceEnd: self._announce_end,
             StopWorker: self._stop_worker,
             KillWorker: self._kill_worker,
+            GiveUpWorker: self._give_up_worker,
+            PauseForkServer: self._pause_fork_server,
             EndForkServer: self._end_fork_server,
+            KillForkServer: self._kill_fork_server,
             Forget: self._forget,
             MeasureMemory: self._measure_memory,
             Finish: self._finish,
@@ -120,27 +134,44 @@ class Executor:
         started_at = time.monotonic()
         with contextlib.suppress(OSError):  # the fork server says it better
             os.chdir(self.directory)  # what the name means now; the release that it meant before may be deleted
-        near, far = Channel.pair()
         try:
-            pid = process.start_fork_server(far)
-        except OSError:
-            near.close()
-            raise
-        finally:
-            far.close()
+            near, pid = _start_fork_server()
+        except OSError as error:
+            self._not_started(action, f"cannot start {sys.executable}: {error.strerror}")
+            return
+        same = self._stamps_to_keep(action.trigger)
         self._fleet.generation_started(action.number, self._settings, action.trigger, pid, started_at)
         self._links.add(Source(action.number), near)
-        boot = Boot(action.number, as_dict(self._settings), started_at, self.directory, os.getpid())
+        boot = Boot(action.number, as_dict(self._settings), started_at, self.directory, os.getpid(), same)
         self._links.send(Source(action.number), boot)
+
+    def _stamps_to_keep(self, trigger: str) -> dict[str, str] | None:
+        """Return what the files of the generation that serves were like, if nothing else may be loaded now."""
+        serving = self._fleet.serving
+        if trigger == LAST_RESORT:
+            log.warning("no worker is left and no generation is kept, so the code on the disk is taken")
+        if trigger != REPAIR or serving is None or serving.settings.no_preload:
+            return None
+        return serving.stamps
+
+    def _not_started(self, action: StartGeneration, reason: str) -> None:
+        """Refuse a generation that has not even a process. Whoever wants it has to ask again; a repair will."""
+        self._fleet.start_failed(action.number, action.trigger, time.monotonic())
+        if not self._fleet.has_served:
+            self.outcome = ConfigError(reason)
+            return
+        self._fleet.last_refusal = Refusal(action.number, action.trigger, time.time(), reason)
+        log.error("reload refused %s", fields(generation=action.number, reason=reason))
 
     def _refuse(self, action: Refuse) -> None:
         generation = self._fleet.generations[action.number]
         failure = generation.failure or LoadFailed("app", action.reason)
+        listens = generation.state is not GenerationState.LOADING or generation.failure is not None
         self._fleet.refused(action.number, time.monotonic())
         self._fleet.last_refusal = Refusal(
             action.number, generation.trigger, time.time(), action.reason, failure.details
         )
-        self._kill_all(generation)
+        self._kill_all(generation, listens=listens)
         waits_for_change = self._settings.reload is not None and failure.kind == "app"
         if self._fleet.has_served or waits_for_change:
             self.show(failure, again=generation.trigger != REPAIR)
@@ -150,10 +181,17 @@ class Executor:
                 else "start refused, waiting for a change"
             )
             log.error("%s %s", sentence, fields(generation=action.number, reason=action.reason))
+            self._warn_of_last_copies(failure)
         elif failure.kind == "config":
             self.outcome = ConfigError(failure.message)
         else:
             self.outcome = AppLoadError(failure.message, failure.details)
+
+    def _warn_of_last_copies(self, failure: LoadFailed) -> None:
+        serving = self._fleet.serving
+        if failure.kind == "changed" and serving is not None and self._fleet.kept is None:
+            who = fields(generation=serving.number)
+            log.warning("what serves is in the memory of its workers alone, until a reload takes other code %s", who)
 
     def show(self, failure: LoadFailed, *, again: bool) -> None:
         """Log an application's traceback and, if a change of files has led there, their names.
@@ -169,12 +207,23 @@ class Executor:
 
     def _abandon(self, action: Abandon) -> None:
         generation = self._fleet.generations[action.number]
+        listens = generation.state is not GenerationState.LOADING
         self._fleet.refused(action.number, time.monotonic())
-        self._kill_all(generation)
+        self._kill_all(generation, listens=listens)
         log.info("%s abandoned %s", _undertaking(generation), fields(generation=action.number))
 
     def _recall(self, action: Recall) -> None:
-        self._fleet.recalled(action.number, time.monotonic())
+        now, serving, refusal = time.monotonic(), self._fleet.serving, self._fleet.last_refusal
+        if action.reason and serving is not None:
+            who = fields(generation=serving.number, reason=action.reason, to=action.number)
+            log.error("generation failed, going back to the one before %s", who)
+            reason = f"{action.reason}; generation {action.number} serves again"
+            self._fleet.last_refusal = Refusal(serving.number, serving.trigger, time.time(), reason)
+        elif refusal is not None and refusal.generation == action.number:  # it failed once, and gets another chance
+            self._fleet.last_refusal = None
+        self._fleet.recalled(action.number, now)
+        if (pid := self._fleet.generations[action.number].pid) is not None:
+            process.send_signal(pid, signal.SIGCONT)
         log.info("rollback started %s", fields(generation=action.number))
 
     def _let_go(self, action: LetGo) -> None:
@@ -185,6 +234,7 @@ class Executor:
 
     def _finish_cutover(self, action: FinishCutover) -> None:
         first = not self._fleet.has_served
+        self._name_stragglers(action.number)
         self._fleet.cutover_finished(action.number, time.monotonic())
         generation = self._fleet.generations[action.number]
         for worker in generation.active:
@@ -199,10 +249,17 @@ class Executor:
             seconds = time.monotonic() - generation.started_at
             log.info("%s finished %s", _undertaking(generation), fields(generation=action.number, seconds=seconds))
 
-    def _end_fork_server(self, action: EndForkServer) -> None:
-        self._end(self._fleet.generations[action.number])
+    def _name_stragglers(self, number: int) -> None:
+        """Log who has not said in time that it accepts no more: it may answer with old code after this."""
+        for generation in self._fleet:
+            for worker in generation.workers.values():
+                if generation.number != number and worker.state is WorkerState.RETIRING:
+                    who = fields(worker=worker.source, pid=worker.pid, seconds=FREEZE_SECONDS)
+                    log.warning("worker did not stop accepting in time %s", who)
 
     def _forget(self, action: Forget) -> None:
+        for helper in families(self._fleet.generations[action.number].helpers):
+            process.end(helper)
         self._links.drop(Source(action.number))
         self._fleet.forgotten(action.number)
 
@@ -226,8 +283,13 @@ class Executor:
         near, far = Channel.pair()
         handoff = (each.fileno() for each in self._handoff)
         descriptors = [far.fileno(), *handoff, *(listener.fileno() for listener in self._listeners)]
-        self._links.send(Source(action.number), ForkWorker(source.worker), descriptors)
-        far.close()
+        try:
+            self._links.send(Source(action.number), ForkWorker(source.worker), descriptors)
+        except OSError:
+            near.close()
+            raise
+        finally:
+            far.close()
         self._links.add(source, near)
         self._fleet.worker_forked(source, time.monotonic())
 
@@ -270,11 +332,27 @@ class Executor:
     def _worker(self, source: Source) -> WorkerRecord:
         return self._fleet.generations[source.generation].workers[source.worker]
 
+    def _give_up_worker(self, action: GiveUpWorker) -> None:
+        """What it was to become hangs in the fork, if it is there at all: it still has the fork server's title."""
+        generation = self._fleet.generations[action.source.generation]
+        known = {each.pid for each in generation.helpers} | set(self._fleet.pids())
+        title = f"spawning: fork server {generation.number} ("
+        for stray in children_titled(os.getpid(), title, known):
+            process.end(stray)
+        self._links.drop(action.source)
+        self._fleet.given_up(action.source, time.monotonic())
+
     # Ends ------------------------------------------------------------------------------------------------------------
 
-    def _kill_all(self, generation: GenerationRecord) -> None:
-        """End a generation that is not to serve; workers that have served and are leaving finish what they have."""
-        self._end(generation)
+    def _kill_all(self, generation: GenerationRecord, *, listens: bool) -> None:
+        """End a generation that is not to serve; workers that have served and are leaving finish what they have.
+
+        :param listens: the fork server waits for orders; else it imports, and is told nothing before the end of that.
+        """
+        if listens:
+            self._tell_to_end(generation)
+        else:
+            self._kill_fork_server_of(generation)
         for worker in generation.active:
             self._kill(worker)
 
@@ -284,12 +362,67 @@ class Executor:
         if worker.pid is not None:
             process.kill(worker.pid)
 
-    def _end(self, generation: GenerationRecord) -> None:
-        """End a fork server. It has nothing to finish: what it forks is either born already or not wanted any more."""
-        generation.ended = True
+    def _pause_fork_server(self, action: PauseForkServer) -> None:
+        generation = self._fleet.generations[action.number]
+        generation.step_fork_server(ForkServerStep.WAS_PAUSED)
+        if generation.pid is not None:
+            process.send_signal(generation.pid, signal.SIGSTOP)
+
+    def _end_fork_server(self, action: EndForkServer) -> None:
+        self._tell_to_end(self._fleet.generations[action.number])
+
+    def _kill_fork_server(self, action: KillForkServer) -> None:
+        generation = self._fleet.generations[action.number]
+        if action.reason:
+            who = fields(generation=action.number, pid=generation.pid, reason=action.reason)
+            log.warning("fork server killed %s", who)
+        self._kill_fork_server_of(generation)
+
+    def _tell_to_end(self, generation: GenerationRecord) -> None:
+        """Have a fork server end by itself: it sees the end of its channel, runs its ``atexit`` functions and exits.
+
+        What it forks is either born already or not wanted any more. What the application has started there and does not
+        end along with it is ended once nothing else is left of the generation.
+        """
+        self.note_helpers(generation.number)
+        self._fleet.fork_server_told_to_end(generation.number, time.monotonic() + END_SECONDS)
+        self._links.drop(Source(generation.number))
+        if generation.pid is not None:
+            process.send_signal(generation.pid, signal.SIGCONT)
+
+    def _kill_fork_server_of(self, generation: GenerationRecord) -> None:
+        """Kill a fork server, and what hangs in a fork there; helpers stay as long as workers need them."""
+        before = set(generation.helpers)
+        forked = descendants(generation.pid) if generation.pid is not None else []
+        loaded = generation.state is not GenerationState.REFUSED
+        self._fleet.fork_server_killed(generation.number)
         self._links.drop(Source(generation.number))
         if generation.pid is not None:
             process.kill(generation.pid)
+        for each in forked:
+            if not (loaded and each in before):
+                process.end(each)
+
+    def note_helpers(self, number: int) -> None:
+        """Take note of the processes that the application has started in a fork server."""
+        generation = self._fleet.generations[number]
+        if generation.pid is not None:
+            generation.helpers = [*{*generation.helpers, *descendants(generation.pid)}]
+
+
+def _start_fork_server() -> tuple[Channel, int]:
+    """Start one; return the near end of its channel and its pid.
+
+    :raises OSError: the interpreter is missing, or the system is out of something.
+    """
+    near, far = Channel.pair()
+    try:
+        return near, process.start_fork_server(far)
+    except OSError:
+        near.close()
+        raise
+    finally:
+        far.close()
 
 
 def _undertaking(generation: GenerationRecord) -> str:

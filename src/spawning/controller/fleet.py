@@ -1,17 +1,34 @@
 """The controller's records of all generations and workers, and what each message and exit does to them.
 
 Rules: bookkeeping only. No system call, no clock (the time comes in as a parameter, seconds of a monotonic clock), no
-decision: what is to be done next is said by ``plan.py`` from these records. Each record has one state, and the table
-beside it lists every step there is; a step that is not in the table is a bug and raises.
+decision: what is to be done next is said by ``plan.py`` from these records.
 """
 
 import math
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, NamedTuple
 
+from spawning.controller.records import (
+    ACTIVE,
+    GRACE,
+    LAST_RESORT,
+    REPAIR,
+    ROLLBACK,
+    TRIAL,
+    UNDER_WAY,
+    Backoff,
+    ForkServerStep,
+    GenerationRecord,
+    GenerationState,
+    GenerationStep,
+    Repair,
+    Source,
+    WorkerRecord,
+    WorkerState,
+    WorkerStep,
+)
 from spawning.controller.refusal import Refusal
 from spawning.ipc.messages import (
     Born,
@@ -26,194 +43,6 @@ from spawning.ipc.messages import (
     Unwell,
 )
 from spawning.settings import Settings, checked
-
-REPAIR = "repair"  # the trigger of a generation that replaces one whose fork server has died
-ROLLBACK = "rollback"  # the trigger of a generation that is to serve again
-STEADY = 10.0  # seconds that a process must have lived for its death not to count as part of a crash loop
-GRACE = 1.0  # seconds after the time that a worker was given to finish, for its own last words
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0  # seconds between replacements in a crash loop
-
-
-class Source(NamedTuple):
-    """Who sent a message: a worker, or (worker 0) the fork server of a generation."""
-
-    generation: int
-    worker: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.generation}.{self.worker}" if self.worker else str(self.generation)
-
-
-class WorkerState(Enum):
-    STARTING = "starting"
-    READY = "ready"
-    SERVING = "serving"
-    RETIRING = "retiring"  # told to stop accepting and to exit
-    FROZEN = "frozen"  # has stopped accepting
-    KILLED = "killed"
-    GONE = "gone"
-
-
-class WorkerStep(Enum):
-    BECAME_READY = "became ready"
-    STARTED = "started"
-    TOLD_TO_LEAVE = "told to leave"
-    FROZE = "froze"
-    WAS_KILLED = "was killed"
-    EXITED = "exited"
-
-
-_W, _WS = WorkerState, WorkerStep
-WORKER_STEPS: dict[tuple[WorkerState, WorkerStep], WorkerState] = {
-    (_W.STARTING, _WS.BECAME_READY): _W.READY,
-    (_W.READY, _WS.STARTED): _W.SERVING,
-    (_W.READY, _WS.TOLD_TO_LEAVE): _W.RETIRING,
-    (_W.SERVING, _WS.TOLD_TO_LEAVE): _W.RETIRING,
-    (_W.READY, _WS.FROZE): _W.FROZEN,  # somebody else has sent it SIGTERM
-    (_W.SERVING, _WS.FROZE): _W.FROZEN,
-    (_W.RETIRING, _WS.FROZE): _W.FROZEN,
-    (_W.FROZEN, _WS.FROZE): _W.FROZEN,
-    (_W.KILLED, _WS.BECAME_READY): _W.KILLED,  # sent before the signal arrived
-    (_W.KILLED, _WS.FROZE): _W.KILLED,
-    **{(state, _WS.WAS_KILLED): _W.KILLED for state in _W if state is not _W.GONE},
-    **{(state, _WS.EXITED): _W.GONE for state in _W if state is not _W.GONE},
-}
-
-
-class GenerationState(Enum):
-    LOADING = "loading"  # its fork server imports the application
-    FORKING = "forking"  # its workers become ready
-    CUTOVER = "cutover"  # the workers before it are told to stop accepting
-    SERVING = "serving"
-    KEPT = "kept"  # another serves in its place; its fork server stays for a while, to go back to
-    RETIRING = "retiring"  # another serves in its place, or the service ends
-    REFUSED = "refused"  # not to be served: failed, or a newer one was asked for
-
-
-class GenerationStep(Enum):
-    LOADED = "loaded"
-    WAS_REFUSED = "was refused"
-    CUTOVER_BEGAN = "cutover began"
-    STARTED = "started"
-    SUPERSEDED = "superseded"
-    WAS_KEPT = "was kept"
-    RECALLED = "recalled"
-    LET_GO = "let go"
-
-
-_G, _GS = GenerationState, GenerationStep
-GENERATION_STEPS: dict[tuple[GenerationState, GenerationStep], GenerationState] = {
-    (_G.LOADING, _GS.LOADED): _G.FORKING,
-    (_G.LOADING, _GS.WAS_REFUSED): _G.REFUSED,
-    (_G.FORKING, _GS.WAS_REFUSED): _G.REFUSED,
-    (_G.FORKING, _GS.CUTOVER_BEGAN): _G.CUTOVER,
-    (_G.CUTOVER, _GS.STARTED): _G.SERVING,
-    (_G.SERVING, _GS.SUPERSEDED): _G.RETIRING,
-    (_G.SERVING, _GS.WAS_KEPT): _G.KEPT,
-    (_G.KEPT, _GS.RECALLED): _G.FORKING,
-    (_G.KEPT, _GS.LET_GO): _G.RETIRING,
-    (_G.REFUSED, _GS.LOADED): _G.REFUSED,  # sent before the fork server was killed
-}
-
-UNDER_WAY = frozenset({_G.LOADING, _G.FORKING})
-_ACTIVE = frozenset({_W.STARTING, _W.READY, _W.SERVING})
-_LEAVING = frozenset({_W.RETIRING, _W.FROZEN})
-
-
-@dataclass(slots=True)
-class Backoff:
-    """When to try again after a failure: at once unless it is part of a loop, else after a pause that doubles."""
-
-    pause: float = 0.0
-    not_before: float = -math.inf
-    changed_at: float = -math.inf
-
-    def failed(self, now: float, since: float) -> None:
-        """Note a failure of what was started at time `since`. Those that fail together count once."""
-        if now - since >= STEADY:
-            self.pause = 0.0
-        elif since >= self.changed_at:
-            self.pause = min(max(FIRST_PAUSE, self.pause * 2), LONGEST_PAUSE)
-        else:
-            return
-        self.changed_at = now
-        self.not_before = now + self.pause
-
-
-@dataclass(slots=True)
-class WorkerRecord:
-    """What the controller knows of one worker."""
-
-    source: Source
-    forked_at: float
-    state: WorkerState = WorkerState.STARTING
-    pid: int | None = None
-    kill_at: float = math.inf
-    report: Report | None = None
-    memory: int = 0  # bytes, when it was measured last
-    announced: bool = False  # it tells its clients that the service will end
-    unwell: str = ""  # why it wants to be replaced
-    reported_at: float = math.inf
-    suspected_at: float = math.inf  # when it was first noticed that it does not report any more
-
-    @property
-    def is_active(self) -> bool:
-        """Whether it serves, or will."""
-        return self.state in _ACTIVE
-
-    @property
-    def is_leaving(self) -> bool:
-        """Whether it is on its way out, at its own pace."""
-        return self.state in _LEAVING
-
-    def step(self, step: WorkerStep) -> None:
-        self.state = WORKER_STEPS[self.state, step]
-
-
-@dataclass(slots=True)
-class GenerationRecord:
-    """What the controller knows of one generation: its fork server and its workers.
-
-    One that a rollback has made serve again has the workers of both terms; those of the first are leaving.
-    """
-
-    number: int
-    settings: Settings
-    trigger: str
-    started_at: float
-    pid: int | None  # of the fork server; None once it has exited
-    state: GenerationState = GenerationState.LOADING
-    ended: bool = False  # the fork server was told to end, its exit is no news
-    files: frozenset[str] = frozenset()
-    failure: LoadFailed | None = None
-    cutover_until: float = math.inf
-    kept_until: float = math.inf
-    workers: dict[int, WorkerRecord] = field(default_factory=dict)
-    forked: int = 0
-    forks: Backoff = field(default_factory=Backoff)
-
-    @property
-    def boot_until(self) -> float:
-        return self.started_at + self.settings.boot_timeout
-
-    @property
-    def active(self) -> list[WorkerRecord]:
-        """Its workers that serve or will, oldest first."""
-        return [worker for worker in self.workers.values() if worker.is_active]
-
-    @property
-    def may_be_kept(self) -> bool:
-        """Whether there is something in memory to go back to."""
-        settings = self.settings
-        return self.pid is not None and not self.ended and not settings.no_preload and settings.keep_previous > 0
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no process of it is left."""
-        return self.pid is None and not self.workers
-
-    def step(self, step: GenerationStep) -> None:
-        self.state = GENERATION_STEPS[self.state, step]
 
 
 class Departure(NamedTuple):
@@ -248,24 +77,30 @@ class Fleet:
 
     @property
     def serving(self) -> GenerationRecord | None:
-        """Give the generation that serves; during a cutover that is still the one before."""
+        """Return the generation that serves; during a cutover that is still the one before."""
         return next((each for each in self if each.state is GenerationState.SERVING), None)
 
     @property
     def under_way(self) -> GenerationRecord | None:
-        """Give the newest generation that is loading, forking or in its cutover."""
+        """Return the newest generation that is loading, forking or in its cutover."""
         states = UNDER_WAY | {GenerationState.CUTOVER}
         return next((each for each in reversed(list(self)) if each.state in states), None)
 
     @property
     def kept(self) -> GenerationRecord | None:
-        """Give the generation to go back to."""
+        """Return the generation to go back to."""
         return next((each for each in self if each.state is GenerationState.KEPT), None)
 
     @property
     def in_cutover(self) -> bool:
         """Whether accepting is passing from one generation to the next right now."""
         return any(each.state is GenerationState.CUTOVER for each in self)
+
+    def pids(self) -> Iterator[int]:
+        """Return the pids of all fork servers and workers, as far as they are known."""
+        for generation in self:
+            pids = (generation.pid, *(worker.pid for worker in generation.workers.values()))
+            yield from (pid for pid in pids if pid is not None)
 
     def worker(self, source: Source) -> WorkerRecord | None:
         generation = self.generations.get(source.generation)
@@ -280,7 +115,7 @@ class Fleet:
         self.generations[number] = GenerationRecord(number, settings, trigger, now, pid)
 
     def next_source(self, number: int) -> Source:
-        """Give the name of the next worker of a generation; a name is used once."""
+        """Return the name of the next worker of a generation; a name is used once."""
         generation = self.generations[number]
         generation.forked += 1
         return Source(number, generation.forked)
@@ -309,7 +144,10 @@ class Fleet:
             elif each.state is GenerationState.SERVING:
                 each.step(GenerationStep.WAS_KEPT if each.may_be_kept else GenerationStep.SUPERSEDED)
                 each.kept_until = now + each.settings.keep_previous
-        self.generations[number].step(GenerationStep.STARTED)
+        generation = self.generations[number]
+        generation.step(GenerationStep.STARTED)
+        generation.served_since = now
+        generation.first, generation.crashed = {worker.source.worker for worker in generation.active}, set()
         self.has_served = True
 
     def recalled(self, number: int, now: float) -> None:
@@ -318,6 +156,7 @@ class Fleet:
         generation.step(GenerationStep.RECALLED)
         generation.trigger, generation.started_at = ROLLBACK, now
         generation.failure, generation.forks = None, Backoff()
+        generation.step_fork_server(ForkServerStep.CONTINUED)
         self.latest = number
 
     def let_go(self, number: int) -> None:
@@ -326,8 +165,36 @@ class Fleet:
     def refused(self, number: int, now: float) -> None:
         generation = self.generations[number]
         generation.step(GenerationStep.WAS_REFUSED)
-        if generation.trigger == REPAIR:
-            self.repairs.failed(now, generation.started_at)
+        if generation.trigger in (REPAIR, LAST_RESORT):
+            self._repair_failed(generation.failure, generation.started_at, now)
+
+    def start_failed(self, number: int, trigger: str, now: float) -> None:
+        """Note that not even a process could be started for a generation; it has no record, and is refused."""
+        self.newest = self.latest = number
+        if self.has_served:
+            self.reload_at = now
+        if trigger in (REPAIR, LAST_RESORT):
+            self._repair_failed(None, now, now)
+
+    def _repair_failed(self, failure: LoadFailed | None, since: float, now: float) -> None:
+        self.repairs.failed(now, since)
+        if (serving := self.serving) is not None:
+            changed = failure is not None and failure.kind == "changed"
+            serving.repair = Repair.CHANGED if changed else Repair.FAILED
+
+    def fork_server_told_to_end(self, number: int, kill_at: float) -> None:
+        generation = self.generations[number]
+        generation.step_fork_server(ForkServerStep.TOLD_TO_END)
+        generation.end_until = kill_at
+
+    def fork_server_killed(self, number: int) -> None:
+        generation = self.generations[number]
+        generation.step_fork_server(ForkServerStep.WAS_KILLED)
+        generation.end_until = math.inf
+
+    def given_up(self, source: Source, now: float) -> None:
+        """Drop the record of a worker whose process was never known, and cannot come to life any more."""
+        self._worker_exited(self.generations[source.generation], self._worker(source), None, now)
 
     def forgotten(self, number: int) -> None:
         del self.generations[number]
@@ -383,9 +250,9 @@ class Fleet:
         generation.pid = None
         if generation.state in UNDER_WAY:
             _fail(generation, f"the fork server died before the application was ready ({how(status)})")
-        elif generation.state is _G.KEPT:
+        elif generation.state is GenerationState.KEPT:
             generation.step(GenerationStep.LET_GO)
-        elif generation.state in (_G.CUTOVER, _G.SERVING) and not generation.ended:
+        elif generation.state in (GenerationState.CUTOVER, GenerationState.SERVING):
             self.repairs.failed(now, generation.started_at)
         return Departure(generation, None, None)
 
@@ -395,15 +262,19 @@ class Fleet:
         before = worker.state
         worker.step(WorkerStep.EXITED)
         del generation.workers[worker.source.worker]
-        if before in _ACTIVE:
+        if worker.ready_at == math.inf or (before in ACTIVE and worker.has_died_at_start(now)):
             generation.forks.failed(now, worker.forked_at)
-        if before is _W.STARTING and generation.state in UNDER_WAY:
+        elif before in ACTIVE:
+            generation.forks.went_well()
+        if before in ACTIVE and now - generation.served_since < TRIAL:
+            generation.crashed.add(worker.source.worker)
+        if before is WorkerState.STARTING and generation.state in UNDER_WAY:
             _fail(generation, f"worker {worker.source} died before the application was ready ({how(status)})")
         return Departure(generation, worker, before)
 
 
 def how(status: int | None) -> str:
-    """Say how a process has ended, as a field of a log line: ``signal=SIGKILL``, ``status=1``."""
+    """Return how a process has ended, as a field of a log line: ``signal=SIGKILL``, ``status=1``."""
     if status is None:
         return "status=unknown"
     if status >= 0:
@@ -415,7 +286,7 @@ def how(status: int | None) -> str:
 
 
 def _fail(generation: GenerationRecord, message: str) -> None:
-    """Give the generation a reason to be refused, unless there is one already, which says more."""
+    """Note a reason to refuse the generation, unless there is one already, which says more."""
     if generation.failure is None:
         generation.failure = LoadFailed("app", message)
 
@@ -427,6 +298,7 @@ def _configured(generation: GenerationRecord, message: Any) -> None:
 def _loaded(generation: GenerationRecord, message: Any) -> None:
     generation.step(GenerationStep.LOADED)
     generation.files = frozenset(message.files)
+    generation.stamps = dict(zip(message.files, message.stamps, strict=False))
 
 
 def _load_failed(generation: GenerationRecord, message: Any) -> None:
@@ -436,11 +308,12 @@ def _load_failed(generation: GenerationRecord, message: Any) -> None:
 
 def _born(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:
     worker.pid = message.pid
+    generation.answered_at = now
 
 
 def _ready(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:
     worker.step(WorkerStep.BECAME_READY)
-    worker.reported_at = now
+    worker.ready_at = worker.reported_at = now
     generation.files |= frozenset(message.files)
 
 

@@ -9,8 +9,11 @@ from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
 
 from spawning import __version__
-from spawning.controller.fleet import Fleet, Source
+from spawning.controller.descent import descendants
+from spawning.controller.fleet import Fleet
+from spawning.controller.links import Unsent
 from spawning.controller.plan import Wanted
+from spawning.controller.records import Process, Source
 from spawning.controller.state import State, loads
 from spawning.ipc.channel import Channel
 from spawning.ipc.takeover import TAKE_OVER, inherited
@@ -35,6 +38,8 @@ class Legacy:
     pidfile: str | None = None
     pidfile_lock: int = -1
     control: tuple[socket.socket, str] | None = None
+    unsent: list[Unsent] = field(default_factory=list)
+    foreign: list[Process] = field(default_factory=list)
 
 
 def take_over(environ: MutableMapping[str, str]) -> Legacy:
@@ -47,7 +52,8 @@ def take_over(environ: MutableMapping[str, str]) -> Legacy:
     if data is not None:
         return _taken_over(loads(data))
     listeners = inherited_listeners(environ)
-    return Legacy(listeners=listeners, activated=bool(listeners))
+    foreign = descendants(os.getpid())  # a shell that became this process by exec may have started them
+    return Legacy(listeners=listeners, activated=bool(listeners), foreign=foreign)
 
 
 def _taken_over(state: State) -> Legacy:
@@ -68,6 +74,8 @@ def _taken_over(state: State) -> Legacy:
         pidfile=state.pidfile,
         pidfile_lock=state.pidfile_lock,
         control=control,
+        unsent=state.unsent,
+        foreign=state.foreign,
     )
 
 

@@ -12,14 +12,44 @@ from enum import Enum
 from typing import NamedTuple
 
 from spawning.controller import recycle
-from spawning.controller.fleet import (
+from spawning.controller.actions import (
+    Abandon,
+    Action,
+    AnnounceEnd,
+    BeginCutover,
+    EndForkServer,
+    Finish,
+    FinishCutover,
+    Forget,
+    Fork,
+    GiveUpWorker,
+    KillForkServer,
+    KillWorker,
+    LetGo,
+    MeasureMemory,
+    PauseForkServer,
+    Recall,
+    RecycleWorker,
+    Refuse,
+    RetireWorker,
+    StartGeneration,
+    StartWorker,
+    StopWorker,
+    SuspectWorker,
+)
+from spawning.controller.fleet import Fleet
+from spawning.controller.records import (
+    END_SECONDS,
     GRACE,
+    LAST_RESORT,
     REPAIR,
     UNDER_WAY,
-    Fleet,
+    ForkServerState,
     GenerationRecord,
     GenerationState,
+    Repair,
     Source,
+    WorkerRecord,
     WorkerState,
 )
 
@@ -44,6 +74,7 @@ class Wanted:
     :param extra: workers more (or fewer) than the generation's settings say.
     :param drain_at: when a graceful stop begins; before that the service goes on and says that it will end.
     :param drain_until: when a graceful stop turns into one at once.
+    :param end_until: when a stop at once does not wait for exits any longer.
     """
 
     generation: int = 1
@@ -53,172 +84,14 @@ class Wanted:
     service: Service = Service.RUN
     drain_at: float = -math.inf
     drain_until: float = math.inf
+    end_until: float = math.inf
+
+    def ended(self, now: float) -> "Wanted":
+        """Return the same with the service ended at once."""
+        return replace(self, service=Service.END, end_until=now + END_SECONDS)
 
     def workers(self, generation: GenerationRecord) -> int:
         return max(1, generation.settings.num_processes + self.extra)
-
-
-# Actions -------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class StartGeneration:
-    """Start the fork server of a new generation."""
-
-    number: int
-    trigger: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """Kill all of a generation that cannot serve, and say why."""
-
-    number: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Abandon:
-    """Kill all of a generation that is no longer asked for."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Recall:
-    """Begin to make a kept generation serve again: new workers come from its memory."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class LetGo:
-    """Keep a generation no longer."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fork:
-    """Have the fork server of a generation fork one more worker."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class BeginCutover:
-    """Everything of a generation is ready: note it, the retiring of the workers before it comes next."""
-
-    number: int
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class FinishCutover:
-    """Nobody else accepts any more: a generation serves."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class StartWorker:
-    """Let a worker accept."""
-
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class RetireWorker:
-    """Tell a worker to stop accepting, finish within `seconds` and exit."""
-
-    source: Source
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class RecycleWorker:
-    """As :class:`RetireWorker`, for a worker whose replacement serves already; `reason` is for the log."""
-
-    source: Source
-    seconds: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class SuspectWorker:
-    """Note that a worker does not report any more."""
-
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class AnnounceEnd:
-    """Have a worker tell its clients that the service will end."""
-
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class StopWorker:
-    """Tell a worker to accept what waits in the backlog, finish within `seconds` and exit."""
-
-    source: Source
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class KillWorker:
-    """End a worker at once."""
-
-    source: Source
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class EndForkServer:
-    """End a fork server that will not be asked again."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Forget:
-    """Drop the record of a generation of which no process is left."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class MeasureMemory:
-    """Measure what the workers, or all processes, need."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """Nothing is left: the controller may exit."""
-
-
-Action = (
-    StartGeneration
-    | Refuse
-    | Abandon
-    | Recall
-    | LetGo
-    | Fork
-    | BeginCutover
-    | FinishCutover
-    | StartWorker
-    | RetireWorker
-    | RecycleWorker
-    | SuspectWorker
-    | AnnounceEnd
-    | StopWorker
-    | KillWorker
-    | EndForkServer
-    | Forget
-    | MeasureMemory
-    | Finish
-)
 
 
 class Plan(NamedTuple):
@@ -253,6 +126,7 @@ class _Planner:
         yield from self.cutover()
         if (serving := self.fleet.serving) is not None:
             yield from self.end_silence(serving)
+            yield from self.end_hanging_starts(serving)
             yield from self.serve(serving)
             if recycle.measures(serving) and self.due(self.fleet.measure_at):
                 yield MeasureMemory()
@@ -260,20 +134,39 @@ class _Planner:
 
     def begin(self) -> Iterator[Action]:
         serving, kept = self.fleet.serving, self.fleet.kept
+        if kept is not None and not kept.may_be_kept:
+            kept = None  # its fork server is on its way out
         if kept is not None and kept.number == self.wanted.recall:
             yield Recall(kept.number)
         elif self.fleet.newest < self.wanted.generation:
             if self.storm_is_over():
                 yield StartGeneration(self.wanted.generation, self.wanted.trigger)
-        elif (
-            serving is not None
-            and serving.pid is None
-            and self.fleet.under_way is None
-            and self.due(self.fleet.repairs.not_before)
-        ):
-            yield StartGeneration(self.fleet.newest + 1, REPAIR)
-        elif serving is not None and recycle.needs_reload(serving, self.fleet, self.due):
+        elif serving is None or self.fleet.under_way is not None:
+            return
+        elif kept is not None and recycle.has_failed(serving, kept):
+            yield Recall(kept.number, f"all workers of generation {serving.number} died in their first requests")
+        elif recycle.needs_reload(serving, self.fleet, self.due):
             yield StartGeneration(self.fleet.newest + 1, recycle.MAX_MEMORY)
+        elif serving.pid is None:
+            yield from self.repair(serving, kept)
+
+    def repair(self, serving: GenerationRecord, kept: GenerationRecord | None) -> Iterator[Action]:
+        """Replace the fork server of what serves, from the same files; workers that die come back from it.
+
+        When that fails, they come back from what is in memory: the generation before. Whatever else lies on the disk
+        was asked for by nobody, and is served only when there is nothing else to serve.
+        """
+        failed = serving.repair is not Repair.UNTRIED
+        if failed and kept is not None and not recycle.is_unfit(kept) and self.is_short_of_workers(serving):
+            yield Recall(kept.number, f"the fork server of generation {serving.number} is gone, and so are workers")
+        elif serving.repair is Repair.CHANGED and serving.active:
+            return
+        elif self.due(self.fleet.repairs.not_before):
+            trigger = LAST_RESORT if serving.repair is Repair.CHANGED else REPAIR
+            yield StartGeneration(self.fleet.newest + 1, trigger)
+
+    def is_short_of_workers(self, generation: GenerationRecord) -> bool:
+        return len(generation.active) < self.wanted.workers(generation)
 
     def storm_is_over(self) -> bool:
         """Whether a generation may be started in the place of one that loads.
@@ -302,7 +195,10 @@ class _Planner:
                 yield BeginCutover(number, self.now + FREEZE_SECONDS)
 
     def fork(self, generation: GenerationRecord, missing: int) -> Iterator[Action]:
-        if missing > 0 and generation.pid is not None and self.due(generation.forks.not_before):
+        alone = not any(worker.state is WorkerState.SERVING for worker in generation.active)
+        if generation.pid is None or generation.ended:
+            return
+        if missing > 0 and self.due(generation.forks.at(alone=alone)):
             starting = sum(worker.state is WorkerState.STARTING for worker in generation.active)
             for _ in range(min(missing, MOST_STARTING - starting)):
                 yield Fork(generation.number)
@@ -344,6 +240,13 @@ class _Planner:
         for worker in workers[wanted:]:
             yield from self.retire(worker.source, worker.state, generation.settings.deadman_timeout)
 
+    def end_hanging_starts(self, generation: GenerationRecord) -> Iterator[Action]:
+        """A replacement has as long to start as the workers before the cutover had, all together."""
+        seconds = generation.settings.boot_timeout
+        for worker in generation.active:
+            if worker.state is WorkerState.STARTING and self.due(worker.forked_at + seconds):
+                yield KillWorker(worker.source, f"was not ready within {seconds:g} s (--boot-timeout)")
+
     def end_silence(self, generation: GenerationRecord) -> Iterator[Action]:
         seconds = generation.settings.request_timeout + recycle.SILENCE
         for worker in recycle.silent(generation, self.due):
@@ -357,19 +260,53 @@ class _Planner:
 
     def clean_up(self) -> Iterator[Action]:
         yield from self.overdue()
-        if (kept := self.fleet.kept) is not None and self.due(kept.kept_until):
+        kept, serving = self.fleet.kept, self.fleet.serving
+        needed = serving is not None and serving.pid is None and serving.repair is not Repair.UNTRIED
+        if kept is not None and not needed and self.due(kept.kept_until):
             yield LetGo(kept.number)
         for generation in self.fleet:
-            if generation.state is GenerationState.RETIRING and generation.pid is not None and not generation.ended:
-                yield EndForkServer(generation.number)
+            if generation.state in (GenerationState.KEPT, GenerationState.RETIRING):
+                yield from self.put_aside(generation)
             if generation.state in (GenerationState.RETIRING, GenerationState.REFUSED) and generation.is_empty:
                 yield Forget(generation.number)
+
+    def put_aside(self, generation: GenerationRecord) -> Iterator[Action]:
+        """Have no threads of an older generation's fork server run beside those of the newer, and in the end none.
+
+        What the application has started there (a ``multiprocessing.Manager``) may be needed until its last worker has
+        exited.
+        """
+        if generation.pid is None or generation.ended:
+            return
+        if generation.state is GenerationState.RETIRING and not generation.workers:
+            yield EndForkServer(generation.number)
+        elif generation.fork_server is ForkServerState.RUNNING and not _nameless(generation):
+            yield PauseForkServer(generation.number)
 
     def overdue(self) -> Iterator[Action]:
         for generation in self.fleet:
             for worker in generation.workers.values():
                 if worker.is_leaving and self.due(worker.kill_at):
                     yield KillWorker(worker.source, "not finished within --deadman_timeout")
+            if generation.state not in UNDER_WAY:  # there, all have --boot-timeout
+                yield from self.unanswered(generation)
+            if generation.fork_server is ForkServerState.ENDING and generation.pid and self.due(generation.end_until):
+                yield KillForkServer(generation.number, f"did not end within {END_SECONDS:g} s")
+
+    def unanswered(self, generation: GenerationRecord) -> Iterator[Action]:
+        """Orders to fork that nobody has followed: the fork server hangs, or is stopped, or what it forks hangs.
+
+        A worker says who it is before anything of the application runs in it, except hooks of the fork itself.
+        """
+        for worker in _nameless(generation):
+            if generation.pid is None and worker.state is WorkerState.KILLED:
+                yield GiveUpWorker(worker.source)
+            elif self.due(generation.answer_until(worker)):
+                if worker.state is not WorkerState.KILLED:
+                    yield KillWorker(worker.source, "was not born in time")
+                if generation.pid is not None and not generation.ended:
+                    yield KillForkServer(generation.number, "does not answer an order to fork")
+                    return
 
     # Stopping --------------------------------------------------------------------------------------------------------
 
@@ -397,20 +334,21 @@ class _Planner:
             for generation in self.fleet:
                 for worker in generation.active:
                     yield from self.stop(worker.source, worker.state)
-            yield from self.end_fork_servers()
+                if not generation.ended and generation.pid and len(_nameless(generation)) == len(generation.workers):
+                    yield EndForkServer(generation.number)
+            if all(generation.is_empty for generation in self.fleet):
+                yield Finish()
 
     def end(self) -> Iterator[Action]:
         for generation in self.fleet:
             for worker in generation.workers.values():
                 if worker.state is not WorkerState.KILLED:
                     yield KillWorker(worker.source, "the service ends")
-        yield from self.end_fork_servers()
-
-    def end_fork_servers(self) -> Iterator[Action]:
         for generation in self.fleet:
-            if generation.pid is not None and not generation.ended:
-                yield EndForkServer(generation.number)
-        if all(generation.is_empty for generation in self.fleet):
+            if generation.pid is not None and generation.fork_server is not ForkServerState.KILLED:
+                yield KillForkServer(generation.number)
+        known = (each for each in self.fleet if each.pid or len(_nameless(each)) < len(each.workers))
+        if not any(known) or self.due(min(self.wanted.end_until, self.wanted.drain_until + END_SECONDS)):
             yield Finish()
 
     def stop(self, source: Source, state: WorkerState) -> Iterator[Action]:
@@ -420,8 +358,12 @@ class _Planner:
             yield StopWorker(source, max(0.0, self.wanted.drain_until - GRACE - self.now))
 
 
+def _nameless(generation: GenerationRecord) -> list[WorkerRecord]:
+    return [worker for worker in generation.workers.values() if worker.is_nameless]
+
+
 def plan(wanted: Wanted, fleet: Fleet, now: float) -> Plan:
-    """Say what is to be done now.
+    """Return what is to be done now.
 
     :param now: seconds of the same monotonic clock as in the records.
     """

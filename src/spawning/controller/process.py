@@ -11,11 +11,17 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from spawning.controller.descent import descendants, started
+from spawning.controller.records import Process
 from spawning.ipc.channel import Channel
 from spawning.ipc.signals import FOR_THE_CONTROLLER
+
+LAST_SECONDS = 5.0  # seconds that the last of all may take to die
+_BETWEEN_LOOKS = 0.005  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,7 @@ class Exit:
 
 
 def start_fork_server(far: Channel) -> int:
-    """Start a fork server in a fresh interpreter with one end of its channel; give its pid.
+    """Start a fork server in a fresh interpreter with one end of its channel; return its pid.
 
     ``-P`` keeps the directory of the application off the path until the interpreter and Spawning itself are imported,
     so that a ``json.py`` of the application is not ours.
@@ -44,7 +50,7 @@ def start_fork_server(far: Channel) -> int:
 
 
 def start_program(command: Sequence[str], environ: Mapping[str, str], fds: Sequence[int], output: int) -> int:
-    """Start a program that inherits some descriptors and writes both its streams to another one; give its pid.
+    """Start a program that inherits some descriptors and writes both its streams to another one; return its pid.
 
     :raises OSError: no process can be started.
     """
@@ -72,14 +78,67 @@ def reap() -> list[Exit]:
     return exits
 
 
+def is_child(pid: int) -> bool:
+    """Whether a pid is that of a child that has not been reaped, so that it cannot mean another process."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except OSError:
+        return False
+    return True
+
+
+def send_signal(pid: int, signum: signal.Signals) -> None:
+    """Send a signal to a child. A pid that is none of a child's has come from a message, or its child is reaped."""
+    if is_child(pid):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signum)
+
+
 def kill(pid: int) -> None:
     """End a child at once (SIGKILL)."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+    send_signal(pid, signal.SIGKILL)
 
 
-def wait_for_all(pids: set[int]) -> None:
-    """Wait for children that have been killed; bounded, because nothing outlives SIGKILL."""
-    for pid in pids:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
+def end(process: Process) -> None:
+    """End a process that need not be a child at once: that one, and no other which may have its pid by now."""
+    try:
+        fd = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    except OSError:  # no descriptor is left, or the kernel is older than Linux 5.3: nearly as good
+        if started(process.pid) == process.started:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process.pid, signal.SIGKILL)
+        return
+    try:
+        if started(process.pid) == process.started:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+    finally:
+        os.close(fd)
+
+
+def end_all(but: Collection[Process], seconds: float = LAST_SECONDS) -> None:
+    """End all that descends from this process, and wait for it.
+
+    :param but: these stay, and what descends from them.
+    :param seconds: the longest wait; a process that waits for a broken disk does not even die of SIGKILL.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        reap()
+        spared = {*but, *descendants(*(each.pid for each in but))}
+        left = [each for each in descendants(os.getpid()) if each not in spared]
+        if not left:
+            return
+        for each in left:
+            end(each)
+        time.sleep(_BETWEEN_LOOKS)
+
+
+def wait_for(pid: int, seconds: float = LAST_SECONDS) -> None:
+    """Wait for a child that has been killed, but not for ever."""
+    until = time.monotonic() + seconds
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < until:
+            time.sleep(_BETWEEN_LOOKS)

@@ -10,7 +10,8 @@ import random
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from spawning.controller.fleet import Fleet, GenerationRecord, Source, WorkerRecord, WorkerState
+from spawning.controller.fleet import Fleet
+from spawning.controller.records import ROLLBACK, GenerationRecord, Source, WorkerRecord, WorkerState
 
 MAX_MEMORY = "max-memory"  # the trigger of a reload because of --max-memory
 RELOAD_PAUSE = 60.0  # seconds between the start of any reload and one by --max-memory
@@ -30,7 +31,7 @@ class Candidate(NamedTuple):
 
 
 def candidate(generation: GenerationRecord, due: Due) -> Candidate | None:
-    """Give the worker of the serving generation that is to be replaced next: unwell ones first, then the oldest."""
+    """Return the worker of the serving generation that is to be replaced next: unwell ones first, then the oldest."""
     workers = generation.workers
     if any(worker.is_leaving for worker in workers.values()):
         return None
@@ -44,14 +45,14 @@ def candidate(generation: GenerationRecord, due: Due) -> Candidate | None:
 
 
 def most_requests(worker: WorkerRecord, generation: GenerationRecord) -> int:
-    """Give the number of requests after which a worker is replaced: the same whenever it is asked for."""
+    """Return the number of requests after which a worker is replaced: the same whenever it is asked for."""
     settings = generation.settings
     chance = random.Random(worker.pid)  # so that servers behind one balancer differ as well
     return settings.max_requests + chance.randint(0, settings.max_requests_jitter)
 
 
 def silent(generation: GenerationRecord, due: Due) -> Iterator[WorkerRecord]:
-    """Give the workers in which nothing runs any more: a request holds the interpreter lock and does not let go.
+    """Return the workers in which nothing runs any more: a request holds the interpreter lock and does not let go.
 
     Only with --request-timeout. They are to be suspected first, and killed if they still do not report then: when the
     machine or the controller was stopped for a while, all workers look like that at first.
@@ -73,8 +74,21 @@ def needs_reload(serving: GenerationRecord, fleet: Fleet, due: Due) -> bool:
     return bool(most) and fleet.memory > most and fleet.under_way is None and due(fleet.reload_at + RELOAD_PAUSE)
 
 
+def is_unfit(generation: GenerationRecord) -> bool:
+    """Whether each of the workers that served first after the cutover has crashed, soon after it."""
+    return bool(generation.first) and generation.first <= generation.crashed
+
+
+def has_failed(serving: GenerationRecord, kept: GenerationRecord) -> bool:
+    """Whether the kept generation is to serve again although nobody has asked for that (``--auto-rollback``).
+
+    What was rolled back to is not left again, or both would take turns; one that has failed itself is no refuge.
+    """
+    return serving.settings.auto_rollback and serving.trigger != ROLLBACK and is_unfit(serving) and not is_unfit(kept)
+
+
 def _reason(worker: WorkerRecord, generation: GenerationRecord, due: Due) -> str:
-    """Say why a worker is to be replaced; empty: it is not."""
+    """Return why a worker is to be replaced; empty: it is not."""
     settings, report = generation.settings, worker.report
     if worker.unwell:
         return worker.unwell

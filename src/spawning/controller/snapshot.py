@@ -6,8 +6,9 @@ import platform
 from typing import Any
 
 from spawning import __version__
-from spawning.controller.fleet import Fleet, GenerationRecord, WorkerRecord
+from spawning.controller.fleet import Fleet
 from spawning.controller.plan import Wanted
+from spawning.controller.records import GenerationRecord, WorkerRecord
 
 
 def snapshot(wanted: Wanted, fleet: Fleet, address: str, started_at: float, now: float) -> dict[str, Any]:

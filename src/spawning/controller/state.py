@@ -15,8 +15,10 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
-from spawning.controller.fleet import Fleet, Source
+from spawning.controller.fleet import Fleet
+from spawning.controller.links import Unsent
 from spawning.controller.plan import Wanted
+from spawning.controller.records import Process, Source
 from spawning.settings import Settings, as_dict, checked
 
 VERSION = 1
@@ -33,6 +35,8 @@ class State:
     :param pidfile: its absolute path.
     :param pidfile_lock: the descriptor that has its lock; negative: none has.
     :param control: the control socket that listens, and its path.
+    :param unsent: messages that their channels have not taken yet.
+    :param foreign: children that this process had before it became the controller.
     """
 
     wanted: Wanted
@@ -45,6 +49,8 @@ class State:
     pidfile: str | None = None
     control: tuple[int, str] | None = None
     pidfile_lock: int = -1
+    unsent: list[Unsent] = dataclasses.field(default_factory=list)
+    foreign: list[Process] = dataclasses.field(default_factory=list)
     version: int = VERSION
 
     @property
@@ -52,7 +58,8 @@ class State:
         """List all descriptors that have to stay open."""
         control = [self.control[0]] if self.control is not None else []
         lock = [self.pidfile_lock] if self.pidfile_lock >= 0 else []
-        return [*self.channels.values(), *self.handoff, *self.listeners, *control, *lock]
+        waiting = [fd for unsent in self.unsent for fd in unsent.fds]
+        return [*self.channels.values(), *self.handoff, *self.listeners, *control, *lock, *waiting]
 
 
 def dumps(state: State) -> bytes:

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
-from spawning.controller.fleet import Fleet, GenerationState
+from spawning.controller.fleet import Fleet
+from spawning.controller.records import GenerationState
 from spawning.errors import ConfigError
 from spawning.settings import Settings
 

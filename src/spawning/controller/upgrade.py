@@ -38,7 +38,7 @@ class Attempt(Enum):
 
 
 def command_now() -> list[str]:
-    """Give the command that starts the Spawning that is installed now, with the arguments of this process."""
+    """Return the command that starts the Spawning that is installed now, with the arguments of this process."""
     return [sys.executable, "-P", "-m", "spawning", *sys.argv[1:]]
 
 
@@ -80,7 +80,7 @@ class Upgrade:
             os.close(data)
 
     def look(self, now: float) -> float:
-        """End a check that takes too long; give the time at which to look again (infinity: never)."""
+        """End a check that takes too long; return the time at which to look again (infinity: never)."""
         if now >= self._until and self.pid is not None:
             process.kill(self.pid)
             self._until, self._overdue = math.inf, True
@@ -105,7 +105,7 @@ class Upgrade:
         return True
 
     def refuse(self, reason: str, details: str = "") -> None:
-        """Give up the attempt; the next one is on its own."""
+        """Return up the attempt; the next one is on its own."""
         self.attempt = Attempt.NONE
         self.refusal = " ".join(reason.split()), details
         log.error("upgrade refused %s", fields(reason=self.refusal[0]))
@@ -114,7 +114,7 @@ class Upgrade:
         """Leave no process of an attempt."""
         if self.pid is not None:
             process.kill(self.pid)
-            process.wait_for_all({self.pid})
+            process.wait_for(self.pid)
             os.close(self._output)
             self.pid = None
 

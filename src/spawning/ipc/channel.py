@@ -9,6 +9,7 @@ stands last beside a one-byte datagram.
 import contextlib
 import os
 import socket
+import stat
 from array import array
 from collections.abc import Sequence
 
@@ -76,14 +77,9 @@ class Channel:
         fds = _descriptors(ancillary)
         if not data:
             return None, []
-        if data == _IN_MEMORY_FILE:
-            if flags & socket.MSG_CTRUNC:
-                _close(fds)
-                raise ValueError("a message was lost: no descriptor was left to receive it")
-            with open(fds.pop(), "rb") as reader:
-                reader.seek(0)  # the offset is shared with the writer
-                data = reader.read()
         try:
+            if data == _IN_MEMORY_FILE:
+                data = _contents(fds, truncated=bool(flags & socket.MSG_CTRUNC))
             return decode(data), fds
         except ValueError:
             _close(fds)
@@ -97,6 +93,26 @@ class Channel:
 def _close(fds: Sequence[int]) -> None:
     for fd in fds:
         os.close(fd)
+
+
+def _contents(fds: list[int], *, truncated: bool) -> bytes:
+    """Read the memory file whose descriptor stands last, and take that from the list.
+
+    :param truncated: not all descriptors could be received.
+    :raises ValueError: there is none, or it is none: code that is not ours has got hold of the other end.
+    """
+    if truncated:
+        raise ValueError("a message was lost: no descriptor was left to receive it")
+    if not fds:
+        raise ValueError("a message was announced that is not there: no descriptor came with it")
+    if not stat.S_ISREG(os.fstat(fds[-1]).st_mode):  # reading anything else might never end
+        raise ValueError("a message was announced that is not in a memory file")
+    with open(fds.pop(), "rb") as reader:
+        try:
+            reader.seek(0)  # the offset is shared with the writer
+            return reader.read()
+        except OSError as error:
+            raise ValueError(f"a message in a memory file cannot be read: {error.strerror}") from error
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

@@ -17,7 +17,8 @@ class Boot:
     """Load generation `generation`: run the factory with `settings` (plain values, see ``settings.as_dict``).
 
     `started_at` is when its time to boot began (seconds of the machine's monotonic clock), `directory` the name of the
-    directory to do it in, `controller` the pid of who sends this, whom workers are to be adopted by.
+    directory to do it in, `controller` the pid of who sends this, whom workers are to be adopted by. With `same`
+    nothing may be loaded but files that are as they were then: file to stamp (``stamps.py``), none if nobody knows.
     """
 
     generation: int
@@ -25,6 +26,7 @@ class Boot:
     started_at: float
     directory: str
     controller: int
+    same: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +51,21 @@ class Configured:
 class Loaded:
     """The application is imported, checked and frozen (with --no-preload: the factory is known); forking may begin.
 
-    `files` are the files behind ``sys.modules``, for the watcher; `threads` names threads started during the import.
+    `files` are the files behind ``sys.modules``, for the watcher; `threads` names threads started during the import;
+    `stamps` says of each file, in the same order, what it was like.
     """
 
     files: list[str] = field(default_factory=list)
     threads: list[str] = field(default_factory=list)
+    stamps: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadFailed:
     """The application or the configuration cannot be loaded (from a fork server, or a worker with --no-preload).
 
-    `kind` is ``"app"`` or ``"config"``, `message` one line, `details` the application's traceback or empty,
+    `kind` is ``"app"``, ``"config"`` or ``"changed"`` (see :class:`Boot`), `message` one line, `details` the
+    application's traceback or empty,
     `files` the files behind ``sys.modules`` at that time, for the watcher, `readable` what ``--reload dev`` shows in
     place of `details`, or empty.
     """
@@ -119,7 +124,7 @@ class AskDetails:
 
 @dataclass(frozen=True, slots=True)
 class Born:
-    """First word of a worker: its process id (its parent by fork cannot tell, see DESIGN section 2)."""
+    """First word of a worker: its process id (its parent by fork cannot tell: it has exited)."""
 
     pid: int
 
@@ -219,7 +224,7 @@ _TYPES: dict[str, type[Any]] = {
 
 
 def encode(message: Message) -> bytes:
-    """Give the message as one line of JSON, UTF-8: ``{"": "Born", "pid": 17}``."""
+    """Return the message as one line of JSON, UTF-8: ``{"": "Born", "pid": 17}``."""
     values = {item.name: getattr(message, item.name) for item in dataclasses.fields(message)}
     return json.dumps({"": type(message).__name__, **values}, separators=(",", ":")).encode()
 
@@ -236,6 +241,6 @@ def decode(data: bytes) -> Message:
         values = json.loads(data)
         kind = _TYPES[values.pop("")]
         message: Message = kind(**{name: value for name, value in values.items() if name in kind.__dataclass_fields__})
-    except (AttributeError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, UnicodeDecodeError) as error:
         raise ValueError(f"not a message: {data[:80]!r}") from error
     return message
