@@ -61,6 +61,7 @@ def state() -> State:
         bound=Settings(args=("site:app",), port=0),
         pidfile="/run/site.pid",
         pidfile_lock=13,
+        fence=14,
         control=(10, "/run/site.sock"),
         unsent=[Unsent(Source(1, 1), '{"":"Start"}', []), Unsent(Source(2), '{"":"ForkWorker","worker":3}', [11, 12])],
         foreign=[Process(99, 12345)],
@@ -77,7 +78,7 @@ def test_all_that_is_written_is_read_again() -> None:
     assert dataclasses.replace(after, fleet=before.fleet) == dataclasses.replace(before, fleet=before.fleet)
     assert after.fleet.generations[1].workers[1].state is WorkerState.SERVING
     assert after.fleet.generations[1].workers[2].kill_at == math.inf
-    assert sorted(after.descriptors) == [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]
+    assert sorted(after.descriptors) == [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]
 
 
 def test_a_new_fleet_too() -> None:
@@ -88,12 +89,13 @@ def test_a_new_fleet_too() -> None:
 def test_a_field_of_another_version_is_ignored_and_one_it_did_not_know_has_its_default() -> None:
     values = json.loads(dumps(state()))
     values["of_tomorrow"] = values["wanted"]["of_tomorrow"] = 1
-    for name in ("pidfile", "pidfile_lock", "control", "unsent"):
+    for name in ("pidfile", "pidfile_lock", "fence", "control", "unsent"):
         del values[name]
     del values["fleet"]["last_refusal"]
     after = loads(json.dumps(values).encode())
     assert after.pidfile is None
     assert after.pidfile_lock < 0
+    assert after.fence < 0
     assert after.control is None
     assert after.unsent == []
     assert after.fleet.last_refusal is None

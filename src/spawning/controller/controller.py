@@ -114,7 +114,8 @@ class Controller:
         self.links.restore(legacy.unsent)
         self.listeners = legacy.listeners
         self.handoff = legacy.handoff
-        self.executor = Executor(settings, self.fleet, self.links, self.listeners, self.handoff)
+        self.fence = legacy.fence
+        self.executor = Executor(settings, self.fleet, self.links, self.listeners, self.handoff, self.fence)
         self.upgrade = Upgrade(command_now())
         self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
         self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
@@ -365,6 +366,7 @@ class Controller:
             fleet=self.fleet,
             channels=self.links.descriptors(),
             handoff=(sending.fileno(), receiving.fileno()),
+            fence=self.fence.fileno(),
             listeners=[listener.fileno() for listener in self.listeners],
             activated=self._activated,
             bound=self._bound,

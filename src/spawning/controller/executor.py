@@ -61,6 +61,7 @@ from spawning.controller.records import (
 from spawning.controller.refusal import Refusal
 from spawning.errors import AppLoadError, ConfigError
 from spawning.ipc.channel import Channel
+from spawning.ipc.fence import Fence
 from spawning.ipc.messages import Announce, Boot, ForkWorker, LoadFailed, Message, Retire, Start, Stop
 from spawning.logs.setup import fields
 from spawning.net.listeners import url
@@ -75,6 +76,7 @@ class Executor:
     :param settings: those of the command line, which each generation starts from.
     :param listeners: the listening sockets; filled by the controller before the first worker is forked.
     :param handoff: both ends of the handoff socket.
+    :param fence: what workers see their turn in.
 
     ``directory`` is where generations start, by its name; ``changed`` are the files whose change asked for the newest;
     ``outcome`` is why the first start has failed, ``finished`` that nothing is left to be done.
@@ -87,6 +89,7 @@ class Executor:
         links: Links,
         listeners: list[socket.socket],
         handoff: tuple[Channel, Channel],
+        fence: Fence,
     ) -> None:
         self.outcome: AppLoadError | ConfigError | None = None
         self.finished = False
@@ -96,6 +99,7 @@ class Executor:
         self._fleet = fleet
         self._links = links
         self._listeners = listeners
+        self._fence = fence
         self._handoff = handoff  # idle connections go from retiring workers to serving ones
         self._shown = ""  # the traceback that was logged last
         self._execute: dict[type[Any], Callable[[Any], None]] = {
@@ -236,6 +240,7 @@ class Executor:
         first = not self._fleet.has_served
         self._name_stragglers(action.number)
         self._fleet.cutover_finished(action.number, time.monotonic())
+        self._fence.advance()  # before anybody of the new generation accepts
         generation = self._fleet.generations[action.number]
         for worker in generation.active:
             if worker.state is WorkerState.READY:
@@ -297,8 +302,8 @@ class Executor:
         self._start(self._worker(action.source))
 
     def _start(self, worker: WorkerRecord) -> None:
+        self._links.send(worker.source, Start(self._fence.term), [self._fence.fileno()])
         worker.step(WorkerStep.STARTED)
-        self._links.send(worker.source, Start())
         log.info("worker started %s", fields(worker=worker.source, pid=worker.pid))
 
     def _retire_worker(self, action: RetireWorker) -> None:

@@ -16,6 +16,7 @@ from spawning.controller.plan import Wanted
 from spawning.controller.records import Process, Source
 from spawning.controller.state import State, loads
 from spawning.ipc.channel import Channel
+from spawning.ipc.fence import Fence
 from spawning.ipc.takeover import TAKE_OVER, inherited
 from spawning.logs.setup import fields
 from spawning.settings import Settings
@@ -32,6 +33,7 @@ class Legacy:
     fleet: Fleet = field(default_factory=Fleet)
     channels: dict[Source, Channel] = field(default_factory=dict)
     handoff: tuple[Channel, Channel] = field(default_factory=Channel.pair)
+    fence: Fence = field(default_factory=Fence)
     listeners: list[socket.socket] = field(default_factory=list)
     activated: bool = False
     bound: Settings | None = None
@@ -68,6 +70,7 @@ def _taken_over(state: State) -> Legacy:
         fleet=state.fleet,
         channels={source: _channel(fd) for source, fd in state.channels.items()},
         handoff=(_channel(sending), _channel(receiving)),
+        fence=Fence(state.fence if state.fence >= 0 else None),
         listeners=[socket.socket(fileno=fd) for fd in state.listeners],
         activated=state.activated,
         bound=state.bound,

@@ -35,6 +35,7 @@ class State:
     :param pidfile: its absolute path.
     :param pidfile_lock: the descriptor that has its lock; negative: none has.
     :param control: the control socket that listens, and its path.
+    :param fence: the page of the fence; negative: the writer had none.
     :param unsent: messages that their channels have not taken yet.
     :param foreign: children that this process had before it became the controller.
     """
@@ -49,6 +50,7 @@ class State:
     pidfile: str | None = None
     control: tuple[int, str] | None = None
     pidfile_lock: int = -1
+    fence: int = -1
     unsent: list[Unsent] = dataclasses.field(default_factory=list)
     foreign: list[Process] = dataclasses.field(default_factory=list)
     version: int = VERSION
@@ -57,9 +59,9 @@ class State:
     def descriptors(self) -> list[int]:
         """List all descriptors that have to stay open."""
         control = [self.control[0]] if self.control is not None else []
-        lock = [self.pidfile_lock] if self.pidfile_lock >= 0 else []
+        single = [fd for fd in (self.pidfile_lock, self.fence) if fd >= 0]
         waiting = [fd for unsent in self.unsent for fd in unsent.fds]
-        return [*self.channels.values(), *self.handoff, *self.listeners, *control, *lock, *waiting]
+        return [*self.channels.values(), *self.handoff, *self.listeners, *control, *single, *waiting]
 
 
 def dumps(state: State) -> bytes:

@@ -1,0 +1,98 @@
+"""A worker that could not run when its time was over: what it receives afterwards is answered by the new code.
+
+What keeps it from running is real: a stopped process, and a call that keeps the interpreter lock.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.client import Client, request
+from integration.server import Server
+
+CLIENTS = 10
+
+Stall = Callable[[Server, Path], contextlib.AbstractContextManager[Callable[[], None]]]
+
+_SITE = """\
+import ctypes
+import os
+import sys
+
+VERSION = {version!r}
+keeping_the_lock = ctypes.PyDLL(None)
+
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/lock":
+        fifo = os.open(environ["QUERY_STRING"], os.O_RDWR)
+        print("keeps the lock", file=sys.stderr, flush=True)
+        keeping_the_lock.read(fifo, ctypes.create_string_buffer(1), 1)
+        os.close(fifo)
+    start_response("200 OK", [("Content-Length", "1")])
+    return [VERSION.encode()]
+"""
+
+
+def write_site(directory: Path, version: str) -> None:
+    (directory / "site_app.py").write_text(_SITE.format(version=version))
+
+
+@contextlib.contextmanager
+def stopped(server: Server, directory: Path) -> Iterator[Callable[[], None]]:
+    """Stop the worker; what is given lets it go on."""
+    (worker,) = server.workers()
+    os.kill(worker.pid, signal.SIGSTOP)
+    yield lambda: os.kill(worker.pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def keeping_the_lock(server: Server, directory: Path) -> Iterator[Callable[[], None]]:
+    """Have a request keep the interpreter lock; what is given lets the worker go on."""
+    fifo = directory / "fifo"
+    os.mkfifo(fifo)
+    with Client(server.port) as client:
+        client.send(request(f"/lock?{fifo}"))
+        server.wait_for_log("^keeps the lock$")
+
+        def go_on() -> None:
+            fifo.write_bytes(b"x")
+
+        yield go_on
+        assert client.read().text == "1"  # it was sent before the cutover
+
+
+@pytest.mark.parametrize("threads", ["1", "4"])
+@pytest.mark.parametrize("stalled", [stopped, keeping_the_lock])
+def test_what_a_worker_receives_behind_its_time_is_answered_by_the_new_code(
+    tmp_path: Path,
+    stalled: Callable[[Server, Path], contextlib.AbstractContextManager[Callable[[], None]]],
+    threads: str,
+) -> None:
+    write_site(tmp_path, "1")
+    options = ("-s", "1", "-t", threads, "-l", "/dev/null")
+    with (
+        Server("site_app:application", *options, cwd=tmp_path, env={"PYTHONDONTWRITEBYTECODE": "1"}) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        clients = [stack.enter_context(Client(server.port)) for _ in range(CLIENTS)]
+        assert {client.get("/").text for client in clients} == {"1"}
+        with stalled(server, tmp_path) as go_on:
+            half = stack.enter_context(Client(server.port))
+            half.send(request("/")[:10])
+            write_site(tmp_path, "2")
+            assert server.reload()
+            server.wait_for_log(r"worker did not stop accepting in time worker=1\.1 ")
+            assert stack.enter_context(Client(server.port)).get("/").text == "2"
+            for client in clients:
+                client.send(request("/") * 2)
+            half.send(request("/")[10:])
+            go_on()
+            assert [client.read().text for client in clients for _ in range(2)] == ["2"] * 2 * CLIENTS
+            assert half.read().text == "2"
+        server.wait_for_log(r"worker retired worker=1\.1 ")
+        assert all(client.get("/").text == "2" for client in (*clients, half))  # none of them was closed

@@ -1,0 +1,34 @@
+"""The page in which the controller writes whose turn it is to serve."""
+
+import os
+
+import pytest
+
+from spawning.ipc.fence import NEVER, Fence, attach
+
+
+def test_a_worker_sees_what_the_controller_writes_without_being_told() -> None:
+    fence = Fence()
+    page = attach(os.dup(fence.fileno()))
+    assert (fence.term, page[0]) == (0, 0)
+    fence.advance()
+    fence.advance()
+    assert (fence.term, page[0]) == (2, 2)
+
+
+def test_a_worker_cannot_write() -> None:
+    page = attach(os.dup(Fence().fileno()))
+    with pytest.raises(TypeError):
+        page[0] = 7
+
+
+def test_the_next_program_of_the_controller_goes_on_with_it() -> None:
+    first = Fence()
+    first.advance()
+    second = Fence(os.dup(first.fileno()))
+    second.advance()
+    assert (first.term, second.term) == (2, 2)
+
+
+def test_who_was_given_no_page_is_never_overtaken() -> None:
+    assert NEVER[0] == 0
