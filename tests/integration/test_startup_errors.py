@@ -80,8 +80,11 @@ def a_thread() -> Iterator[int]:
 
 def of_another_user() -> int:
     """Find a process that is not ours (root: not root's), or else that of all."""
-    found = (each.pid for each in psutil.process_iter() if each.uids().real != os.geteuid())
-    return next(found, 1)
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.uids().real != os.geteuid():
+                return process.pid
+    return 1
 
 
 @pytest.mark.parametrize(
