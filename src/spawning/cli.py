@@ -15,6 +15,9 @@ import click
 from spawning import __version__
 from spawning.errors import EXIT_APP, EXIT_CONFIG, AppLoadError, ConfigError
 from spawning.ipc.takeover import CHECK, inherited
+from spawning.logs.log import escaped
+from spawning.logs.setup import say
+from spawning.logs.streams import provide
 from spawning.settings import DEFAULTS, FACTORY_SHORT_NAMES, OPTIONS, Option, Settings, checked, from_environment
 
 PROGRAM = "spawn"
@@ -37,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit status: 0, 2 (the person who started Spawning has to change something), 3 (the application does
         not load).
     """
+    provide()
     try:
         asked = parse(sys.argv[1:] if arguments is None else arguments)
         if asked is None:
@@ -53,13 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _fail(str(error), EXIT_CONFIG)
     except AppLoadError as error:
-        sys.stderr.write(error.details)
+        say(escaped(error.details))
         return _fail(str(error), EXIT_APP)
 
 
 def _fail(message: str, status: int) -> int:
     line = " ".join(message.split())
-    print(f"{PROGRAM}: {line}", file=sys.stderr)
+    say(escaped(f"{PROGRAM}: {line}\n"))
     return status
 
 

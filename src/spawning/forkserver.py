@@ -12,7 +12,6 @@ program of its own would: ``atexit`` functions run, and nothing of the fork serv
 import contextlib
 import gc
 import importlib
-import logging
 import os
 import signal
 import socket
@@ -30,7 +29,9 @@ from spawning.errors import EXIT_APP, AppLoadError, ConfigError
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Boot, Born, Configured, ForkWorker, Loaded, LoadFailed, Message
 from spawning.ipc.prctl import die_with_parent, outlive_parent
-from spawning.logs.setup import configure, fields
+from spawning.logs.log import Log
+from spawning.logs.setup import begin, configure, fields, finish
+from spawning.logs.streams import occupy, provide, write_by_lines
 from spawning.readable import readable
 from spawning.settings import Settings, as_dict, checked
 from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_path, resolve
@@ -43,7 +44,7 @@ _FOR_THE_CONTROLLER = (
     signal.SIGTTOU,
 )  # fmt: skip
 
-log = logging.getLogger("spawning.forkserver")
+log = Log("spawning.forkserver")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Order:
     """
 
     worker: int
+    hands_log: bool
     channel: Channel
     handoff: tuple[Channel, Channel]
     listeners: Sequence[socket.socket]
@@ -103,6 +105,7 @@ class ForkServer:
         importlib.import_module("spawning.worker.main")  # now, so that workers share it
         if not self.settings.no_preload:
             self.application()
+        occupy()
         configure(self.settings.verbose)
         threads = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
         gc.collect()
@@ -146,7 +149,7 @@ class ForkServer:
                 self.channel.close()
                 channel, sending, receiving = (Channel(socket.socket(fileno=fd)) for fd in fds[:3])
                 listeners = [socket.socket(fileno=fd) for fd in fds[3:]]
-                return Order(message.worker, channel, (sending, receiving), listeners)
+                return Order(message.worker, message.hands_log, channel, (sending, receiving), listeners)
             for fd in fds:
                 os.close(fd)
 
@@ -170,6 +173,7 @@ class ForkServer:
 
     def work(self, order: Order) -> int:
         """Be a worker from birth to exit status."""
+        begin()
         name = f"{self.generation}.{order.worker}"
         order.channel.send(Born(os.getpid()))
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -181,8 +185,7 @@ class ForkServer:
         except (ConfigError, AppLoadError) as error:
             order.channel.send(self.failure(error))
             return EXIT_APP
-        if self.settings.no_preload:
-            configure(self.settings.verbose)
+        occupy()
         outlive_parent()  # from now on the end of the channel says it, and what is under way is finished
         from spawning.worker.main import run
 
@@ -193,6 +196,7 @@ class ForkServer:
             channel=order.channel,
             handoff=order.handoff,
             listeners=order.listeners,
+            opens_log=not order.hands_log,
             files=loaded_files() if self.settings.no_preload else [],
         )
 
@@ -214,6 +218,7 @@ class ForkServer:
 def main() -> int:
     """Be a fork server; give the exit status (in a worker: the worker's)."""
     die_with_parent()
+    provide()
     for signum in _FOR_THE_CONTROLLER:
         signal.signal(signum, _leave_to_the_controller)
     fd = int(sys.argv[1])
@@ -223,11 +228,13 @@ def main() -> int:
     if not isinstance(boot, Boot):
         return 0
     server = ForkServer(channel, boot)
-    configure(server.settings.verbose)
+    configure(server.settings.verbose, boot.zone)
+    write_by_lines()
     set_title("fork server", str(boot.generation), server.settings)
     order = server.serve() if _load(server) else None
     if order is None:
         _flush()
+        finish()
         os._exit(0)  # the application's atexit functions are for the workers, which have served
     status = server.work(order)
     # The rest of a worker's life is the application's: atexit functions, threads that are no daemons.
@@ -314,7 +321,7 @@ def _files_named(names: Sequence[str], directory: str) -> Iterator[str]:
 def _flush() -> None:
     """Write what is buffered, or it would be written once more by each process that is forked."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
+        with contextlib.suppress(Exception):  # boundary: it may be anything that the application has put there
             stream.flush()
 
 

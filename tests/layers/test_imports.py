@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "net": LEAVES,
     "logs": LEAVES,
     "http": {"errors"},
-    "wsgi": {"http", "errors", "settings"},
+    "wsgi": {"http", "errors", "settings", "logs"},
     "worker": BASE | {"wsgi", "http"},
     "wsgi_factory": LEAVES,
     "django_factory": LEAVES | {"wsgi_factory"},

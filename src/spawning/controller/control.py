@@ -7,7 +7,6 @@ in ``ipc/control.py``.
 
 import contextlib
 import errno
-import logging
 import os
 import select
 import socket
@@ -20,13 +19,14 @@ from typing import Any
 
 from spawning.errors import ConfigError
 from spawning.ipc.control import MAX_QUESTION, decode, directories, encode, make_private, name_for
+from spawning.logs.log import Log
 from spawning.logs.setup import fields
 
 MOST_CLIENTS = 64  # more than people have; the oldest one makes room
 _LONGEST_PATH = 107  # bytes; sun_path of unix(7) without its end
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
-log = logging.getLogger("spawning.controller")
+log = Log("spawning.controller")
 
 
 class TakenError(ConfigError):

@@ -18,7 +18,6 @@ sleeps until something happens or the plan's time has come. There is no other pl
 """
 
 import dataclasses
-import logging
 import math
 import os
 import signal
@@ -39,6 +38,7 @@ from spawning.controller.executor import Executor
 from spawning.controller.fleet import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
 from spawning.controller.legacy import Legacy, take_over
 from spawning.controller.links import Links
+from spawning.controller.logfiles import LogFiles
 from spawning.controller.pidfile import Pidfile
 from spawning.controller.plan import Service, plan, without_done
 from spawning.controller.signals import Wakeup, held_back
@@ -48,8 +48,8 @@ from spawning.controller.upgrade import Attempt, Upgrade, command_now, why
 from spawning.errors import ConfigError
 from spawning.ipc.messages import Born, Configured, Details, Loaded, LoadFailed, Message, Ready, ReopenLog
 from spawning.ipc.prctl import become_subreaper
-from spawning.logs.access import check_writable
-from spawning.logs.setup import configure, fields
+from spawning.logs.log import Log
+from spawning.logs.setup import configure, fields, finish
 from spawning.net.listeners import bind
 from spawning.settings import Settings
 from spawning.systemd import Notifier, Phase, with_address_of
@@ -63,7 +63,7 @@ _OUTSIDE = (
     "max_worker_memory",
 )  # fmt: skip
 
-log = logging.getLogger("spawning.controller")
+log = Log("spawning.controller")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,8 @@ class Controller:
             self.links.add(source, channel)
         self.listeners = legacy.listeners
         self.handoff = legacy.handoff
-        self.executor = Executor(settings, self.fleet, self.links, self.listeners, self.handoff)
+        self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
+        self.executor = Executor(settings, self.fleet, self.links, self.listeners, self.handoff, self.logs)
         self.upgrade = Upgrade(command_now())
         self.pidfile = Pidfile(legacy.pidfile, "option --pidfile") if legacy.pidfile else None
         self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
@@ -180,6 +181,8 @@ class Controller:
         """Serve until nothing is left to be done."""
         if self._bound is not None:  # by the program before this one
             self.commands.take_over(self._bound, self._control)
+            for generation in self.fleet:
+                self.logs.want(generation.settings.access_log_file)
         self.wakeup.listen(self._on_signals)
         if not self.fleet.has_served:
             self.triggers.check(self.settings, self.sources)
@@ -190,7 +193,7 @@ class Controller:
                 return
             now = time.monotonic()
             self._guard(self.commands.observe, now)
-            until = min(until, self.commands.until, self.upgrade.look(now))
+            until = min(until, self.commands.until, self.upgrade.look(now), self.logs.look(now))
             until = min(until, self.notifier.report(condition(self.wanted, self.fleet), now))
             if self.upgrade.attempt is Attempt.APPROVED and not self.fleet.in_cutover:
                 self._replace()
@@ -211,6 +214,7 @@ class Controller:
         self.links.close()
         self.upgrade.close()
         self._close_listeners()
+        self.logs.close()
         if self.pidfile is not None:
             self.pidfile.remove()
 
@@ -315,10 +319,14 @@ class Controller:
         self.wanted = dataclasses.replace(self.wanted, generation=number_asked_for, recall=number)
 
     def _reopen_logs(self, signum: signal.Signals) -> None:
-        for source in self.links.sources():
-            if source.worker:
-                self.links.send(source, ReopenLog())
-        log.info("logs reopened %s", fields(signal=signum.name))
+        names = {generation.settings.access_log_file for generation in self.fleet}
+        self.logs.reopen(signum.name, names or {self.settings.access_log_file})
+
+    def _hand_out_log(self, path: str, descriptor: int) -> None:
+        for generation in self.fleet:
+            if self.logs.path(generation.settings.access_log_file) == path:
+                for worker in generation.workers.values():
+                    self.links.send(worker.source, ReopenLog(), [descriptor])
 
     def _more(self, signum: signal.Signals) -> None:
         self._change_workers(self.wanted.extra + 1)
@@ -355,6 +363,7 @@ class Controller:
             if self.wanted.service is not Service.RUN:
                 self.upgrade.refuse("the service ends")
             elif not self.fleet.in_cutover:  # else soon
+                finish()
                 try:
                     self.upgrade.replace(self._state(), self.executor.directory, self.notifier.variables)
                 except OSError as error:
@@ -373,6 +382,8 @@ class Controller:
             bound=self._bound,
             pidfile=str(self.pidfile.path) if self.pidfile else None,
             control=self.commands.handed_on,
+            started_in=self.logs.directory,
+            logs=dict(self.logs.opened),
         )
 
     # Messages --------------------------------------------------------------------------------------------------------
@@ -395,7 +406,9 @@ class Controller:
                 self._open(settings)
             except ConfigError as error:
                 generation.failure = LoadFailed("config", str(error))
-        elif (settings.host, settings.port) != (self._bound.host, self._bound.port):
+            return
+        self.logs.want(settings.access_log_file)
+        if (settings.host, settings.port) != (self._bound.host, self._bound.port):
             address = fields(generation=source.generation, host=settings.host, port=settings.port)
             log.warning("another address needs a restart %s", address)
 
@@ -410,7 +423,7 @@ class Controller:
         if settings.max_memory or settings.max_worker_memory:
             memory.check_readable(sources["max_memory" if settings.max_memory else "max_worker_memory"])
         self.triggers.check(settings, sources)
-        check_writable(settings.access_log_file, sources["access_log_file"])
+        self.logs.open_first(settings.access_log_file, sources["access_log_file"])
         if not self._activated:
             self.listeners += bind(settings, sources)
         self._bound = settings

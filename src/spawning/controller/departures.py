@@ -1,11 +1,10 @@
 """How the exit of a process is logged: what was asked for is a detail, what was not is a warning."""
 
-import logging
-
 from spawning.controller.fleet import Departure, WorkerState, how
+from spawning.logs.log import Log
 from spawning.logs.setup import fields
 
-log = logging.getLogger("spawning.controller")
+log = Log("spawning.controller")
 
 
 def log_departure(departure: Departure, pid: int | None, status: int | None) -> None:

@@ -4,7 +4,6 @@ Rules: an action is done and noted in the records, or raises. Nothing is decided
 """
 
 import contextlib
-import logging
 import os
 import socket
 import time
@@ -24,6 +23,7 @@ from spawning.controller.fleet import (
     WorkerStep,
 )
 from spawning.controller.links import Links
+from spawning.controller.logfiles import LogFiles
 from spawning.controller.paths import working_directory
 from spawning.controller.plan import (
     Abandon,
@@ -50,12 +50,13 @@ from spawning.controller.plan import (
 from spawning.controller.refusal import Refusal
 from spawning.errors import AppLoadError, ConfigError
 from spawning.ipc.channel import Channel
-from spawning.ipc.messages import Announce, Boot, ForkWorker, LoadFailed, Message, Retire, Start, Stop
-from spawning.logs.setup import fields
+from spawning.ipc.messages import Announce, Boot, ForkWorker, LoadFailed, Message, ReopenLog, Retire, Start, Stop
+from spawning.logs.log import Log
+from spawning.logs.setup import fields, zone
 from spawning.net.listeners import url
 from spawning.settings import Settings, as_dict
 
-log = logging.getLogger("spawning.controller")
+log = Log("spawning.controller")
 
 
 class Executor:
@@ -64,6 +65,7 @@ class Executor:
     :param settings: those of the command line, which each generation starts from.
     :param listeners: the listening sockets; filled by the controller before the first worker is forked.
     :param handoff: both ends of the handoff socket.
+    :param logs: the files of the access log, which workers are given.
 
     ``directory`` is where generations start, by its name; ``changed`` are the files whose change asked for the newest;
     ``outcome`` is why the first start has failed, ``finished`` that nothing is left to be done.
@@ -76,6 +78,7 @@ class Executor:
         links: Links,
         listeners: list[socket.socket],
         handoff: tuple[Channel, Channel],
+        logs: LogFiles,
     ) -> None:
         self.outcome: AppLoadError | ConfigError | None = None
         self.finished = False
@@ -85,6 +88,7 @@ class Executor:
         self._fleet = fleet
         self._links = links
         self._listeners = listeners
+        self._logs = logs
         self._handoff = handoff  # idle connections go from retiring workers to serving ones
         self._shown = ""  # the traceback that was logged last
         self._execute: dict[type[Any], Callable[[Any], None]] = {
@@ -130,7 +134,7 @@ class Executor:
             far.close()
         self._fleet.generation_started(action.number, self._settings, action.trigger, pid, started_at)
         self._links.add(Source(action.number), near)
-        boot = Boot(action.number, as_dict(self._settings), started_at, self.directory, os.getpid())
+        boot = Boot(action.number, as_dict(self._settings), started_at, self.directory, os.getpid(), zone().changes)
         self._links.send(Source(action.number), boot)
 
     def _refuse(self, action: Refuse) -> None:
@@ -164,7 +168,8 @@ class Executor:
         if details and (again or details != self._shown):
             shown = (failure.readable or details).rstrip("\n")
             changed = "".join(f"changed: {os.path.relpath(file, self.directory)}\n" for file in self.changed)
-            log.error("the application failed\n%s%s", changed, shown)
+            show = log.coloured if failure.readable else log.error
+            show("the application failed\n%s%s", changed, shown)
             self._shown = details
 
     def _abandon(self, action: Abandon) -> None:
@@ -226,9 +231,12 @@ class Executor:
         near, far = Channel.pair()
         handoff = (each.fileno() for each in self._handoff)
         descriptors = [far.fileno(), *handoff, *(listener.fileno() for listener in self._listeners)]
-        self._links.send(Source(action.number), ForkWorker(source.worker), descriptors)
+        self._links.send(Source(action.number), ForkWorker(source.worker, hands_log=True), descriptors)
         far.close()
         self._links.add(source, near)
+        log_file = self._logs.descriptor(self._fleet.generations[action.number].settings.access_log_file)
+        if log_file is not None:
+            self._links.send(source, ReopenLog(), [log_file])
         self._fleet.worker_forked(source, time.monotonic())
 
     def _start_worker(self, action: StartWorker) -> None:

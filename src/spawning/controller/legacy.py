@@ -1,7 +1,6 @@
 """What a controller begins with: nothing, sockets of the service manager, or all that an earlier program has left."""
 
 import dataclasses
-import logging
 import os
 import platform
 import socket
@@ -14,11 +13,12 @@ from spawning.controller.plan import Wanted
 from spawning.controller.state import State, loads
 from spawning.ipc.channel import Channel
 from spawning.ipc.takeover import TAKE_OVER, inherited
+from spawning.logs.log import Log
 from spawning.logs.setup import fields
 from spawning.settings import Settings
 from spawning.systemd import inherited_listeners
 
-log = logging.getLogger("spawning.controller")
+log = Log("spawning.controller")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class Legacy:
     bound: Settings | None = None
     pidfile: str | None = None
     control: tuple[socket.socket, str] | None = None
+    started_in: str = ""
+    logs: dict[str, int] = field(default_factory=dict)
 
 
 def take_over(environ: MutableMapping[str, str]) -> Legacy:
@@ -66,6 +68,8 @@ def _taken_over(state: State) -> Legacy:
         bound=state.bound,
         pidfile=state.pidfile,
         control=control,
+        started_in=state.started_in,
+        logs=state.logs,
     )
 
 

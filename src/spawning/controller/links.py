@@ -1,16 +1,16 @@
 """The controller's ends of all channels, and waiting for one of them to say something."""
 
 import contextlib
-import logging
 import select
 from collections.abc import Sequence
 
 from spawning.controller.fleet import Source
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Message
+from spawning.logs.log import Log
 from spawning.logs.setup import fields
 
-log = logging.getLogger("spawning.controller")
+log = Log("spawning.controller")
 
 
 class Links:

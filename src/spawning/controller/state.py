@@ -12,7 +12,7 @@ import enum
 import json
 import types
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from spawning.controller.fleet import Fleet, Source
@@ -32,6 +32,8 @@ class State:
     :param bound: the settings with which the sockets were bound.
     :param pidfile: its absolute path.
     :param control: the control socket that listens, and its path.
+    :param started_in: the directory in which the service was started; empty if the writer did not know.
+    :param logs: files of the access log, by absolute path.
     """
 
     wanted: Wanted
@@ -43,13 +45,15 @@ class State:
     bound: Settings
     pidfile: str | None = None
     control: tuple[int, str] | None = None
+    started_in: str = ""
+    logs: dict[str, int] = field(default_factory=dict)
     version: int = VERSION
 
     @property
     def descriptors(self) -> list[int]:
         """List all descriptors that have to stay open."""
         control = [self.control[0]] if self.control is not None else []
-        return [*self.channels.values(), *self.handoff, *self.listeners, *control]
+        return [*self.channels.values(), *self.handoff, *self.listeners, *control, *self.logs.values()]
 
 
 def dumps(state: State) -> bytes:

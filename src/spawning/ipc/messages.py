@@ -17,7 +17,8 @@ class Boot:
     """Load generation `generation`: run the factory with `settings` (plain values, see ``settings.as_dict``).
 
     `started_at` is when its time to boot began (seconds of the machine's monotonic clock), `directory` the name of the
-    directory to do it in, `controller` the pid of who sends this, whom workers are to be adopted by.
+    directory to do it in, `controller` the pid of who sends this, whom workers are to be adopted by, `zone` the time
+    zone of the log (``logs/zone.py``; empty: the process's own).
     """
 
     generation: int
@@ -25,14 +26,19 @@ class Boot:
     started_at: float
     directory: str
     controller: int
+    zone: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class ForkWorker:
     """Fork worker `worker`. Beside it: the worker's end of its channel, the sending and the receiving end of
-    the handoff socket, then the listening sockets in order."""
+    the handoff socket, then the listening sockets in order.
+
+    `hands_log` says that the worker is given its access log over its own channel (:class:`ReopenLog`) and need not open
+    it."""
 
     worker: int
+    hands_log: bool = False
 
 
 # Fork server to controller -------------------------------------------------------------------------------------------
@@ -101,7 +107,8 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class ReopenLog:
-    """Open the access log file anew (it was rotated)."""
+    """Write the access log to the file beside this from now on: it is the first one, or the one before was rotated.
+    Without a file (from a controller of an earlier version): open it anew."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ stops closes its own descriptors of them.
 """
 
 import errno
-import logging
 import select
 import socket
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from spawning.logs.log import Log
 from spawning.worker.connection import Connection
 from spawning.worker.descriptors import Reserve
 from spawning.worker.handoff import HandoffSocket
@@ -30,7 +30,7 @@ STARVED_FOR: Final = 1.0  # seconds until the next attempt when there were no de
 CALM: Final = 2.0  # seconds of accepting after which a limit that was reached is news again
 _NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class Accept(Enum):

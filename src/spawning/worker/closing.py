@@ -6,12 +6,12 @@ away, until the client has closed too or has had enough time (RFC 9112 section 9
 """
 
 import contextlib
-import logging
 import socket
 from abc import abstractmethod
 from time import monotonic
 from typing import Final
 
+from spawning.logs.log import Log
 from spawning.worker.states import LINGERING, TRANSITIONS, State
 from spawning.worker.transport import Transport
 from spawning.wsgi.bridge import ClientGone
@@ -22,7 +22,7 @@ LINGER: Final = 2.0  # seconds that a client may go on sending
 _DONTWAIT: Final = socket.MSG_DONTWAIT
 _GONE: Final = (ClientGone, BrokenPipeError, ConnectionResetError, ConnectionAbortedError, TimeoutError)
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class Closing(Transport):

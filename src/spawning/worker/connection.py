@@ -11,7 +11,6 @@ set by the leader before it looks), since it comes along with the last data, and
 that was meant for a closed connection with the same descriptor is harmless: who looks finds what is there.
 """
 
-import logging
 import socket
 from typing import TYPE_CHECKING, Final, cast
 
@@ -20,6 +19,7 @@ from spawning.http.fields import Fields
 from spawning.http.request import RequestLine, RequestReader
 from spawning.http.response import CONTINUE, Clock, Pairs, error_response
 from spawning.logs.access import NO_ENTRY, Entry, entry
+from spawning.logs.log import Log
 from spawning.worker.closing import MAX_READS, READ_SIZE, Closing
 from spawning.worker.sensor import Sensor
 from spawning.worker.states import BODY, CLOSED, EXECUTING, FLUSHING, HEAD, LEAVING, LINGERING, READING, REQUEST
@@ -38,7 +38,7 @@ _NO_TEMPLATE: Final[Environ] = {}
 # Between requests: nothing that the last one left is kept alive, and whoever looks from outside finds an exchange.
 _NO_EXCHANGE: Final = Exchange(cast("Connection", None), {}, _NO_LINE, 1, False, Clock())
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class Connection(Closing):

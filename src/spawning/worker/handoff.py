@@ -12,7 +12,6 @@ connection is registered.
 """
 
 import errno
-import logging
 import os
 import select
 import socket
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Handoff
+from spawning.logs.log import Log
 from spawning.worker.connection import Connection
 from spawning.worker.states import LEAVING
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _FULL: Final = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)  # later, then
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class HandoffSocket:

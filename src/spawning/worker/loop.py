@@ -16,7 +16,6 @@ Everything in :class:`Loop` is for the leader only, but ``post`` and ``wake`` (a
 """
 
 import contextlib
-import logging
 import os
 import select
 import socket
@@ -30,6 +29,7 @@ from spawning.http.request import Limits
 from spawning.http.response import Clock
 from spawning.ipc.channel import Channel
 from spawning.logs.access import AccessLog
+from spawning.logs.log import Log
 from spawning.settings import Settings
 from spawning.worker.accepting import CROWDED, FULL, ON, SIBLINGS_FIRST, Accepting
 from spawning.worker.alarm import Alarm
@@ -63,7 +63,7 @@ FRESH_GRACE: Final = 0.5  # seconds that a new connection may take to send its r
 _EVENTS: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _END: Final = select.EPOLLRDHUP  # the client will send nothing more; the greatest of the bits that are reported
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class Loop:

@@ -3,16 +3,16 @@
 Nothing of it costs a request anything that does not wait, or a worker that has no such timeout.
 """
 
-import logging
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from spawning.logs.log import Log
 from spawning.wsgi.overloaded import Overloaded
 
 if TYPE_CHECKING:
     from spawning.worker.loop import Loop
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class Overdue:

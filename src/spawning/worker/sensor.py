@@ -16,10 +16,11 @@ time to time a *trial* runs one call inline while nothing else is under way; fai
 next.
 """
 
-import logging
 from resource import RUSAGE_THREAD, getrusage
 from time import monotonic, thread_time
 from typing import Final
+
+from spawning.logs.log import Log
 
 HORIZON: Final = 0.004  # seconds of waiting that count in one call
 SAMPLE_EVERY: Final = 0.005  # seconds between measured calls …
@@ -34,7 +35,7 @@ _FIRST_PAUSE: Final = 0.25  # seconds until the first trial …
 _LAST_PAUSE: Final = 4.0  # … and most between two
 _TRIALS: Final = 3  # trials in a row that must compute
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class Sensor:

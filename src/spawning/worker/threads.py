@@ -13,12 +13,12 @@ takes the lead) raises it, so a leader may read it without the lock: at worst it
 finished, and looks again under the lock.
 """
 
-import logging
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
 from spawning.errors import ProtocolError
+from spawning.logs.log import Log
 from spawning.worker.accepting import CROWDED
 from spawning.worker.connection import Connection
 from spawning.worker.waiting import Waiting
@@ -26,7 +26,7 @@ from spawning.worker.waiting import Waiting
 if TYPE_CHECKING:
     from spawning.worker.loop import Loop
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class RequestThread(threading.Thread):

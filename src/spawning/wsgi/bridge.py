@@ -5,7 +5,6 @@ nothing of threads, sockets or the event loop. What the application does wrong e
 500 if nothing was sent, otherwise a cut connection, so that the client can tell.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -23,6 +22,7 @@ from spawning.http.response import (
     encode_head,
     error_response,
 )
+from spawning.logs.log import Log
 from spawning.wsgi.environ import Environ
 from spawning.wsgi.files import FileWrapper
 from spawning.wsgi.request_id import id_at_end
@@ -33,7 +33,7 @@ WSGIApplication = Callable[[Environ, Any], Iterable[bytes]]
 _HAVE_ALL: Final = (type(iter(list[bytes]())), type(iter(tuple[bytes]())))  # iterators of what is there already
 _JOIN_BELOW: Final = 16384  # bytes of a body that are worth copying behind the head to save a second buffer
 
-log = logging.getLogger("spawning.app")
+log = Log("spawning.app")
 
 
 class ClientGone(ConnectionError):

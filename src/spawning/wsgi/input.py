@@ -8,12 +8,12 @@ the rest of such a request. All are plain file objects: read, readline, readline
 import contextlib
 import errno
 import io
-import logging
 import tempfile
 from collections import deque
 from typing import IO, Final
 
 from spawning.errors import ProtocolError
+from spawning.logs.log import Log
 
 SMALL: Final = 65536  # bytes that are kept in memory in any case
 MEDIUM: Final = 8 * SMALL  # bytes that are kept in memory while there is a place
@@ -23,7 +23,7 @@ MOST_PIECES: Final = 8  # pieces of a body that are kept as they came
 # Taken and given back by any thread, also by a garbage collection in the middle of either: a deque needs no lock.
 _places: Final = deque([None] * PLACES)
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 def find_directory() -> None:
