@@ -184,3 +184,14 @@ def test_a_reader_that_has_gone(pipe: Pipe) -> None:
     assert writer.drain(DEADLINE)
     assert writer.take_lost() == 2
     pipe.reader = os.open(os.devnull, os.O_RDONLY)
+
+
+def test_lines_that_come_together_are_kept_as_far_as_there_is_room(pipe: Pipe) -> None:
+    filling = pipe.fill()
+    writer = pipe.writer(most=1000)
+    writer.put("".join(f"{number:09}\n" for number in range(150)))
+    writer.put("one more\n")
+    pipe.read(filling)
+    assert writer.drain(DEADLINE)
+    assert pipe.read(1000).decode().split() == [f"{number:09}" for number in range(100)]
+    assert pipe.told == [51]

@@ -75,9 +75,13 @@ class Writer:
         """Have whole lines written, soon; never waits, never raises."""
         if self._pid != getpid():
             self._write(text)
-        elif self._given - self._taken >= self._most:
-            self._lost += text.count("\n")
-        else:
+            return
+        room = self._most - (self._given - self._taken)
+        if len(text) > room:
+            whole = text[: text.rfind("\n", 0, max(0, room)) + 1]
+            self._lost += text.count("\n", len(whole))
+            text = whole
+        if text:
             self._given += len(text)
             self._queue.put(text)
             if not self._running.locked():
