@@ -30,7 +30,7 @@ from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Boot, Born, Configured, ForkWorker, Loaded, LoadFailed, Message
 from spawning.ipc.prctl import die_with_parent, outlive_parent
 from spawning.logs.log import Log
-from spawning.logs.setup import begin, configure, fields, finish
+from spawning.logs.setup import begin, configure, fields, finish, start
 from spawning.logs.streams import occupy, provide, write_by_lines
 from spawning.readable import readable
 from spawning.settings import Settings, as_dict, checked
@@ -186,6 +186,7 @@ class ForkServer:
             order.channel.send(self.failure(error))
             return EXIT_APP
         occupy()
+        start()
         outlive_parent()  # from now on the end of the channel says it, and what is under way is finished
         from spawning.worker.main import run
 

@@ -41,6 +41,12 @@ def begin() -> None:
         target.writer.begin()
 
 
+def start() -> None:
+    """Start what writes the log, before a request runs that may be interrupted (``--request-timeout``) in that."""
+    if target.writer is not None:
+        target.writer.start()
+
+
 def finish(seconds: float = LAST_SECONDS) -> None:
     """Write what waits to be written, unless that takes longer than so many seconds. Logging goes on."""
     if target.writer is not None:

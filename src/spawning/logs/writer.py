@@ -85,7 +85,7 @@ class Writer:
             self._given += len(text)
             self._queue.put(text)
             if not self._running.locked():
-                self._start()
+                self.start()
 
     def drain(self, seconds: float) -> bool:
         """Wait until all that was put is written; whether it is, within so many seconds."""
@@ -94,7 +94,7 @@ class Writer:
         mark = allocate_lock()
         mark.acquire()
         self._queue.put(mark)
-        self._start()
+        self.start()
         return mark.acquire(timeout=max(0.0, seconds))
 
     def finish(self) -> None:
@@ -103,7 +103,7 @@ class Writer:
             self._close()
         else:
             self._queue.put(None)
-            self._start()
+            self.start()
 
     @property
     def losing(self) -> bool:
@@ -129,8 +129,8 @@ class Writer:
 
     # -- the thread ---------------------------------------------------------------------------------------------------
 
-    def _start(self) -> None:
-        """Start the thread, unless there is one. Nothing that the process is told by a signal is for it."""
+    def start(self) -> None:
+        """Start the thread, unless there is one; the first line does, too. No signal is for it."""
         if not self._running.acquire(blocking=False):
             return
         before = pthread_sigmask(SIG_BLOCK, valid_signals())
