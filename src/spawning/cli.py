@@ -16,6 +16,9 @@ from spawning import __version__
 from spawning.errors import EXIT_APP, EXIT_CONFIG, AppLoadError, ConfigError
 from spawning.ipc.signals import keep_out
 from spawning.ipc.takeover import CHECK, inherited
+from spawning.logs.log import escaped
+from spawning.logs.setup import say
+from spawning.logs.streams import provide
 from spawning.settings import DEFAULTS, FACTORY_SHORT_NAMES, OPTIONS, Option, Settings, checked, from_environment
 
 PROGRAM = "spawn"
@@ -40,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         not load), 130 (interrupted before
         it has begun to start).
     """
+    provide()
     try:
         return _run(sys.argv[1:] if arguments is None else arguments)
     except click.ClickException as error:
@@ -47,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _fail(str(error), EXIT_CONFIG)
     except AppLoadError as error:
-        sys.stderr.write(error.details)
+        say(escaped(error.details))
         return _fail(str(error), EXIT_APP)
     except KeyboardInterrupt:  # before there was anything to stop
         return EXIT_INTERRUPTED
@@ -69,7 +73,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _fail(message: str, status: int) -> int:
     line = " ".join(message.split())
-    print(f"{PROGRAM}: {line}", file=sys.stderr)
+    say(escaped(f"{PROGRAM}: {line}\n"))
     return status
 
 

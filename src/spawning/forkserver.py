@@ -13,7 +13,6 @@ import atexit
 import contextlib
 import gc
 import importlib
-import logging
 import os
 import signal
 import socket
@@ -33,7 +32,9 @@ from spawning.ipc import signals
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Boot, Born, Configured, ForkWorker, Loaded, LoadFailed, Message
 from spawning.ipc.prctl import die_with_parent, outlive_parent
-from spawning.logs.setup import configure, fields
+from spawning.logs.log import Log
+from spawning.logs.setup import begin, configure, fields, start
+from spawning.logs.streams import occupy, provide, write_by_lines
 from spawning.readable import readable
 from spawning.settings import Settings, as_dict, checked
 from spawning.stamps import ChangedError, check_same, stamps
@@ -42,7 +43,7 @@ from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_p
 FORK_SERVER_EXIT_SECONDS = 3  # what they may take in the fork server; the controller kills it a little later
 EXIT_SECONDS = 10  # what the application's atexit functions and threads may take after a worker's last request
 
-log = logging.getLogger("spawning.forkserver")
+log = Log("spawning.forkserver")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Order:
     """
 
     worker: int
+    hands_log: bool
     channel: Channel
     handoff: tuple[Channel, Channel]
     listeners: Sequence[socket.socket]
@@ -107,6 +109,7 @@ class ForkServer:
         importlib.import_module("spawning.worker.main")  # now, so that workers share it
         if not self.settings.no_preload:
             self.application()
+        occupy()
         configure(self.settings.verbose)
         threads = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
         self._check_same()  # what has changed meanwhile may have been loaded
@@ -164,7 +167,7 @@ class ForkServer:
                 self.channel.close()
                 channel, sending, receiving = (Channel(socket.socket(fileno=fd)) for fd in fds[:3])
                 listeners = [socket.socket(fileno=fd) for fd in fds[3:]]
-                return Order(message.worker, channel, (sending, receiving), listeners)
+                return Order(message.worker, message.hands_log, channel, (sending, receiving), listeners)
             for fd in fds:
                 os.close(fd)
 
@@ -188,6 +191,7 @@ class ForkServer:
 
     def work(self, order: Order) -> int:
         """Be a worker from birth to exit status."""
+        begin()
         name = f"{self.generation}.{order.worker}"
         order.channel.send(Born(os.getpid()))
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -202,8 +206,8 @@ class ForkServer:
         except (ConfigError, AppLoadError) as error:
             order.channel.send(self.failure(error))
             return EXIT_APP
-        if self.settings.no_preload:
-            configure(self.settings.verbose)
+        occupy()
+        start()
         outlive_parent()  # from now on the end of the channel says it, and what is under way is finished
         from spawning.worker.main import run
 
@@ -214,6 +218,7 @@ class ForkServer:
             channel=order.channel,
             handoff=order.handoff,
             listeners=order.listeners,
+            opens_log=not order.hands_log,
             files=loaded_files() if self.settings.no_preload else [],
         )
 
@@ -235,6 +240,7 @@ class ForkServer:
 def main() -> int:
     """Be a fork server; give the exit status (in a worker: the worker's)."""
     die_with_parent()
+    provide()
     signals.ignore()
     signals.let_in()  # the controller has started us with these signals blocked
     atexit.register(signals.keep_out)  # runs last, before the interpreter takes the handlers away
@@ -245,7 +251,8 @@ def main() -> int:
     if not isinstance(boot, Boot):
         return 0
     server = ForkServer(channel, boot)
-    configure(server.settings.verbose)
+    configure(server.settings.verbose, boot.zone)
+    write_by_lines()
     set_title("fork server", str(boot.generation), server.settings)
     order = server.serve() if _load(server) else None
     if order is None:  # what the application has started here is to end too, by the functions that it has for that
@@ -349,7 +356,7 @@ def _files_named(names: Sequence[str], directory: str) -> Iterator[str]:
 def _flush() -> None:
     """Write what is buffered, or it would be written once more by each process that is forked."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
+        with contextlib.suppress(Exception):  # boundary: it may be anything that the application has put there
             stream.flush()
 
 

@@ -16,6 +16,7 @@ from spawning.errors import AppLoadError
 HINT = "(for a traceback with the code around each line: pip install 'spawning[dev]')"
 
 _MOST_COLUMNS = 120
+_INDENTED = 2  # columns, as everything in the log that is no line of its own
 _OUR_DIRECTORY = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _IMPORT_MACHINERY = ("<frozen importlib", os.path.dirname(os.path.abspath(importlib.__file__)) + os.sep)
 
@@ -36,7 +37,7 @@ def readable(error: AppLoadError) -> str:
         while stack.frames and stack.frames[0].filename.startswith(_OUR_DIRECTORY):
             del stack.frames[0]
     text = io.StringIO()
-    width = min(shutil.get_terminal_size().columns, _MOST_COLUMNS)
+    width = min(shutil.get_terminal_size().columns, _MOST_COLUMNS) - _INDENTED
     Console(file=text, force_terminal=_on_a_terminal(), width=width).print(Traceback(trace, width=width))
     return text.getvalue()
 

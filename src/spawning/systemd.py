@@ -9,7 +9,6 @@ Sources: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3), systemd.service
 
 import dataclasses
 import enum
-import logging
 import math
 import os
 import socket
@@ -17,6 +16,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 from spawning.errors import ConfigError
+from spawning.logs.log import Log
 from spawning.logs.setup import fields
 from spawning.net.listeners import prepare
 from spawning.settings import Settings
@@ -25,7 +25,7 @@ _FIRST_FD = 3  # SD_LISTEN_FDS_START
 _RETRY = 1.0  # seconds; when the manager's socket takes nothing
 _NOTIFICATION = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
-log = logging.getLogger("spawning.systemd")
+log = Log("spawning.systemd")
 
 # Socket activation ---------------------------------------------------------------------------------------------------
 

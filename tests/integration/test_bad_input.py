@@ -133,7 +133,7 @@ def test_with_reload_dev_a_broken_application_waits_for_its_repair(tmp_path: Pat
     source.write_text("raise LookupError('not yet')\n")
     options = ["--reload", "dev", "-s", "1", "repaired.application"]
     with Server(*options, cwd=tmp_path, env={"PYTHONDONTWRITEBYTECODE": "1"}, ready=False) as server:
-        server.wait_for_log("^LookupError: not yet")
+        server.wait_for_log("^  LookupError: not yet")
         source.write_text("from basics import application\n")
         (tmp_path / "basics.py").write_text((Path(__file__).parent / "apps" / "basics.py").read_text())
         source.touch()

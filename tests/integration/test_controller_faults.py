@@ -107,7 +107,7 @@ def test_a_controller_that_cannot_go_on_leaves_its_workers_to_finish(tmp_path: P
     ):
         (tmp_path / "fault").touch()
         server.signal(signal.SIGHUP)
-        server.wait_for_log(" CRITICAL the controller cannot go on")
+        server.wait_for_log(" ERROR the controller cannot go on")
         server.wait_for_log(r" controller died worker=1\.1 ")
         gate.open()
         assert client.read().status == 200

@@ -118,7 +118,7 @@ def test_broken_code_is_refused_and_dead_workers_come_back_from_memory(site: Sit
             server.wait_for_log(rf"worker died worker={worker.name} .*signal=SIGKILL", after=mark)
             server.wait_for_log(r"worker started worker=1\.\d+ ", after=mark)
             assert fetch(server.port).body == b"1"
-        assert sum(line.startswith("SyntaxError") for line in server.err.since()) == 1
+        assert sum(line.startswith("  SyntaxError") for line in server.err.since()) == 1
         site.write(2)
         assert server.reload()
         assert fetch(server.port).body == b"2"
@@ -127,10 +127,10 @@ def test_broken_code_is_refused_and_dead_workers_come_back_from_memory(site: Sit
 @pytest.mark.parametrize(
     ("source", "trace"),
     [
-        ("raise LookupError('on import')\n", r"^LookupError: on import"),
+        ("raise LookupError('on import')\n", r"^  LookupError: on import"),
         ("import sys\nsys.exit('leaving')\n", r"SystemExit"),
         ("import os\nos._exit(7)\n", r"status=7|status 7"),
-        ("import no_such_module_at_all\n", r"^ModuleNotFoundError: .*no_such_module_at_all"),
+        ("import no_such_module_at_all\n", r"^  ModuleNotFoundError: .*no_such_module_at_all"),
         ("application = 17\n", r"not callable"),
     ],
 )

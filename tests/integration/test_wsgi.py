@@ -175,7 +175,7 @@ def test_early_hints_go_ahead_of_the_head_and_never_behind_it(options: tuple[str
 def test_early_hints_that_would_split_a_response_are_an_error() -> None:
     with Server("pep3333.application", *QUIET) as server:
         assert fetch(server.port, "/bad-hints").status == 500
-        server.wait_for_log(r"^ValueError: line end or NUL in the status or a response header")
+        server.wait_for_log(r"^  ValueError: line end or NUL in the status or a response header")
 
 
 def test_an_environ_that_outlives_its_request_harms_nobody() -> None:

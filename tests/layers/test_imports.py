@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "net": LEAVES,
     "logs": LEAVES,
     "http": {"errors", "memo"},
-    "wsgi": LEAVES | {"http"},
+    "wsgi": LEAVES | {"http", "logs"},
     "worker": BASE | {"wsgi", "http"},
     "wsgi_factory": LEAVES,
     "django_factory": LEAVES | {"wsgi_factory"},

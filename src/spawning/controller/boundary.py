@@ -7,13 +7,13 @@ part without which nothing can go on fails again and again, :class:`CannotGoOnEr
 leaves its workers alone: they finish as if it had been killed.
 """
 
-import logging
 import time
 import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from spawning.controller.links import SHORTAGES
+from spawning.logs.log import Log
 from spawning.logs.setup import fields
 
 PAUSE = 1.0  # seconds before what has failed is tried again
@@ -23,7 +23,7 @@ _MOST_REMEMBERED = 100  # failures
 
 T = TypeVar("T")
 
-log = logging.getLogger("spawning.controller")
+log = Log("spawning.controller")
 
 
 class CannotGoOnError(Exception):

@@ -4,7 +4,6 @@ A command is answered at once, or at the end of what it waits for: of a reload o
 workers' answers about their threads. After each turn of the loop :meth:`Commands.observe` looks whether that has come.
 """
 
-import logging
 import math
 import os
 import socket
@@ -25,6 +24,7 @@ from spawning.controller.snapshot import snapshot
 from spawning.controller.upgrade import Attempt, Upgrade
 from spawning.errors import ConfigError
 from spawning.ipc.messages import AskDetails, Details
+from spawning.logs.log import Log
 from spawning.logs.setup import fields
 from spawning.net.listeners import url
 from spawning.settings import Settings, parsed
@@ -32,7 +32,7 @@ from spawning.settings import Settings, parsed
 ANSWER_SECONDS = 3.0  # for a worker to answer; it cannot while a call holds its interpreter lock
 _ANSWERING = (WorkerState.READY, WorkerState.SERVING, WorkerState.RETIRING, WorkerState.FROZEN)
 
-log = logging.getLogger("spawning.controller")
+log = Log("spawning.controller")
 
 
 class Server(Protocol):

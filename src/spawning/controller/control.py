@@ -7,7 +7,6 @@ in ``ipc/control.py``.
 
 import contextlib
 import errno
-import logging
 import os
 import resource
 import select
@@ -20,6 +19,7 @@ from typing import Any
 
 from spawning.errors import ConfigError
 from spawning.ipc.control import MAX_QUESTION, decode, directories, encode, make_private, name_for, peer
+from spawning.logs.log import Log
 from spawning.logs.setup import fields
 
 MOST_WAITING = 1024  # who have asked and have no answer yet, as after `reload --wait`; fewer with few descriptors
@@ -27,7 +27,7 @@ _SHARE = 4  # those are at most this part of the descriptors that the controller
 _BURST = 64  # clients accepted before the questions of those who are there are read
 _LONGEST_PATH = 107  # bytes; sun_path of unix(7) without its end
 
-log = logging.getLogger("spawning.controller")
+log = Log("spawning.controller")
 
 
 class TakenError(ConfigError):

@@ -19,7 +19,6 @@ sleeps until something happens or the plan's time has come. There is no other pl
 
 import contextlib
 import dataclasses
-import logging
 import math
 import os
 import signal
@@ -40,6 +39,7 @@ from spawning.controller.events import Changed, Committed, Said, Signal
 from spawning.controller.executor import Executor
 from spawning.controller.legacy import Legacy, take_over
 from spawning.controller.links import Links
+from spawning.controller.logfiles import LogFiles
 from spawning.controller.pidfile import Pidfile
 from spawning.controller.plan import Service, plan, without_done
 from spawning.controller.records import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
@@ -50,8 +50,8 @@ from spawning.controller.upgrade import Attempt, Upgrade, command_now, why
 from spawning.errors import ConfigError
 from spawning.ipc.messages import Born, Configured, Details, Loaded, LoadFailed, Ready, ReopenLog
 from spawning.ipc.prctl import become_subreaper
-from spawning.logs.access import check_writable
-from spawning.logs.setup import configure, fields
+from spawning.logs.log import Log
+from spawning.logs.setup import configure, fields, finish
 from spawning.net.listeners import bind
 from spawning.settings import Settings
 from spawning.systemd import Notifier, Phase, with_address_of
@@ -65,7 +65,7 @@ _OUTSIDE = (
     "max_worker_memory",
 )  # fmt: skip
 
-log = logging.getLogger("spawning.controller")
+log = Log("spawning.controller")
 
 
 def run(settings: Settings, sources: dict[str, str]) -> int:
@@ -86,7 +86,7 @@ def run(settings: Settings, sources: dict[str, str]) -> int:
         try:
             controller.loop()
         except CannotGoOnError:
-            log.critical("the controller cannot go on, its workers finish what they have begun and exit")
+            log.error("the controller cannot go on, its workers finish what they have begun and exit")  # noqa: TRY400
             controller.leave()
             return EXIT_BROKEN
         except BaseException:
@@ -115,7 +115,8 @@ class Controller:
         self.listeners = legacy.listeners
         self.handoff = legacy.handoff
         self.fence = legacy.fence
-        self.executor = Executor(settings, self.fleet, self.links, self.listeners, self.handoff, self.fence)
+        self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
+        self.executor = Executor(settings, self.fleet, self.links, self.listeners, self.handoff, self.fence, self.logs)
         self.upgrade = Upgrade(command_now())
         self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
         self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
@@ -163,6 +164,8 @@ class Controller:
         """Serve until nothing is left to be done."""
         if self._bound is not None:  # by the program before this one
             self.commands.take_over(self._bound, self._control)
+            for generation in self.fleet:
+                self.logs.want(generation.settings.access_log_file)
         self.wakeup.listen(self._on_signals)
         if not self.fleet.has_served:
             self.triggers.check(self.settings, self.sources)
@@ -210,7 +213,7 @@ class Controller:
 
     def _release(self) -> None:
         """Close and remove all that is not a process. What cannot be, must not keep the rest from it."""
-        closing = [self.triggers.stop, self.commands.close, self.links.close, self._close_listeners]
+        closing = [self.triggers.stop, self.commands.close, self.links.close, self._close_listeners, self.logs.close]
         for close in [*closing, self.pidfile.remove] if self.pidfile is not None else closing:
             # boundary: this is the end, perhaps because of an error, and the end of a process closes everything anyway
             with contextlib.suppress(Exception):
@@ -313,10 +316,14 @@ class Controller:
         self.wanted = dataclasses.replace(self.wanted, generation=number_asked_for, recall=number)
 
     def _reopen_logs(self, signum: signal.Signals) -> None:
-        for source in self.links.sources():
-            if source.worker:
-                self.links.send(source, ReopenLog())
-        log.info("logs reopened %s", fields(signal=signum.name))
+        names = {generation.settings.access_log_file for generation in self.fleet}
+        self.logs.reopen(signum.name, names or {self.settings.access_log_file})
+
+    def _hand_out_log(self, path: str, descriptor: int) -> None:
+        for generation in self.fleet:
+            if self.logs.path(generation.settings.access_log_file) == path:
+                for worker in generation.workers.values():
+                    self.links.send(worker.source, ReopenLog(), [descriptor])
 
     def _more(self, signum: signal.Signals) -> None:
         self._change_workers(self.wanted.extra + 1)
@@ -353,6 +360,7 @@ class Controller:
             if self.wanted.service is not Service.RUN:
                 self.upgrade.refuse("the service ends")
             elif not self.fleet.in_cutover:  # else soon
+                finish()
                 try:
                     self.upgrade.replace(self._state(), self.executor.directory, self.notifier.variables)
                 except OSError as error:
@@ -375,6 +383,8 @@ class Controller:
             control=self.commands.handed_on,
             unsent=self.links.unsent(),
             foreign=self._foreign,
+            started_in=self.logs.directory,
+            logs=dict(self.logs.opened),
         )
 
     # Messages --------------------------------------------------------------------------------------------------------
@@ -397,7 +407,9 @@ class Controller:
                 self._open(settings)
             except ConfigError as error:
                 generation.failure = LoadFailed("config", str(error))
-        elif (settings.host, settings.port) != (self._bound.host, self._bound.port):
+            return
+        self.logs.want(settings.access_log_file)
+        if (settings.host, settings.port) != (self._bound.host, self._bound.port):
             address = fields(generation=source.generation, host=settings.host, port=settings.port)
             log.warning("another address needs a restart %s", address)
 
@@ -412,7 +424,7 @@ class Controller:
         if settings.max_memory or settings.max_worker_memory:
             memory.check_readable(sources["max_memory" if settings.max_memory else "max_worker_memory"])
         self.triggers.check(settings, sources)
-        check_writable(settings.access_log_file, sources["access_log_file"])
+        self.logs.open_first(settings.access_log_file, sources["access_log_file"])
         if not self._activated:
             self.listeners += bind(settings, sources)
         self._bound = settings

@@ -1,12 +1,11 @@
 """How the exit of a process is logged: what was asked for is a detail, what was not is a warning."""
 
-import logging
-
 from spawning.controller.fleet import Departure, how
 from spawning.controller.records import WorkerState
+from spawning.logs.log import Log
 from spawning.logs.setup import fields
 
-log = logging.getLogger("spawning.controller")
+log = Log("spawning.controller")
 
 
 def log_departure(departure: Departure, pid: int | None, status: int | None) -> None:

@@ -4,7 +4,6 @@ Rules: an action is done and noted in the records, or raises. Nothing is decided
 """
 
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -42,6 +41,7 @@ from spawning.controller.actions import (
 from spawning.controller.descent import children_titled, descendants, families
 from spawning.controller.fleet import Fleet
 from spawning.controller.links import Links
+from spawning.controller.logfiles import LogFiles
 from spawning.controller.paths import working_directory
 from spawning.controller.plan import FREEZE_SECONDS
 from spawning.controller.records import (
@@ -62,12 +62,13 @@ from spawning.controller.refusal import Refusal
 from spawning.errors import AppLoadError, ConfigError
 from spawning.ipc.channel import Channel
 from spawning.ipc.fence import Fence
-from spawning.ipc.messages import Announce, Boot, ForkWorker, LoadFailed, Message, Retire, Start, Stop
-from spawning.logs.setup import fields
+from spawning.ipc.messages import Announce, Boot, ForkWorker, LoadFailed, Message, ReopenLog, Retire, Start, Stop
+from spawning.logs.log import Log
+from spawning.logs.setup import fields, zone
 from spawning.net.listeners import url
 from spawning.settings import Settings, as_dict
 
-log = logging.getLogger("spawning.controller")
+log = Log("spawning.controller")
 
 
 class Executor:
@@ -77,6 +78,7 @@ class Executor:
     :param listeners: the listening sockets; filled by the controller before the first worker is forked.
     :param handoff: both ends of the handoff socket.
     :param fence: what workers see their turn in.
+    :param logs: the files of the access log, which workers are given.
 
     ``directory`` is where generations start, by its name; ``changed`` are the files whose change asked for the newest;
     ``outcome`` is why the first start has failed, ``finished`` that nothing is left to be done.
@@ -90,6 +92,7 @@ class Executor:
         listeners: list[socket.socket],
         handoff: tuple[Channel, Channel],
         fence: Fence,
+        logs: LogFiles,
     ) -> None:
         self.outcome: AppLoadError | ConfigError | None = None
         self.finished = False
@@ -100,6 +103,7 @@ class Executor:
         self._links = links
         self._listeners = listeners
         self._fence = fence
+        self._logs = logs
         self._handoff = handoff  # idle connections go from retiring workers to serving ones
         self._shown = ""  # the traceback that was logged last
         self._execute: dict[type[Any], Callable[[Any], None]] = {
@@ -146,7 +150,9 @@ class Executor:
         same = self._stamps_to_keep(action.trigger)
         self._fleet.generation_started(action.number, self._settings, action.trigger, pid, started_at)
         self._links.add(Source(action.number), near)
-        boot = Boot(action.number, as_dict(self._settings), started_at, self.directory, os.getpid(), same)
+        directory, zone_changes = self.directory, zone().changes
+        settings = as_dict(self._settings)
+        boot = Boot(action.number, settings, started_at, directory, os.getpid(), same, zone_changes)
         self._links.send(Source(action.number), boot)
 
     def _stamps_to_keep(self, trigger: str) -> dict[str, str] | None:
@@ -206,7 +212,8 @@ class Executor:
         if details and (again or details != self._shown):
             shown = (failure.readable or details).rstrip("\n")
             changed = "".join(f"changed: {os.path.relpath(file, self.directory)}\n" for file in self.changed)
-            log.error("the application failed\n%s%s", changed, shown)
+            show = log.coloured if failure.readable else log.error
+            show("the application failed\n%s%s", changed, shown)
             self._shown = details
 
     def _abandon(self, action: Abandon) -> None:
@@ -289,13 +296,16 @@ class Executor:
         handoff = (each.fileno() for each in self._handoff)
         descriptors = [far.fileno(), *handoff, *(listener.fileno() for listener in self._listeners)]
         try:
-            self._links.send(Source(action.number), ForkWorker(source.worker), descriptors)
+            self._links.send(Source(action.number), ForkWorker(source.worker, hands_log=True), descriptors)
         except OSError:
             near.close()
             raise
         finally:
             far.close()
         self._links.add(source, near)
+        log_file = self._logs.descriptor(self._fleet.generations[action.number].settings.access_log_file)
+        if log_file is not None:
+            self._links.send(source, ReopenLog(), [log_file])
         self._fleet.worker_forked(source, time.monotonic())
 
     def _start_worker(self, action: StartWorker) -> None:

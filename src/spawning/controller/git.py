@@ -8,7 +8,6 @@ Rules: git writes the files of a checkout before it moves the branch, so another
 unless an operation is under way: then its end is waited for. The commit counts once it has been the same for 300 ms.
 """
 
-import logging
 import os
 import re
 import signal
@@ -21,6 +20,7 @@ from watchfiles import watch
 
 from spawning.controller.signals import held_back
 from spawning.errors import ConfigError
+from spawning.logs.log import Log
 from spawning.logs.setup import fields
 
 STABLE_MS = 300
@@ -30,7 +30,7 @@ _UNDER_WAY = (
     "index.lock", "HEAD.lock", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply",
 )  # fmt: skip
 
-log = logging.getLogger("spawning.controller.git")
+log = Log("spawning.controller.git")
 
 
 @dataclass(frozen=True, slots=True)

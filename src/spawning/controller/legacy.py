@@ -1,7 +1,6 @@
 """What a controller begins with: nothing, sockets of the service manager, or all that an earlier program has left."""
 
 import dataclasses
-import logging
 import os
 import platform
 import socket
@@ -18,11 +17,12 @@ from spawning.controller.state import State, loads
 from spawning.ipc.channel import Channel
 from spawning.ipc.fence import Fence
 from spawning.ipc.takeover import TAKE_OVER, inherited
+from spawning.logs.log import Log
 from spawning.logs.setup import fields
 from spawning.settings import Settings
 from spawning.systemd import inherited_listeners
 
-log = logging.getLogger("spawning.controller")
+log = Log("spawning.controller")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Legacy:
     control: tuple[socket.socket, str] | None = None
     unsent: list[Unsent] = field(default_factory=list)
     foreign: list[Process] = field(default_factory=list)
+    started_in: str = ""
+    logs: dict[str, int] = field(default_factory=dict)
 
 
 def take_over(environ: MutableMapping[str, str]) -> Legacy:
@@ -79,6 +81,8 @@ def _taken_over(state: State) -> Legacy:
         control=control,
         unsent=state.unsent,
         foreign=state.foreign,
+        started_in=state.started_in,
+        logs=state.logs,
     )
 
 

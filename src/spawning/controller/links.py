@@ -6,7 +6,6 @@ is there. What only serves a person's curiosity, or can be said again, is kept u
 """
 
 import errno
-import logging
 import os
 import select
 from collections import deque
@@ -17,6 +16,7 @@ from typing import NamedTuple
 from spawning.controller.records import Source
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Announce, AskDetails, Message, ReopenLog, decode, encode
+from spawning.logs.log import Log
 from spawning.logs.setup import fields
 
 MOST_WAITING = 100  # messages kept for one channel before those that can be done without are dropped
@@ -26,7 +26,7 @@ SHORTAGES = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ETOOMANYREFS, errno.ENOSPC, errno.EAGAIN}
 )
 
-log = logging.getLogger("spawning.controller")
+log = Log("spawning.controller")
 
 
 class Unsent(NamedTuple):

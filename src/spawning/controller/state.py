@@ -12,7 +12,7 @@ import enum
 import json
 import types
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from spawning.controller.fleet import Fleet
@@ -38,6 +38,8 @@ class State:
     :param fence: the page of the fence; negative: the writer had none.
     :param unsent: messages that their channels have not taken yet.
     :param foreign: children that this process had before it became the controller.
+    :param started_in: the directory in which the service was started; empty if the writer did not know.
+    :param logs: files of the access log, by absolute path.
     """
 
     wanted: Wanted
@@ -51,8 +53,10 @@ class State:
     control: tuple[int, str] | None = None
     pidfile_lock: int = -1
     fence: int = -1
-    unsent: list[Unsent] = dataclasses.field(default_factory=list)
-    foreign: list[Process] = dataclasses.field(default_factory=list)
+    unsent: list[Unsent] = field(default_factory=list)
+    foreign: list[Process] = field(default_factory=list)
+    started_in: str = ""
+    logs: dict[str, int] = field(default_factory=dict)
     version: int = VERSION
 
     @property
@@ -61,7 +65,8 @@ class State:
         control = [self.control[0]] if self.control is not None else []
         single = [fd for fd in (self.pidfile_lock, self.fence) if fd >= 0]
         waiting = [fd for unsent in self.unsent for fd in unsent.fds]
-        return [*self.channels.values(), *self.handoff, *self.listeners, *control, *single, *waiting]
+        several = (self.channels.values(), self.handoff, self.listeners, control, single, waiting, self.logs.values())
+        return [fd for fds in several for fd in fds]
 
 
 def dumps(state: State) -> bytes:

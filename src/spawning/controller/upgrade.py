@@ -13,7 +13,6 @@ be given a signal otherwise, have them blocked all their lives (``watch.py``).
 """
 
 import contextlib
-import logging
 import math
 import os
 import sys
@@ -24,11 +23,12 @@ from typing import NoReturn
 from spawning.controller import process
 from spawning.controller.state import State, dumps
 from spawning.ipc.takeover import CHECK, TAKE_OVER, answered, contents, memory_file
+from spawning.logs.log import Log
 from spawning.logs.setup import fields
 
 CHECK_SECONDS = 20.0  # what the new program may take to import itself
 
-log = logging.getLogger("spawning.controller")
+log = Log("spawning.controller")
 
 
 class Attempt(Enum):

@@ -7,7 +7,6 @@ been quiet for 300 ms. What was changed between the loading of the code and the 
 time.
 """
 
-import logging
 import os
 import signal
 import threading
@@ -18,13 +17,14 @@ from watchfiles import Change, DefaultFilter, watch
 
 from spawning.controller.paths import both_names, identity, links_above, modified, nearest
 from spawning.controller.signals import held_back
+from spawning.logs.log import Log
 from spawning.logs.setup import fields
 
 QUIET_MS = 300
 _LONGEST_MS = 5_000  # report even if the changes do not come to an end
 _TICK_MS = 1_000
 
-log = logging.getLogger("spawning.controller.watch")
+log = Log("spawning.controller.watch")
 
 Report = Callable[[list[str]], None]
 

@@ -19,6 +19,7 @@ class Boot:
     `started_at` is when its time to boot began (seconds of the machine's monotonic clock), `directory` the name of the
     directory to do it in, `controller` the pid of who sends this, whom workers are to be adopted by. With `same`
     nothing may be loaded but files that are as they were then: file to stamp (``stamps.py``), none if nobody knows.
+    `zone` is the time zone of the log (``logs/zone.py``; empty: the process's own).
     """
 
     generation: int
@@ -27,14 +28,19 @@ class Boot:
     directory: str
     controller: int
     same: dict[str, str] | None = None
+    zone: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class ForkWorker:
     """Fork worker `worker`. Beside it: the worker's end of its channel, the sending and the receiving end of
-    the handoff socket, then the listening sockets in order."""
+    the handoff socket, then the listening sockets in order.
+
+    `hands_log` says that the worker is given its access log over its own channel (:class:`ReopenLog`) and need not open
+    it."""
 
     worker: int
+    hands_log: bool = False
 
 
 # Fork server to controller -------------------------------------------------------------------------------------------
@@ -108,7 +114,8 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class ReopenLog:
-    """Open the access log file anew (it was rotated)."""
+    """Write the access log to the file beside this from now on: it is the first one, or the one before was rotated.
+    Without a file (from a controller of an earlier version): open it anew."""
 
 
 @dataclass(frozen=True, slots=True)

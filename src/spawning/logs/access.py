@@ -1,23 +1,21 @@
 """The access log: Apache's combined format, the request's duration in seconds appended, and its id if it has one.
 
 The thread that finished a response makes its line at once, while what it needs is at hand, and appends it to a list.
-The worker's main thread writes what has gathered, one ``write`` a batch, to a file opened for appending: lines of
-several workers do not mix. What a line says of the request (:class:`Entry`) is made together with what its environ is
+The worker's main thread gives what has gathered to a thread that writes it (``writer.py``), and waits for nothing. What
+a line says of the request (:class:`Entry`) is made together with what its environ is
 copied from, so once for equal requests of a connection; and its parts are remembered with what they are made of, since
 clients repeat themselves.
 """
 
-import os
-import sys
 import time
 from time import monotonic
 from typing import Any, Final
 
-from spawning.errors import ConfigError
+from spawning.logs.setup import LAST_SECONDS, report_lost, zone
+from spawning.logs.writer import Writer
 from spawning.memo import ENTRY, STRING, Memo
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MAX_WRITE: Final = 1 << 20  # bytes a write
 
 _Known = Memo[tuple[Any, ...], tuple[str, str]]
 
@@ -63,52 +61,43 @@ def entry(environ: dict[str, Any]) -> Entry:
 class AccessLog:
     """:meth:`record` from any thread; the rest from the main thread only.
 
-    :param path: a file, ``-`` for stdout.
+    :param descriptor: open for writing, closed when another one takes its place; -1 is none yet, and lines are lost.
     :param with_ids: end each line with ``REQUEST_ID``.
-    :raises OSError: the file cannot be opened for appending.
     """
 
-    def __init__(self, path: str, *, with_ids: bool = False) -> None:
-        self._path = path
+    def __init__(self, descriptor: int = -1, *, with_ids: bool = False) -> None:
         self._with_ids = with_ids
         self._lines: list[str] = []
-        self._descriptor = self._open()
+        self._writer = Writer(descriptor, _report)
+        self._zone = zone()
         self._time = ""
         self._next_second = 0.0  # monotonic seconds
 
     @property
     def waiting(self) -> bool:
+        """Whether there is something to be flushed."""
         return bool(self._lines)
 
-    def _open(self) -> int:
-        if self._path == "-":
-            return sys.stdout.fileno()
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-
-    def reopen(self) -> None:
-        """Open the file anew, after it was rotated; the old one stays in use if that fails.
-
-        :raises OSError: the file cannot be opened.
-        """
-        if self._path != "-":
-            self.flush()
-            descriptor = self._open()
-            os.close(self._descriptor)
-            self._descriptor = descriptor
+    def use(self, descriptor: int) -> None:
+        """Write to another file from now on. What was recorded before goes to the old one, whenever that takes it."""
+        self.flush()
+        before = self._writer
+        self._writer = Writer(descriptor, _report, lost=before.take_lost())
+        before.finish()
 
     def flush(self) -> None:
-        """Write the gathered lines. A log that cannot be written (disk full) loses lines, not requests."""
+        """Have the gathered lines written, without waiting for it."""
         lines = self._lines
         count = len(lines)
-        if not count:
-            return
-        data = "".join(lines[:count]).encode("ascii")
-        del lines[:count]
-        for start in range(0, len(data), _MAX_WRITE):
-            try:
-                os.write(self._descriptor, data[start : start + _MAX_WRITE])
-            except OSError:
-                return
+        if count:
+            self._writer.put("".join(lines[:count]))
+            del lines[:count]
+
+    def end(self, seconds: float = LAST_SECONDS) -> None:
+        """Have everything written, and wait for it, but not longer than so many seconds; log what is lost."""
+        self.flush()
+        if not self._writer.drain(seconds) or self._writer.losing:
+            _report(self._writer.give_up())
 
     def record(self, entry: Entry, environ: dict[str, Any], code: int, sent: int, started: float) -> None:
         """Add the line of a response that has just been finished.
@@ -134,12 +123,9 @@ class AccessLog:
     def _stamp(self, now: float) -> None:
         """Write the time of day, for the rest of its second."""
         wall = time.time()
-        t = time.localtime(wall)
-        offset = t.tm_gmtoff // 60
-        sign = "-" if offset < 0 else "+"
-        zone = f"{sign}{abs(offset) // 60:02}{abs(offset) % 60:02}"
+        t, offset = self._zone.local(int(wall))
         self._time = (
-            f"{t.tm_mday:02}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year}:{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} {zone}"
+            f"{t.tm_mday:02}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year}:{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} {offset}"
         )
         self._next_second = now + 1 - wall % 1
 
@@ -168,7 +154,16 @@ def _quoted(value: object) -> str:
     """Escape as Apache does: what a client sent cannot end the field, the line, or reach a terminal. None is a dash."""
     if value is None:
         return "-"
-    return _escaped(value if type(value) is str else str(value))
+    return _escaped(value if type(value) is str else _text(value))
+
+
+def _text(value: object) -> str:
+    """Show what an application has put into the environ in place of a string."""
+    try:
+        return str(value)
+    # boundary: how it is shown is the application's code, and the response is under way
+    except Exception:
+        return type(value).__name__
 
 
 def _escaped(text: str) -> str:
@@ -177,18 +172,5 @@ def _escaped(text: str) -> str:
     return "".join([c if 32 <= ord(c) < 127 and c not in '"\\' else f"\\x{ord(c) & 0xFF:02x}" for c in text])
 
 
-def check_writable(path: str, origin: str) -> None:
-    """See that a log can be written, without creating it for longer than that takes.
-
-    :raises ConfigError: it cannot.
-    """
-    if path == "-":
-        return
-    existed = os.path.lexists(path)
-    try:
-        with open(path, "ab"):
-            pass
-    except OSError as error:
-        raise ConfigError(f"{origin}: cannot write {path}: {error.strerror}") from None
-    if not existed:
-        os.unlink(path)
+def _report(count: int) -> None:
+    report_lost(count, "access")

@@ -1,39 +1,83 @@
-"""Where Spawning's own log goes: standard ``logging``, logger ``spawning``, one line each on stderr.
+"""Begin and end the log of a process, which goes to stderr as the process has found it.
 
-    2026-11-23 19:30:49.123 [4711] INFO worker died worker=1.2 pid=123 signal=SIGKILL
-
-Rules: a line is a short sentence and then ``key=value`` with stable keys; people grep them and tests assert them. Only
-a traceback takes several lines. The application's logging is none of our business: nothing propagates to the root
-logger.
+Rules: :func:`configure` before anything of the application is imported, :func:`begin` first thing in a worker that was
+forked, :func:`finish` before a process ends in another way than by returning from ``main``.
 """
 
+import atexit
 import json
-import logging
+import sys
+from collections.abc import Sequence
 
-ROOT = "spawning"
-_FORMAT = "%(asctime)s.%(msecs)03d [%(process)d] %(levelname)s %(message)s"
-_TIME = "%Y-%m-%d %H:%M:%S"
+from spawning.logs.log import Log, target
+from spawning.logs.streams import own
+from spawning.logs.writer import Writer
+from spawning.logs.zone import Zone
+
+LAST_SECONDS = 1.0  # that the end of a process waits for its log to be written
+
+log = Log("spawning.logs")
+
+_stdout: list[int] = []  # the server's own copy of it
 
 
-def configure(verbose: bool) -> None:
-    """Send the log of this process to stderr; may be called again.
-
-    It is, once the application is loaded: its own configuration (``logging.config`` with ``disable_existing_loggers``)
-    may have switched these loggers off.
+def configure(verbose: bool, zone: Sequence[Sequence[int]] = ()) -> None:
+    """Have this process log to its stderr; called again, only change how much.
 
     :param verbose: log details too (level debug).
+    :param zone: the controller's (``Zone.changes``), in the processes that it starts; by default that of this process.
     """
-    root = logging.getLogger(ROOT)
-    root.setLevel(logging.DEBUG if verbose else logging.INFO)
-    root.propagate = False
-    for handler in root.handlers[:]:
-        root.removeHandler(handler)
-    writer = logging.StreamHandler()
-    writer.setFormatter(logging.Formatter(_FORMAT, _TIME))
-    root.addHandler(writer)
-    for name, logger in list(logging.root.manager.loggerDict.items()):
-        if isinstance(logger, logging.Logger) and (name == ROOT or name.startswith(f"{ROOT}.")):
-            logger.disabled = False
+    target.verbose = verbose
+    if target.writer is None:
+        target.zone = Zone(zone) if zone else Zone.here()
+        _stdout.append(own(1))
+        target.writer = Writer(own(2), lambda count: report_lost(count, "error"))
+        atexit.register(finish)
+
+
+def begin() -> None:
+    """Log from this process, which was forked from one that does."""
+    if target.writer is not None:
+        target.writer.begin()
+
+
+def start() -> None:
+    """Start what writes the log, before a request runs that may be interrupted (``--request-timeout``) in that."""
+    if target.writer is not None:
+        target.writer.start()
+
+
+def finish(seconds: float = LAST_SECONDS) -> None:
+    """Write what waits to be written, unless that takes longer than so many seconds. Logging goes on."""
+    if target.writer is not None:
+        target.writer.drain(seconds)
+
+
+def say(text: str) -> None:
+    """Write lines to stderr that are no records: what a command answers to the person who typed it."""
+    if target.writer is None:
+        sys.stderr.write(text)
+    else:
+        target.writer.put(text)
+        finish()
+
+
+def stdout() -> int:
+    """Return the server's own copy of stdout as it was found, or descriptor 1 where nothing is configured."""
+    return _stdout[0] if _stdout else 1
+
+
+def zone() -> Zone:
+    """Return the time zone of the log."""
+    return target.zone
+
+
+def report_lost(count: int, name: str) -> None:
+    """Log that lines were lost.
+
+    :param name: of the log that they were of: ``access`` or ``error``.
+    """
+    log.warning("log lines lost %s", fields(count=count, log=name))
 
 
 def fields(**values: object) -> str:

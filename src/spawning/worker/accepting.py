@@ -7,7 +7,6 @@ stops closes its own descriptors of them.
 """
 
 import errno
-import logging
 import select
 from collections.abc import Sequence
 from enum import Enum
@@ -16,6 +15,7 @@ from math import inf
 from operator import attrgetter
 from typing import Final
 
+from spawning.logs.log import Log
 from spawning.worker.context import Context
 from spawning.worker.descriptors import Reserve
 from spawning.worker.handoff import HandoffSocket
@@ -34,7 +34,7 @@ FULL_FOR: Final = 0.05  # seconds that connections are left to the siblings when
 ROOM: Final = 1 / 256  # share of the connections that is closed, idle ones, when somebody waits and no sibling accepts
 _NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class Accept(Enum):

@@ -5,11 +5,11 @@ response on its way. So then the connection *lingers*: it is closed in one direc
 away, until the client has closed too or has had enough time (RFC 9112 section 9.6).
 """
 
-import logging
 from abc import abstractmethod
 from time import monotonic
 from typing import Final
 
+from spawning.logs.log import Log
 from spawning.worker.context import READ_SIZE
 from spawning.worker.lifecycle import CLOSED, LINGERING, TRANSITIONS, State
 from spawning.worker.sending import Sending
@@ -20,7 +20,7 @@ MAX_READS: Final = 16  # reads in a row before others get their turn
 LINGER: Final = 2.0  # seconds that a client may go on sending
 _GONE: Final = (ClientGone, BrokenPipeError, ConnectionResetError, ConnectionAbortedError, TimeoutError)
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class Closing(Sending):

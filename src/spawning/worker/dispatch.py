@@ -10,13 +10,13 @@ way back to the loop touches what belongs to the leader.
 :meth:`~Dispatch.take_lead` for the watchdog.
 """
 
-import logging
 from collections.abc import Callable, Iterable
 from time import monotonic, sleep
 from typing import Final, NoReturn
 
 from spawning.http.request import RequestLine
 from spawning.logs.access import AccessLog
+from spawning.logs.log import Log
 from spawning.settings import Settings
 from spawning.worker.alarm import Alarm
 from spawning.worker.context import Context
@@ -41,7 +41,7 @@ ALARM_EVERY: Final = 0.005  # seconds, at least, between two times that the alar
 PLENTY: Final = 64  # waiting requests
 REST: Final = 0.0005  # seconds between polls
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class Dispatch:

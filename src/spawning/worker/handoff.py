@@ -12,7 +12,6 @@ from; what arrived on the way is reported when the connection is registered.
 """
 
 import errno
-import logging
 import os
 import select
 from collections import deque
@@ -22,6 +21,7 @@ from typing import Final
 
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Handoff
+from spawning.logs.log import Log
 from spawning.worker.context import Context
 from spawning.worker.listener import Listener
 from spawning.worker.poller import Poller
@@ -32,7 +32,7 @@ from spawning.worker.stream import Stream, never_waiting
 _LATER: Final = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _KIND: Final = never_waiting(SOCK_STREAM)
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class HandoffSocket:

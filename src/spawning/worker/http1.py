@@ -13,7 +13,6 @@ An event means "look", whatever its mask says, but for the end of what the clien
 set by the leader before it looks), since it comes along with the last data, and no other event tells of it.
 """
 
-import logging
 from time import monotonic
 from typing import Final, cast
 
@@ -22,6 +21,7 @@ from spawning.http.fields import Fields
 from spawning.http.request import RequestLine, RequestReader
 from spawning.http.response import CONTINUE, error_response
 from spawning.logs.access import NO_ENTRY, Entry, entry
+from spawning.logs.log import Log
 from spawning.worker.closing import MAX_READS
 from spawning.worker.context import READ_SIZE, Context
 from spawning.worker.lifecycle import BODY, CLOSED, EXECUTING, FLUSHING, HEAD, LEAVING, LINGERING, READING, REQUEST
@@ -44,7 +44,7 @@ _NO_TEMPLATE: Final[Environ] = {}
 # Between requests: nothing that the last one left is kept alive, and whoever looks from outside finds an exchange.
 _NO_EXCHANGE: Final = Exchange(cast("Http1", None), {})
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class Http1(Migrating):

@@ -18,8 +18,9 @@ next.
 Pure: what was seen of a call comes in as :class:`Evidence`, the time with it; ``sensor`` measures it.
 """
 
-import logging
 from typing import Final, NamedTuple
+
+from spawning.logs.log import Log
 
 HORIZON: Final = 0.004  # seconds of waiting that count in one call
 SAMPLE_EVERY: Final = 0.005  # seconds between measured calls …
@@ -34,7 +35,7 @@ _FIRST_PAUSE: Final = 0.25  # seconds until the first trial …
 _LAST_PAUSE: Final = 4.0  # … and most between two
 _TRIALS: Final = 3  # trials in a row that must compute
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class Evidence(NamedTuple):

@@ -9,13 +9,13 @@ What one pollable, one posted action or one event raises costs that one alone. `
 in the mail.
 """
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic, time
 from typing import Final
 
 from spawning.ipc.channel import Channel
+from spawning.logs.log import Log
 from spawning.worker.accepting import LOOKS, ON, Accepting
 from spawning.worker.context import Context
 from spawning.worker.dispatch import Dispatch
@@ -30,7 +30,7 @@ FAREWELL: Final = 5.0  # seconds that an idle connection is kept when the contro
 REMEMBER: Final = 2.0  # seconds that an idle connection remembers its last request, to read an equal one faster
 FRESH_GRACE: Final = 0.5  # seconds that a new connection may take to send its request when the worker stops
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class Loop:

@@ -5,7 +5,6 @@ controller is dead: the worker stops accepting, finishes what is under way, and 
 """
 
 import contextlib
-import logging
 import os
 import select
 import signal
@@ -32,6 +31,9 @@ from spawning.ipc.messages import (
     Unwell,
 )
 from spawning.logs.access import AccessLog
+from spawning.logs.log import Log
+from spawning.logs.setup import stdout
+from spawning.logs.streams import open_file
 from spawning.settings import Settings
 from spawning.worker.context import Context
 from spawning.worker.descriptors import room_for_connections
@@ -55,7 +57,7 @@ REPORT_EVERY: Final = 1.0  # seconds
 ORPHAN_SECONDS: Final = 30.0  # seconds to finish when the controller is dead
 LOG_AWAKE: Final = 0.05  # seconds between writes of the access log while requests come in
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 def run(
@@ -67,6 +69,7 @@ def run(
     handoff: tuple[Channel, Channel],
     listeners: Sequence[socket.socket],
     files: Sequence[str],
+    opens_log: bool,
 ) -> int:
     """Serve until told to retire or stop.
 
@@ -77,14 +80,29 @@ def run(
     :param handoff: sending and receiving end of the handoff socket.
     :param listeners: the controller's listening sockets, non-blocking.
     :param files: reported with ``Ready``.
+    :param opens_log: nobody hands this worker its access log.
     :returns: the exit status: 0, or 1 when requests had to be given up.
     """
-    return Worker(name, application, settings, channel, handoff, listeners).run(files)
+    access_log = _open_log(settings, opens_log)
+    return Worker(name, application, settings, channel, handoff, listeners, access_log).run(files)
 
 
-def _open_log(settings: Settings) -> AccessLog | None:
+def _open_log(settings: Settings, opens_log: bool) -> AccessLog | None:
+    """Make the access log, of a file for which it has to wait if the controller hands it on."""
     path = settings.access_log_file
-    return None if path == os.devnull else AccessLog(path, with_ids=settings.request_id_header is not None)
+    if path == os.devnull:
+        return None
+    access_log = AccessLog(stdout() if path == "-" else -1, with_ids=settings.request_id_header is not None)
+    if opens_log and path != "-":
+        _open_anew(access_log, path)
+    return access_log
+
+
+def _open_anew(access_log: AccessLog, path: str) -> None:
+    try:
+        access_log.use(open_file(path))
+    except OSError as error:
+        log.error("access log cannot be opened file=%s error=%s", path, error.strerror)  # noqa: TRY400 - it says all
 
 
 class Worker:
@@ -98,11 +116,13 @@ class Worker:
         channel: Channel,
         handoff: tuple[Channel, Channel],
         listeners: Sequence[socket.socket],
+        access_log: AccessLog | None,
     ) -> None:
         self.name = name
         self._settings = settings
         self._channel = channel
-        self._access_log = _open_log(settings)
+        self._access_log = access_log
+        self._handed: list[int] = []  # descriptors beside the message that was received last
         self._errors = ErrorStream()
         application = identified(mounted(application, settings.script_name), settings.request_id_header)
         find_directory()
@@ -151,7 +171,7 @@ class Worker:
         while not self._ended and monotonic() < self._give_up_at:
             self._turn()
         if self._access_log is not None:
-            self._access_log.flush()
+            self._access_log.end()
         self._errors.close()
         if self._ended:
             return int(self._loop.failed)
@@ -216,7 +236,7 @@ class Worker:
 
     def _receive(self) -> None:
         try:
-            message, fds = self._channel.receive()
+            message, self._handed = self._channel.receive()
         except BlockingIOError:
             return
         except ValueError as error:  # from a controller that is newer than this worker
@@ -224,14 +244,13 @@ class Worker:
             return
         if message is None:
             self._on_orphaned()
-        elif isinstance(message, Start):
-            self._on_start(message, fds)
         else:
             self._HANDLERS[type(message)](self, message)
 
-    def _on_start(self, message: Start, fds: Sequence[int]) -> None:
-        if fds:  # a controller of an earlier version gives none
-            self._context.fence = attach(fds[0])
+    def _on_start(self, message: Message) -> None:
+        assert isinstance(message, Start)
+        if self._handed:  # a controller of an earlier version gives none
+            self._context.fence = attach(self._handed[0])
             self._context.term = message.term
         self._context.post(self._loop.start)
 
@@ -259,13 +278,14 @@ class Worker:
             self._channel.send(Frozen())
 
     def _on_reopen(self, _: Message) -> None:
-        if self._access_log is not None:
-            try:
-                self._access_log.reopen()
-            except OSError as error:
-                log.error(  # noqa: TRY400 - the reason says it all
-                    "access log cannot be reopened file=%s error=%s", self._settings.access_log_file, error.strerror
-                )
+        path = self._settings.access_log_file
+        if self._access_log is None or path == "-":
+            for descriptor in self._handed:
+                os.close(descriptor)
+        elif self._handed:
+            self._access_log.use(self._handed[0])
+        else:
+            _open_anew(self._access_log, path)
 
     def _on_ask_details(self, message: Message) -> None:
         assert isinstance(message, AskDetails)
@@ -284,6 +304,7 @@ class Worker:
         self._retire(self._settings.deadman_timeout)
 
     _HANDLERS: Final = {
+        Start: _on_start,
         Retire: _on_retire,
         Announce: _on_announce,
         Stop: _on_stop,

@@ -11,7 +11,6 @@ file, from which the kernel sends it.
 
 import contextlib
 import fcntl
-import logging
 import os
 import socket
 import sys
@@ -22,13 +21,14 @@ from collections import deque
 from enum import Enum
 from typing import Final, Protocol
 
+from spawning.logs.log import Log
 from spawning.wsgi.responder import ClientGone
 
 HIGH_WATER: Final = 1 << 20  # bytes kept above which a producer waits before it adds more
 TURN: Final = 2 << 20  # bytes sent to one client before the others get their turn; nginx's sendfile_max_chunk
 _DONTWAIT: Final = int(socket.MSG_DONTWAIT)
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class Flushed(Enum):

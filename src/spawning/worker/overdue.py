@@ -3,17 +3,17 @@
 Nothing of it costs a request anything that does not wait, or a worker that has no such timeout.
 """
 
-import logging
 from collections.abc import Callable
 from time import monotonic
 
+from spawning.logs.log import Log
 from spawning.worker.context import Context
 from spawning.worker.roles import Job
 from spawning.worker.threads import Threads
 from spawning.wsgi.exchange import WSGIApplication
 from spawning.wsgi.overloaded import Overloaded
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class Overdue:

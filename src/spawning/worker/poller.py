@@ -5,17 +5,17 @@ owners want. An event means "look"; one that was polled for a descriptor that ha
 another connection that looks in vain.
 """
 
-import logging
 import select
 from typing import Final
 
+from spawning.logs.log import Log
 from spawning.worker.context import Context
 from spawning.worker.roles import Leaver, Pollable
 
 _EVENTS: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 ENDED: Final = select.EPOLLRDHUP  # the other side will send nothing more; the greatest of the bits that are reported
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class Poller:

@@ -13,19 +13,19 @@ takes the lead) raises it, so a leader may read it, and ``context.full``, withou
 busy that has just finished, and looks again under the lock.
 """
 
-import logging
 import threading
 from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable
 
 from spawning.errors import ProtocolError
+from spawning.logs.log import Log
 from spawning.worker.context import Context
 from spawning.worker.policy import Policy
 from spawning.worker.roles import Job
 from spawning.worker.waiting import Waiting
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 class RequestThread(threading.Thread):

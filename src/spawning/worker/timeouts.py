@@ -13,13 +13,13 @@ that could strike later. A request is interrupted once; from then on the applica
 """
 
 import ctypes
-import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic, sleep
 from typing import Any, Final
 
 from spawning.errors import RequestTimeout
+from spawning.logs.log import Log
 from spawning.worker.details import stack_of
 from spawning.worker.dispatch import Dispatch
 from spawning.worker.loop import Loop
@@ -31,7 +31,7 @@ from spawning.wsgi.request_id import id_at_end
 
 PATIENCE: Final = 5.0  # seconds that an interrupted request may take to end
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 _set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _set_exception.argtypes = (ctypes.c_ulong, ctypes.py_object)

@@ -6,11 +6,12 @@ is never ended is written when the worker ends.
 """
 
 import io
-import logging
 from collections.abc import Iterable
 from threading import get_ident
 
-log = logging.getLogger("spawning.app")
+from spawning.logs.log import Log
+
+log = Log("spawning.app")
 
 
 class ErrorStream(io.TextIOBase):

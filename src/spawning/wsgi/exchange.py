@@ -6,13 +6,13 @@ the log, 500 if nothing was sent, otherwise a cut connection, so that the client
 """
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Final
 
 from spawning.errors import RequestTimeout
 from spawning.http.response import Pairs, ResponseHead, encode_head
+from spawning.logs.log import Log
 from spawning.wsgi.environ import Environ
 from spawning.wsgi.files import FileWrapper
 from spawning.wsgi.names import names
@@ -24,7 +24,7 @@ WSGIApplication = Callable[[Environ, Any], Iterable[bytes]]
 _HAVE_ALL: Final = (type(iter(list[bytes]())), type(iter(tuple[bytes]())))  # iterators of what is there already
 _ENDED: Final[Environ] = {}  # the environ of an exchange that has ended
 
-log = logging.getLogger("spawning.app")
+log = Log("spawning.app")
 
 
 class Exchange:

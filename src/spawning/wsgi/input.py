@@ -10,13 +10,13 @@ nothing. Files are counted, so that bodies leave descriptors to the application.
 
 import errno
 import io
-import logging
 import tempfile
 from collections import deque
 from itertools import repeat
 from typing import IO, Final
 
 from spawning.errors import ProtocolError
+from spawning.logs.log import Log
 
 SMALL: Final = 65536  # bytes that are kept in memory in any case, and that are written to a file at once
 MEDIUM: Final = 8 * SMALL  # bytes that are kept in memory while there is a place
@@ -28,7 +28,7 @@ MOST_PIECES: Final = 8  # pieces of a body that are kept as they came
 _places: Final = deque([None] * PLACES)
 _files: Final = deque([None] * FILES)
 
-log = logging.getLogger("spawning.worker")
+log = Log("spawning.worker")
 
 
 def find_directory() -> None:

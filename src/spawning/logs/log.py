@@ -1,0 +1,136 @@
+"""The server's log lines: what they look like, and that nothing silences them.
+
+    2026-11-23 19:30:49.123 +0100 [4711] INFO worker died worker=1.2 pid=123 signal=SIGKILL
+
+Rules: a line is a short sentence and then ``key=value`` with stable keys; people grep them and tests assert them. What
+a line says may come from clients, so whatever is not printable is escaped, and every further line of a record, of a
+traceback above all, begins with two spaces: a line that begins with a date is a record of ours, and no text can forge
+one. All processes write the same time zone.
+
+This is not ``logging``, which belongs to the application: its configuration disables loggers, sets levels, replaces
+classes and the factory of records, in the middle of a request if it likes. Outside of a server (``spawnctl``, tests)
+nothing is configured, and lines go to the logger of the same name.
+"""
+
+import logging
+import os
+import re
+import sys
+import time
+import traceback
+from typing import Final
+
+from spawning.logs.writer import Writer
+from spawning.logs.zone import Zone
+
+_NAMES: Final = {logging.DEBUG: "DEBUG", logging.INFO: "INFO", logging.WARNING: "WARNING", logging.ERROR: "ERROR"}
+_COLOUR: Final = re.compile(r"(\x1b\[[0-9;]*m)")  # ECMA-48, SGR: changes colours, nothing else
+
+
+class Log:
+    """Lines of one part of the server. Any method from any thread; none of them waits or raises.
+
+    :param name: of the logger to use outside of a server.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def debug(self, message: str, *values: object) -> None:
+        """Log a detail, with ``-v`` only. `message` is a format for `values`, as in ``logging``."""
+        if target.verbose or target.writer is None:
+            self._log(logging.DEBUG, message, values)
+
+    def info(self, message: str, *values: object) -> None:
+        """Log what has happened as it should."""
+        self._log(logging.INFO, message, values)
+
+    def warning(self, message: str, *values: object) -> None:
+        """Log what somebody should know of, though it harms nobody yet."""
+        self._log(logging.WARNING, message, values)
+
+    def error(self, message: str, *values: object) -> None:
+        """Log what has gone wrong."""
+        self._log(logging.ERROR, message, values)
+
+    def exception(self, message: str, *values: object) -> None:
+        """Log what has gone wrong, with the traceback of the exception that is being handled."""
+        self._log(logging.ERROR, message, values, sys.exc_info()[1])
+
+    def coloured(self, message: str, *values: object) -> None:
+        """Log an error whose text has colours that are ours (``readable.py``): those are kept."""
+        if target.writer is None:
+            self.error(message, *values)
+        else:
+            target.writer.put(_record(logging.ERROR, _COLOUR.split(_formatted(message, values))))
+
+    def _log(self, level: int, message: str, values: tuple[object, ...], error: BaseException | None = None) -> None:
+        if target.writer is None:
+            logging.getLogger(self._name).log(level, message, *values, exc_info=error)
+            return
+        text = _formatted(message, values)
+        if error is not None:
+            text = f"{text}\n{_traceback(error)}"
+        target.writer.put(_record(level, [text]))
+
+
+class Target:
+    """Where the lines of this process go. Set by ``setup.py``.
+
+    :ivar writer: None outside of a server.
+    """
+
+    def __init__(self) -> None:
+        self.writer: Writer | None = None
+        self.verbose = False
+        self.zone = Zone([])
+        self._second = (-1, "", "")
+
+    def stamp(self) -> str:
+        """Return the time of day: ``2026-11-23 19:30:49.123 +0100``."""
+        now = time.time()
+        known, begin, offset = self._second
+        if known != int(now):
+            local, offset = self.zone.local(int(now))
+            begin = time.strftime("%Y-%m-%d %H:%M:%S", local)
+            self._second = int(now), begin, offset
+        return f"{begin}.{int(now % 1 * 1000):03} {offset}"
+
+
+target: Final = Target()
+
+
+def escaped(text: str) -> str:
+    """Escape whatever is not printable as Python does (``\\x1b``), but for the ends of lines.
+
+    >>> escaped("a\\x1b[31m")
+    'a\\\\x1b[31m'
+    """
+    if text.isprintable():
+        return text
+    return "".join([c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text])
+
+
+def _record(level: int, parts: list[str]) -> str:
+    """Make a record. Every second part is a colour, which is kept."""
+    parts[::2] = map(escaped, parts[::2])
+    text = "".join(parts).rstrip("\n").replace("\n", "\n  ")
+    return f"{target.stamp()} [{os.getpid()}] {_NAMES[level]} {text}\n"
+
+
+def _formatted(message: str, values: tuple[object, ...]) -> str:
+    try:
+        return message % values if values else message
+    # boundary: how an object of the application is shown is the application's code
+    except Exception as error:
+        return f"{message} (the values cannot be shown: {type(error).__name__})"
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    # boundary: the exception is the application's, and so is how it is shown
+    except Exception as other:
+        return f"{type(error).__name__} (its traceback cannot be shown: {type(other).__name__})"
