@@ -27,7 +27,7 @@ class Exit:
 
 
 def start_fork_server(far: Channel) -> int:
-    """Start a fork server in a fresh interpreter with one end of its channel; give its pid.
+    """Start a fork server in a fresh interpreter with one end of its channel; return its pid.
 
     ``-P`` keeps the directory of the application off the path until the interpreter and Spawning itself are imported,
     so that a ``json.py`` of the application is not ours.
@@ -44,7 +44,7 @@ def start_fork_server(far: Channel) -> int:
 
 
 def start_program(command: Sequence[str], environ: Mapping[str, str], fds: Sequence[int], output: int) -> int:
-    """Start a program that inherits some descriptors and writes both its streams to another one; give its pid.
+    """Start a program that inherits some descriptors and writes both its streams to another one; return its pid.
 
     :raises OSError: no process can be started.
     """
