@@ -100,7 +100,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
 
 
 def _typed_values(arguments: Sequence[str]) -> dict[str, Any] | None:
-    """Give ``args`` and the options that were typed, as they were typed; None when --help or --version has answered."""
+    """Return ``args`` and the options that were typed, as text; None when --help or --version has answered."""
     command = _Command(
         PROGRAM,
         callback=lambda **values: {name: value for name, value in values.items() if name == "args" or _typed(value)},

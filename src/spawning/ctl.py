@@ -44,7 +44,7 @@ Values = dict[str, Any]
 
 
 class ControlError(Exception):
-    """Say in one line why there is no answer; `details` is a traceback or empty."""
+    """Carry, in one line, why there is no answer; `details` is a traceback or empty."""
 
     def __init__(self, message: str, status: int = EXIT_UNREACHABLE, details: str = "") -> None:
         super().__init__(message)
@@ -96,7 +96,7 @@ class Where:
     address: str | None
 
     def find(self) -> Path:
-        """Give the control socket.
+        """Return the control socket.
 
         :raises ControlError: there is none, or more than one could be meant.
         """
@@ -116,7 +116,7 @@ class Where:
         return living[0]
 
     def _name(self) -> str | None:
-        """Give the name of the socket of the server at the address."""
+        """Return the name of the socket of the server at the address."""
         if self.address is None:
             return None
         host, _, port = self.address.rpartition(":")
@@ -183,7 +183,7 @@ def _connected(path: Path) -> Iterator[socket.socket]:
 
 
 def ask(where: Where, command: str, *, patient: bool = False, **arguments: Any) -> Values:
-    """Ask a server and give its answer; what it says on the way goes to stderr.
+    """Ask a server and return its answer; what it says on the way goes to stderr.
 
     :param patient: wait for the answer however long it takes.
     :raises ControlError: there is no answer, or it is no.

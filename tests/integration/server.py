@@ -213,7 +213,7 @@ class Server:
         self._process.send_signal(sig)
 
     def mark(self) -> int:
-        """Give the number of log lines so far, for the `after` of :meth:`wait_for_log`."""
+        """Return the number of log lines so far, for the `after` of :meth:`wait_for_log`."""
         return len(self.err)
 
     def wait_for_log(self, pattern: str, timeout: float = DEADLINE, after: int = 0) -> re.Match[str]:
@@ -227,7 +227,7 @@ class Server:
         return self.wait_for_log(r" reload (finished|refused) ", timeout, mark)[1] == "finished"
 
     def log(self) -> str:
-        """Give everything that the command wrote to stderr so far."""
+        """Return everything that the command wrote to stderr so far."""
         return "\n".join(self.err.since())
 
     # The process table -----------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ class Finished:
 
 
 def _inherited_environment() -> dict[str, str]:
-    """Give this process's environment without what would change defaults of the server."""
+    """Return this process's environment without what would change defaults of the server."""
     unwanted = ("PORT", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "SCRIPT_NAME", "DJANGO_SETTINGS_MODULE")
     inherited = {name: value for name, value in os.environ.items() if name not in unwanted}
     return {**inherited, "SPAWNING_CONTROL_DIRECTORY": RUNTIME.name}

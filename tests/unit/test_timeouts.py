@@ -1,6 +1,9 @@
 """Interrupting a request: only inside the application, once, and never whoever has the thread afterwards."""
 
+import _thread
 import gc
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
@@ -54,11 +57,20 @@ def at_once() -> Timeouts:
 
 
 def look(timeouts: Timeouts, at: float = 0.0) -> bool:
-    """Look from another thread, as the main thread does in a worker, and let it end."""
+    """Look from another thread, as the main thread does in a worker, and wait for it.
+
+    A bare thread: what is raised here must not strike inside ``threading``, whose locks would stay taken.
+    """
     answers: list[bool] = []
-    watchdog = threading.Thread(target=lambda: answers.append(timeouts.look(at or monotonic())))
-    watchdog.start()
-    watchdog.join()
+    done = _thread.allocate_lock()
+
+    def watch() -> None:
+        answers.append(timeouts.look(at or monotonic()))
+        done.release()
+
+    done.acquire()
+    _thread.start_new_thread(watch, ())
+    done.acquire()
     return answers[0]
 
 
@@ -89,6 +101,14 @@ def test_inside_the_application_it_becomes_504() -> None:
     timeouts.run(run, application)
     assert transport.data.startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
     assert not transport.keep_alive
+
+
+def test_under_a_tracer_too() -> None:
+    """A coverage tool or a debugger; in a process of its own, since one that fails never ends."""
+    test = f"{__file__}::{test_inside_the_application_it_becomes_504.__name__}"
+    code = "import sys, pytest; sys.settrace(lambda *_: None); sys.exit(pytest.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "-q", "-p", "no:cacheprovider", test]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
 def test_a_response_that_has_begun_is_cut_and_closed_once() -> None:

@@ -136,7 +136,7 @@ class Commands:
 
     @property
     def handed_on(self) -> tuple[int, str] | None:
-        """Give the descriptor and the path of the control socket, for the next program."""
+        """Return the descriptor and the path of the control socket, for the next program."""
         return (self._control.listener, str(self._control.path)) if self._control is not None else None
 
     def close(self) -> None:
@@ -164,7 +164,7 @@ class Commands:
             self._refuse(asked.client, f"{asked.command} has failed, the server's log has the traceback: {error!r}")
 
     def observe(self, now: float) -> None:
-        """Tell those who wait what they wait for."""
+        """Send those who wait what they wait for."""
         self._waiting = [each for each in self._waiting if not each.client.gone and not self._told(each, now)]
         if self._server.upgrade.attempt is not Attempt.CHECKED:
             for client in self._upgrading:
@@ -291,7 +291,7 @@ class Commands:
     # Waiting ---------------------------------------------------------------------------------------------------------
 
     def _told(self, waiting: _Waiting, now: float) -> bool:
-        """Say what has happened since the last time; whether that is the end."""
+        """Send what has happened since the last time; return whether that is the end."""
         progress = look(waiting.number, self._server.wanted, self._server.fleet)
         if isinstance(progress, Replaced):
             self._progress(waiting, f"generation {waiting.number}: replaced by generation {progress.number}")

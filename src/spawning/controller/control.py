@@ -76,12 +76,12 @@ class ControlSocket:
         self._most_waiting = most_waiting(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
     def fileno(self) -> int:
-        """Give what to poll for reading."""
+        """Return what to poll for reading."""
         return self._epoll.fileno()
 
     @property
     def listener(self) -> int:
-        """Give the descriptor of the listening socket."""
+        """Return the descriptor of the listening socket."""
         return self._listener.fileno()
 
     def close(self) -> None:
@@ -183,15 +183,15 @@ class ControlSocket:
     # Answers ---------------------------------------------------------------------------------------------------------
 
     def progress(self, client: Client, text: str) -> None:
-        """Say something before the answer."""
+        """Send something before the answer."""
         self._say(client, {"progress": text})
 
     def answer(self, client: Client, values: Mapping[str, Any]) -> None:
-        """Give the answer and end the conversation."""
+        """Send the answer and end the conversation."""
         self._say(client, {"ok": values}, complete=True)
 
     def refuse(self, client: Client, error: str, details: str = "") -> None:
-        """Say in one line why there is no answer, and end the conversation."""
+        """Send, in one line, why there is no answer, and end the conversation."""
         self._say(client, {"error": " ".join(error.split()), "details": details}, complete=True)
 
     def _say(self, client: Client, values: Mapping[str, Any], *, complete: bool = False) -> None:

@@ -44,7 +44,7 @@ class Wakeup:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._previous)  # held back by an upgrade until now
 
     def fileno(self) -> int:
-        """Give what to poll for reading."""
+        """Return what to poll for reading."""
         return self._near.fileno()
 
     def wake(self) -> None:
@@ -53,7 +53,7 @@ class Wakeup:
             self._far.send(b"\0")
 
     def drain(self) -> list[int]:
-        """Give the numbers of the signals that have arrived, in order."""
+        """Return the numbers of the signals that have arrived, in order."""
         arrived = bytearray()
         with contextlib.suppress(BlockingIOError):
             while data := self._near.recv(4096):

@@ -32,7 +32,7 @@ _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
 def encode(values: Mapping[str, Any]) -> bytes:
-    """Give one line of JSON, with its end."""
+    """Return one line of JSON, with its end."""
     return json.dumps(values, separators=(",", ":")).encode() + b"\n"
 
 
@@ -51,7 +51,7 @@ def decode(line: bytes) -> dict[str, Any]:
 
 
 def name_for(host: str, port: int, more: str = "") -> str:
-    """Give the file name of the control socket of the server at an address: ``127.0.0.1:8080.sock``."""
+    """Return the file name of the control socket of the server at an address: ``127.0.0.1:8080.sock``."""
     bare = host.strip("[]").replace("/", "_")
     return f"[{bare}]:{port}{more}{SUFFIX}" if ":" in bare else f"{bare}:{port}{more}{SUFFIX}"
 
