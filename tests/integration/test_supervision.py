@@ -129,7 +129,7 @@ def test_threads_started_during_import_are_named(tmp_path: Path) -> None:
 
 
 def test_without_preload_each_worker_imports_the_application(tmp_path: Path) -> None:
-    write(tmp_path, "1", before="import os, sys\nprint('imported in', os.getpid(), file=sys.stderr)")
+    write(tmp_path, "1", before="import os, sys\nsys.stderr.write(f'imported in {os.getpid()}\\n')")
     with Server(APP, "-s", "2", "--no-preload", cwd=tmp_path) as server:
         workers = {worker.pid for worker in server.wait_workers(2)}
         imported = {int(line.rpartition(" ")[2]) for line in server.err.since() if line.startswith("imported in")}
