@@ -14,6 +14,7 @@ import click
 
 from spawning import __version__
 from spawning.errors import EXIT_APP, EXIT_CONFIG, AppLoadError, ConfigError
+from spawning.interpreter import refuse_free_threading
 from spawning.ipc.takeover import CHECK, inherited
 from spawning.settings import DEFAULTS, FACTORY_SHORT_NAMES, OPTIONS, Option, Settings, checked, from_environment
 
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         not load).
     """
     try:
+        refuse_free_threading()
         asked = parse(sys.argv[1:] if arguments is None else arguments)
         if asked is None:
             return 0

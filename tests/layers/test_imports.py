@@ -14,25 +14,27 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "spawning"
 
-LEAVES = {"errors", "settings"}
+LEAVES = {"errors", "settings", "primitives", "interpreter"}
 BASE = LEAVES | {"ipc", "net", "logs"}
 FACTORIES = {"wsgi_factory", "django_factory", "paste_factory"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "settings": {"errors"},
+    "primitives": set(),
+    "interpreter": {"errors"},
     "ipc": LEAVES,
     "net": LEAVES,
     "logs": LEAVES,
     "http": {"errors"},
-    "wsgi": {"http", "errors", "settings"},
+    "wsgi": {"http", "errors", "settings", "primitives"},
     "worker": BASE | {"wsgi", "http"},
     "wsgi_factory": LEAVES,
     "django_factory": LEAVES | {"wsgi_factory"},
     "paste_factory": LEAVES | {"wsgi_factory"},
     "readable": LEAVES,
     "readiness": LEAVES | {"http", "wsgi", "wsgi_factory"},
-    "forkserver": BASE | FACTORIES | {"worker", "readable", "readiness"},
+    "forkserver": BASE | FACTORIES | {"worker", "wsgi", "readable", "readiness"},
     "systemd": LEAVES | {"logs", "net"},
     "controller": BASE | {"systemd"},
     "upgrade_check": BASE | {"controller", "forkserver", "worker"},

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from spawning.controller.refusal import Refusal
+from spawning.errors import EXIT_CLOSED
 from spawning.ipc.messages import (
     Born,
     Configured,
@@ -382,7 +383,7 @@ class Fleet:
     def _fork_server_exited(self, generation: GenerationRecord, status: int, now: float) -> Departure:
         generation.pid = None
         if generation.state in UNDER_WAY:
-            _fail(generation, f"the fork server died before the application was ready ({how(status)})")
+            _fail(generation, _premature("the fork server", status))
         elif generation.state is _G.KEPT:
             generation.step(GenerationStep.LET_GO)
         elif generation.state in (_G.CUTOVER, _G.SERVING) and not generation.ended:
@@ -398,8 +399,15 @@ class Fleet:
         if before in _ACTIVE:
             generation.forks.failed(now, worker.forked_at)
         if before is _W.STARTING and generation.state in UNDER_WAY:
-            _fail(generation, f"worker {worker.source} died before the application was ready ({how(status)})")
+            _fail(generation, _premature(f"worker {worker.source}", status))
         return Departure(generation, worker, before)
+
+
+def _premature(who: str, status: int | None) -> str:
+    """Describe the end of a process that has not become ready."""
+    if status == EXIT_CLOSED:
+        return "the application has closed descriptors that it had not opened, during its import (os.closerange?)"
+    return f"{who} died before the application was ready ({how(status)})"
 
 
 def how(status: int | None) -> str:

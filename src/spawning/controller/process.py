@@ -8,10 +8,10 @@ not been reaped yet cannot mean another process.
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from spawning import interpreter
 from spawning.ipc.channel import Channel
 
 
@@ -26,16 +26,15 @@ class Exit:
 def start_fork_server(far: Channel) -> int:
     """Start a fork server in a fresh interpreter with one end of its channel; give its pid.
 
-    ``-P`` keeps the directory of the application off the path until the interpreter and Spawning itself are imported,
-    so that a ``json.py`` of the application is not ours.
+    It is an interpreter like this one, with the same options and path (``interpreter.py``).
 
     :raises OSError: no process can be started.
     """
     fd = far.fileno()
     os.set_inheritable(fd, True)  # the controller starts processes from one thread only
     try:
-        command = [sys.executable, "-P", "-m", "spawning.forkserver", str(fd)]
-        return os.posix_spawn(sys.executable, command, os.environ, setsigmask=[])
+        command = interpreter.fork_server(str(fd), *interpreter.path_for_application())
+        return os.posix_spawn(command[0], command, os.environ, setsigmask=[])
     finally:
         os.set_inheritable(fd, False)
 

@@ -49,11 +49,13 @@ class Configured:
 class Loaded:
     """The application is imported, checked and frozen (with --no-preload: the factory is known); forking may begin.
 
-    `files` are the files behind ``sys.modules``, for the watcher; `threads` names threads started during the import.
+    `files` are the files behind ``sys.modules``, for the watcher; `threads` names threads started during the import,
+    `connections` the peers of connections that were opened then and are open.
     """
 
     files: list[str] = field(default_factory=list)
     threads: list[str] = field(default_factory=list)
+    connections: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
