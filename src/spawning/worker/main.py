@@ -32,6 +32,7 @@ from spawning.ipc.messages import (
 )
 from spawning.logs.access import AccessLog
 from spawning.settings import Settings
+from spawning.worker import children
 from spawning.worker.descriptors import room_for_connections
 from spawning.worker.details import details, executions, method_of, path_of, queued
 from spawning.worker.loop import Loop
@@ -128,6 +129,8 @@ class Worker:
         self._relieved = 0  # stuck requests whose threads have been replaced
         self._next_report = 0.0
         self._next_flush = 0.0
+        children.close_in_children(self._close_in_child)
+        children.handles(self._on_term)
 
     def run(self, files: Sequence[str]) -> int:
         """Serve; see :func:`run`."""
@@ -288,6 +291,16 @@ class Worker:
             self._channel.send(report)
 
     # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _close_in_child(self) -> None:
+        """Close what is this worker's, in a process that the application has forked; the rest is closed already."""
+        loop = self._loop
+        for connection in list(loop.connections.values()):
+            connection.sock.close()
+            connection.fd = -1
+        loop._epoll.close()
+        for fd in (loop._wake_fd, self._wake_fd, loop.alarm.fd):
+            os.close(fd)
 
     def _name_stuck_requests(self) -> None:
         """Log what could not be finished: request, age, and where its thread is."""

@@ -23,6 +23,7 @@ from spawning.http.response import (
     encode_head,
     error_response,
 )
+from spawning.wsgi import forked
 from spawning.wsgi.environ import Environ
 from spawning.wsgi.files import FileWrapper
 from spawning.wsgi.request_id import id_at_end
@@ -109,6 +110,8 @@ class Exchange:
         """Call the application and write its response; raises nothing."""
         try:
             result = application(self.environ, self.start_response)
+            if forked.child:
+                forked.leave()
             if type(result) is list:
                 if len(result) == 1 and not self.head_sent:
                     self._send_whole(result[0])
@@ -120,8 +123,12 @@ class Exchange:
             self.cut = True
         except RequestTimeout:  # the log has its stack already
             self._answer(504, "Gateway Timeout", "the application takes too long")
-        except BaseException:  # boundary: whatever the application raises, sys.exit() too, concerns this request only
+        except BaseException as error:  # boundary: whatever the application raises, sys.exit() too, is this request's
+            if forked.child:
+                forked.leave(error)
             self._failed()
+        if forked.child:
+            forked.leave()
 
     def hint(self, headers: Pairs) -> None:
         """Send fields ahead of the response (``wsgi.early_hints``, RFC 8297), to a client that may understand them
