@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic
 
 from setproctitle import setproctitle
 
@@ -29,6 +30,7 @@ from spawning.primitives import open_socket
 from spawning.readiness import check
 from spawning.settings import Settings
 from spawning.worker import children
+from spawning.worker.leaving import look_after_end
 from spawning.worker.main import run
 from spawning.wsgi_factory import WSGIApplication
 
@@ -123,6 +125,7 @@ def work(generation: Generation, order: Order) -> int:
             _check_readiness(generation, application, order.listeners[0])
     except (ConfigError, AppLoadError) as error:
         order.channel.send(generation.failure(error))
+        look_after_end(name, monotonic() + settings.deadman_timeout)
         return EXIT_APP
     if settings.no_preload:
         configure(settings.verbose)

@@ -35,6 +35,7 @@ from spawning.settings import Settings
 from spawning.worker import children
 from spawning.worker.descriptors import room_for_connections
 from spawning.worker.details import details, executions, method_of, path_of, queued
+from spawning.worker.leaving import look_after_end
 from spawning.worker.loop import Loop
 from spawning.worker.timeouts import Timeouts, nothing_but
 from spawning.worker.watchdog import Watchdog
@@ -74,7 +75,10 @@ def run(
     :param files: reported with ``Ready``.
     :returns: the exit status: 0, or 1 when requests had to be given up.
     """
-    return Worker(name, application, settings, channel, handoff, listeners).run(files)
+    worker = Worker(name, application, settings, channel, handoff, listeners)
+    status = worker.run(files)
+    look_after_end(name, min(worker.give_up_at, monotonic() + settings.deadman_timeout))
+    return status
 
 
 def _open_log(settings: Settings) -> AccessLog | None:
@@ -83,7 +87,10 @@ def _open_log(settings: Settings) -> AccessLog | None:
 
 
 class Worker:
-    """See the module and :func:`run`."""
+    """See the module and :func:`run`.
+
+    :ivar give_up_at: (monotonic seconds) when what is not finished is given up, once the worker was told to leave.
+    """
 
     def __init__(
         self,
@@ -124,7 +131,7 @@ class Worker:
         if self._timeouts is not None:
             self._loop.run_exchange = self._timeouts.run
         self._ended = False
-        self._give_up_at = float("inf")
+        self.give_up_at = float("inf")
         self._unwell = False  # the controller has to be told
         self._relieved = 0  # stuck requests whose threads have been replaced
         self._next_report = 0.0
@@ -138,7 +145,7 @@ class Worker:
         self._channel.sock.setblocking(False)
         self._loop.threads.start()
         self._channel.send(Ready(list(files)))
-        while not self._ended and monotonic() < self._give_up_at:
+        while not self._ended and monotonic() < self.give_up_at:
             self._turn()
         if self._access_log is not None:
             self._access_log.flush()
@@ -182,7 +189,7 @@ class Worker:
                 self._channel.send(Unwell("a request is stuck (--request-timeout)"))
                 self._unwell = False
         if self._loop.closing and stuck and nothing_but(stuck, self._loop):
-            self._give_up_at = now
+            self.give_up_at = now
 
     def _log_waits(self) -> bool:
         return self._access_log is not None and self._access_log.waiting
@@ -225,7 +232,7 @@ class Worker:
         self._retire(message.seconds)
 
     def _retire(self, seconds: float) -> None:
-        self._give_up_at = monotonic() + seconds
+        self.give_up_at = monotonic() + seconds
         self._loop.post(self._loop.retire)
         self._loop.post(self._acknowledge)
         self._loop.post(self._loop.leave)
@@ -235,7 +242,7 @@ class Worker:
 
     def _on_stop(self, message: Message) -> None:
         assert isinstance(message, Stop)
-        self._give_up_at = monotonic() + message.seconds
+        self.give_up_at = monotonic() + message.seconds
         self._loop.post(self._loop.stop)
         self._loop.post(self._acknowledge)
 
@@ -260,7 +267,7 @@ class Worker:
     def _on_orphaned(self) -> None:
         log.error("controller died worker=%s pid=%d", self.name, os.getpid())
         self._poll.unregister(self._channel.fileno())
-        self._give_up_at = min(self._give_up_at, monotonic() + ORPHAN_SECONDS)
+        self.give_up_at = min(self.give_up_at, monotonic() + ORPHAN_SECONDS)
         self._loop.post(self._loop.stop_orphaned)
 
     def _on_term(self, _signal: int, _frame: FrameType | None) -> None:

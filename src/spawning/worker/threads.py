@@ -14,11 +14,11 @@ finished, and looks again under the lock.
 """
 
 import logging
-import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
 from spawning.errors import ProtocolError
+from spawning.primitives import ServerThread, allocate_lock
 from spawning.worker.accepting import CROWDED
 from spawning.worker.connection import Connection
 from spawning.worker.waiting import Waiting
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("spawning.worker")
 
 
-class RequestThread(threading.Thread):
+class RequestThread(ServerThread):
     """A thread with a mailbox for one task; the lock is the bell.
 
     :ivar connection: what it executes, for whoever wants to know; None while idle or leading.
     """
 
     def __init__(self, threads: "Threads", number: int) -> None:
-        super().__init__(name=f"request thread {number}", daemon=True)
+        super().__init__(f"request thread {number}")
         self._threads = threads
-        self._bell = threading.Lock()
+        self._bell = allocate_lock()
         self._bell.acquire()
         self.connection: Connection | None = None
 
@@ -95,7 +95,7 @@ class Threads:
         self.loop = loop
         self.limit = limit
         self.waiting = waiting
-        self.lock = threading.Lock()
+        self.lock = allocate_lock()
         self.executing = 0
         self.full = False
         self.holding = False
