@@ -65,6 +65,7 @@ def main() -> int:
     boot, _ = channel.receive()
     if not isinstance(boot, Boot):
         return 0
+    birth.gate_hooks()
     prepare.for_application(readable=boot.settings.get("reload") == "dev")
     generation = Generation(boot, path, [fd])
     configure(generation.settings.verbose)

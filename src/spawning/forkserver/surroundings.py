@@ -115,6 +115,7 @@ class Surroundings:
 
 def restore_handlers() -> None:
     """Have the signals that mean the controller left to it, and clients that go away be no signal."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_CONTROLLER)
     for signum in FOR_THE_CONTROLLER:
         handler = _get_handler(signum)
         if handler is not leave_to_the_controller and (signum not in _FREE or handler == signal.SIG_DFL):
