@@ -119,7 +119,11 @@ class Exchange:
                     self._send_list(result)
             else:
                 self._send_and_close(result)
+                if forked.child:
+                    forked.leave()
         except ClientGone:
+            if forked.child:
+                forked.leave()
             self.cut = True
         except RequestTimeout:  # the log has its stack already
             self._answer(504, "Gateway Timeout", "the application takes too long")
@@ -127,8 +131,6 @@ class Exchange:
             if forked.child:
                 forked.leave(error)
             self._failed()
-        if forked.child:
-            forked.leave()
 
     def hint(self, headers: Pairs) -> None:
         """Send fields ahead of the response (``wsgi.early_hints``, RFC 8297), to a client that may understand them
