@@ -9,6 +9,7 @@ Everything else is a bug. ``RequestTimeout`` is none of these: applications may 
 
 EXIT_CONFIG = 2
 EXIT_APP = 3
+EXIT_CLOSED = 4  # of a process whose application has closed descriptors of the server: nothing else can be told
 
 
 class ConfigError(Exception):

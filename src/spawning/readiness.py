@@ -17,6 +17,7 @@ from typing import Final
 from spawning.errors import AppLoadError
 from spawning.http.request import Limits, RequestLine, RequestReader
 from spawning.http.response import Clock
+from spawning.primitives import ServerThread
 from spawning.settings import Settings, status_range
 from spawning.wsgi.environ import EnvironBase, connection_template, request_environ
 from spawning.wsgi.exchange import Exchange, WSGIApplication
@@ -43,7 +44,7 @@ def check(application: WSGIApplication, settings: Settings, address: tuple[str, 
     exchange = _exchange(settings, path, address)
     application = identified(mounted(application, settings.script_name), settings.request_id_header)
     begun = time.monotonic()
-    thread = threading.Thread(target=exchange.attempt, args=(application,), name="readiness check", daemon=True)
+    thread = _Asking(exchange, application)
     thread.start()
     thread.join(max(0.0, until - begun))
     if thread.is_alive():
@@ -59,6 +60,18 @@ def check(application: WSGIApplication, settings: Settings, address: tuple[str, 
     if not low <= exchange.answer.status <= high:
         expected = f"expected {settings.ready_status} (--ready-path, --ready-status)"
         raise AppLoadError(f"GET {path} {exchange.answer.seen()}; {expected}")
+
+
+class _Asking(ServerThread):
+    """Executes the request as the thread of any other."""
+
+    def __init__(self, exchange: "_Check", application: WSGIApplication) -> None:
+        super().__init__("readiness check")
+        self._exchange = exchange
+        self._application = application
+
+    def run(self) -> None:
+        self._exchange.attempt(self._application)
 
 
 class Answer(Responder):

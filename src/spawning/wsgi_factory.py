@@ -70,11 +70,13 @@ def wrap(application: Any, name: str, middleware: Sequence[str]) -> WSGIApplicat
     return wrapped
 
 
-def prepare_path() -> None:
-    """Put the current directory first on ``sys.path``, whichever way this interpreter was started."""
+def prepare_path(entries: Sequence[str] = ()) -> None:
+    """Put the current directory first on ``sys.path``, whichever way this interpreter was started.
+
+    :param entries: what follows it, if that is not what is there already; relative ones begin in that directory.
+    """
     here = os.getcwd()
-    if sys.path[:1] != [here]:
-        sys.path.insert(0, here)
+    sys.path[:] = dict.fromkeys([here, *(os.path.join(here, each) for each in entries or sys.path)])
 
 
 def resolve(name: str) -> Any:
@@ -126,14 +128,14 @@ def import_module(module: str, name: str = "") -> ModuleType:
 def application_errors(message: str) -> Iterator[None]:
     """Turn whatever the application's code raises into ``AppLoadError(message: what was raised)`` with its traceback.
 
-    Our own two families pass through. ``SystemExit`` counts as a failure: what calls ``sys.exit`` did not load.
+    Our own two families pass through. All others are failures, ``SystemExit`` too: who calls ``sys.exit`` did not load.
     """
     try:
         yield
     except (AppLoadError, ConfigError):
         raise
     # boundary: the application's code may raise anything, and none of it may end the fork server
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise AppLoadError(f"{message}: {one_line(error)}", application_traceback(error)) from error
 
 

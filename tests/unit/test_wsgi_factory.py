@@ -252,6 +252,6 @@ def test_current_directory_is_put_first_once(tmp_path: Path) -> None:
         with contextlib.chdir(tmp_path):
             prepare_path()
             prepare_path()
-        assert sys.path == [str(tmp_path), *before]
+        assert sys.path == list(dict.fromkeys([str(tmp_path), *before]))
     finally:
         sys.path[:] = before

@@ -65,6 +65,14 @@ _OUTSIDE = (
     "max_worker_memory",
 )  # fmt: skip
 
+_THREADS = (
+    "threads that the application has started during its import run in the fork server, and in no worker (--no-preload)"
+)
+_CONNECTIONS = (
+    "connections that the application has opened during its import are shared by all workers, which get each other's"
+    " answers (--no-preload)"
+)
+
 log = Log("spawning.controller")
 
 
@@ -149,6 +157,7 @@ class Controller:
             signal.SIGTTOU: self._fewer,
             signal.SIGCHLD: self._child,
         }
+        self._warned: dict[str, dict[str, str]] = {}
         self._on_messages: dict[type[Any], Callable[[Source, Any], None]] = {
             Configured: self._on_configured,
             Loaded: self._on_loaded,
@@ -436,13 +445,15 @@ class Controller:
 
     def _on_loaded(self, source: Source, message: Loaded) -> None:
         self.executor.note_helpers(source.generation)
-        if message.threads:
-            names = ", ".join(message.threads)
-            log.warning(
-                "the application has started threads during its import, which no worker will have (--no-preload) %s",
-                fields(generation=source.generation, threads=names),
-            )
+        self._warn_once(_THREADS, source, threads=", ".join(message.threads))
+        self._warn_once(_CONNECTIONS, source, connections=", ".join(message.connections))
         self._follow_files()
+
+    def _warn_once(self, sentence: str, source: Source, **found: str) -> None:
+        """Warn of what an application has left behind its import, unless that was so when it was last loaded."""
+        if self._warned.get(sentence, {}) != found and any(found.values()):
+            log.warning("%s %s", sentence, fields(generation=source.generation, **found))
+        self._warned[sentence] = found
 
     def _on_load_failed(self, source: Source, message: LoadFailed) -> None:
         self._failed_files = frozenset(message.files)

@@ -30,6 +30,7 @@ from spawning.controller.records import (
     WorkerStep,
 )
 from spawning.controller.refusal import Refusal
+from spawning.errors import EXIT_CLOSED
 from spawning.ipc.messages import (
     Born,
     Configured,
@@ -249,7 +250,7 @@ class Fleet:
     def _fork_server_exited(self, generation: GenerationRecord, status: int, now: float) -> Departure:
         generation.pid = None
         if generation.state in UNDER_WAY:
-            _fail(generation, f"the fork server died before the application was ready ({how(status)})")
+            _fail(generation, _premature("the fork server", status))
         elif generation.state is GenerationState.KEPT:
             generation.step(GenerationStep.LET_GO)
         elif generation.state in (GenerationState.CUTOVER, GenerationState.SERVING):
@@ -269,8 +270,15 @@ class Fleet:
         if before in ACTIVE and now - generation.served_since < TRIAL:
             generation.crashed.add(worker.source.worker)
         if before is WorkerState.STARTING and generation.state in UNDER_WAY:
-            _fail(generation, f"worker {worker.source} died before the application was ready ({how(status)})")
+            _fail(generation, _premature(f"worker {worker.source}", status))
         return Departure(generation, worker, before)
+
+
+def _premature(who: str, status: int | None) -> str:
+    """Describe the end of a process that has not become ready."""
+    if status == EXIT_CLOSED:
+        return "the application has closed descriptors that it had not opened, during its import (os.closerange?)"
+    return f"{who} died before the application was ready ({how(status)})"
 
 
 def how(status: int | None) -> str:

@@ -10,11 +10,11 @@ What is started has the controller's signals blocked (``ipc/signals.py``).
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from spawning import interpreter
 from spawning.controller.descent import descendants, started
 from spawning.controller.records import Process
 from spawning.ipc.channel import Channel
@@ -35,16 +35,15 @@ class Exit:
 def start_fork_server(far: Channel) -> int:
     """Start a fork server in a fresh interpreter with one end of its channel; return its pid.
 
-    ``-P`` keeps the directory of the application off the path until the interpreter and Spawning itself are imported,
-    so that a ``json.py`` of the application is not ours.
+    It is an interpreter like this one, with the same options and path (``interpreter.py``).
 
     :raises OSError: no process can be started.
     """
     fd = far.fileno()
     os.set_inheritable(fd, True)  # the controller starts processes from one thread only
     try:
-        command = [sys.executable, "-P", "-m", "spawning.forkserver", str(fd)]
-        return os.posix_spawn(sys.executable, command, os.environ, setsigmask=FOR_THE_CONTROLLER)
+        command = interpreter.fork_server(str(fd), *interpreter.path_for_application())
+        return os.posix_spawn(command[0], command, os.environ, setsigmask=FOR_THE_CONTROLLER)
     finally:
         os.set_inheritable(fd, False)
 

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import NoReturn
 
+from spawning import interpreter
 from spawning.controller import process
 from spawning.controller.state import State, dumps
 from spawning.ipc.takeover import CHECK, TAKE_OVER, answered, contents, memory_file
@@ -39,7 +40,7 @@ class Attempt(Enum):
 
 def command_now() -> list[str]:
     """Return the command that starts the Spawning that is installed now, with the arguments of this process."""
-    return [sys.executable, "-P", "-m", "spawning", *sys.argv[1:]]
+    return interpreter.spawning(*sys.argv[1:])
 
 
 class Upgrade:

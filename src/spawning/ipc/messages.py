@@ -57,13 +57,15 @@ class Configured:
 class Loaded:
     """The application is imported, checked and frozen (with --no-preload: the factory is known); forking may begin.
 
-    `files` are the files behind ``sys.modules``, for the watcher; `threads` names threads started during the import;
-    `stamps` says of each file, in the same order, what it was like.
+    `files` are the files behind ``sys.modules``, for the watcher; `threads` names threads started during the import,
+    `connections` the peers of connections that were opened then and are open; `stamps` says of each file, in the same
+    order, what it was like.
     """
 
     files: list[str] = field(default_factory=list)
     threads: list[str] = field(default_factory=list)
     stamps: list[str] = field(default_factory=list)
+    connections: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

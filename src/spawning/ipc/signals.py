@@ -28,8 +28,8 @@ def let_in() -> None:
 def ignore() -> None:
     """Do nothing about them in this process from now on. Only from the main thread."""
     for signum in FOR_THE_CONTROLLER:
-        signal.signal(signum, _leave_to_the_controller)
+        signal.signal(signum, leave_to_the_controller)
 
 
-def _leave_to_the_controller(*_: object) -> None:
+def leave_to_the_controller(*_: object) -> None:
     """Do nothing. A function, not SIG_IGN: programs that the application starts would inherit that."""

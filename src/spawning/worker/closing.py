@@ -104,6 +104,11 @@ class Closing(Sending):
         self.stream.reset()
         self.close()
 
+    def disown(self) -> None:
+        """Close the descriptor in a process that the application has forked; the client notices nothing."""
+        self.fd = -1
+        self.stream.close()
+
     def abandon(self) -> None:
         """Close abruptly, whatever the state; nothing, when it is closed already. Whoever has found a bug."""
         self.cut = True

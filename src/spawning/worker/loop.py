@@ -235,6 +235,12 @@ class Loop:
         fresh_too = now >= self._stopped_at + FRESH_GRACE
         self._for_each(_close_if_idle, fresh_too)
 
+    def close_in_child(self) -> None:
+        """Close what is this worker's, in a process that the application has forked; there nothing goes on."""
+        for pollable in list(self._poller.pollables.values()):
+            pollable.disown()
+        self._poller.epoll.close()
+
     def _for_each(self, action: Callable[..., None], *arguments: object) -> None:
         """Do something with each pollable; what one of them raises, but LeadLost, costs that one alone."""
         for pollable in list(self._poller.pollables.values()):

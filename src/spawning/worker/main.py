@@ -35,11 +35,13 @@ from spawning.logs.log import Log
 from spawning.logs.setup import stdout
 from spawning.logs.streams import open_file
 from spawning.settings import Settings
+from spawning.worker import children
 from spawning.worker.context import Context
 from spawning.worker.descriptors import room_for_connections
 from spawning.worker.details import details, executions, queued
 from spawning.worker.dispatch import Dispatch
 from spawning.worker.http1 import Http1
+from spawning.worker.leaving import look_after_end
 from spawning.worker.listener import Listener
 from spawning.worker.loop import Loop
 from spawning.worker.timeouts import Timeouts, nothing_but
@@ -84,7 +86,10 @@ def run(
     :returns: the exit status: 0, or 1 when requests had to be given up.
     """
     access_log = _open_log(settings, opens_log)
-    return Worker(name, application, settings, channel, handoff, listeners, access_log).run(files)
+    worker = Worker(name, application, settings, channel, handoff, listeners, access_log)
+    status = worker.run(files)
+    look_after_end(name, min(worker.give_up_at, monotonic() + settings.deadman_timeout))
+    return status
 
 
 def _open_log(settings: Settings, opens_log: bool) -> AccessLog | None:
@@ -106,7 +111,10 @@ def _open_anew(access_log: AccessLog, path: str) -> None:
 
 
 class Worker:
-    """See the module and :func:`run`."""
+    """See the module and :func:`run`.
+
+    :ivar give_up_at: (monotonic seconds) when what is not finished is given up, once the worker was told to leave.
+    """
 
     def __init__(
         self,
@@ -143,11 +151,13 @@ class Worker:
         if self._timeouts is not None:
             self._dispatch.run_exchange = self._timeouts.run
         self._ended = False
-        self._give_up_at = float("inf")
+        self.give_up_at = float("inf")
         self._unwell = False  # the controller has to be told
         self._relieved = 0  # stuck requests whose threads have been replaced
         self._next_report = 0.0
         self._next_flush = 0.0
+        children.close_in_children(self._close_in_child)
+        children.handles(self._on_term)
 
     def _base(self, listener: socket.socket) -> EnvironBase:
         address = listener.getsockname()
@@ -168,7 +178,7 @@ class Worker:
         self._channel.sock.setblocking(False)
         self._dispatch.threads.start()
         self._channel.send(Ready(list(files)))
-        while not self._ended and monotonic() < self._give_up_at:
+        while not self._ended and monotonic() < self.give_up_at:
             self._turn()
         if self._access_log is not None:
             self._access_log.end()
@@ -212,7 +222,7 @@ class Worker:
                 self._channel.send(Unwell("a request is stuck (--request-timeout)"))
                 self._unwell = False
         if self._context.closing and stuck and nothing_but(stuck, self._dispatch, self._loop):
-            self._give_up_at = now
+            self.give_up_at = now
 
     def _log_waits(self) -> bool:
         return self._access_log is not None and self._access_log.waiting
@@ -259,7 +269,7 @@ class Worker:
         self._retire(message.seconds)
 
     def _retire(self, seconds: float) -> None:
-        self._give_up_at = monotonic() + seconds
+        self.give_up_at = monotonic() + seconds
         self._context.post(self._loop.retire)
         self._context.post(self._acknowledge)
         self._context.post(self._loop.leave)
@@ -269,7 +279,7 @@ class Worker:
 
     def _on_stop(self, message: Message) -> None:
         assert isinstance(message, Stop)
-        self._give_up_at = monotonic() + message.seconds
+        self.give_up_at = monotonic() + message.seconds
         self._context.post(self._loop.stop)
         self._context.post(self._acknowledge)
 
@@ -296,7 +306,7 @@ class Worker:
     def _on_orphaned(self) -> None:
         log.error("controller died worker=%s pid=%d", self.name, os.getpid())
         self._poll.unregister(self._channel.fileno())
-        self._give_up_at = min(self._give_up_at, monotonic() + ORPHAN_SECONDS)
+        self.give_up_at = min(self.give_up_at, monotonic() + ORPHAN_SECONDS)
         self._context.post(self._loop.stop_orphaned)
 
     def _on_term(self, _signal: int, _frame: FrameType | None) -> None:
@@ -326,6 +336,12 @@ class Worker:
             self._channel.send(report)
 
     # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _close_in_child(self) -> None:
+        """Close what is this worker's, in a process that the application has forked; the rest is closed already."""
+        self._loop.close_in_child()
+        for fd in (self._context.mail.fd, self._wake_fd, self._dispatch.alarm.fd):
+            os.close(fd)
 
     def _name_stuck_requests(self) -> None:
         """Log what could not be finished: request, age, and where its thread is."""

@@ -66,6 +66,9 @@ class Pollable(Protocol):
     def abandon(self) -> None:
         """Be closed abruptly, whatever the state: a bug has been found there."""
 
+    def disown(self) -> None:
+        """Close the descriptor, in a process that the application has forked: the other end notices nothing."""
+
 
 class Leaver(Protocol):
     """What may be sent to another worker. Leader only.

@@ -13,13 +13,12 @@ takes the lead) raises it, so a leader may read it, and ``context.full``, withou
 busy that has just finished, and looks again under the lock.
 """
 
-import threading
-from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable
 
 from spawning.errors import ProtocolError
 from spawning.logs.log import Log
+from spawning.primitives import ServerThread, allocate_lock
 from spawning.worker.context import Context
 from spawning.worker.policy import Policy
 from spawning.worker.roles import Job
@@ -28,14 +27,14 @@ from spawning.worker.waiting import Waiting
 log = Log("spawning.worker")
 
 
-class RequestThread(threading.Thread):
+class RequestThread(ServerThread):
     """A thread with a mailbox for one task; the lock is the bell.
 
     :ivar job: what it executes, for whoever wants to know; None while idle or leading.
     """
 
     def __init__(self, threads: "Threads", number: int) -> None:
-        super().__init__(name=f"request thread {number}", daemon=True)
+        super().__init__(f"request thread {number}")
         self._threads = threads
         self._bell = allocate_lock()
         self._bell.acquire()

@@ -13,6 +13,7 @@ from typing import Any, Final
 from spawning.errors import RequestTimeout
 from spawning.http.response import Pairs, ResponseHead, encode_head
 from spawning.logs.log import Log
+from spawning.wsgi import forked
 from spawning.wsgi.environ import Environ
 from spawning.wsgi.files import FileWrapper
 from spawning.wsgi.names import names
@@ -78,6 +79,8 @@ class Exchange:
         """Call the application and write its response; raises nothing that the application has raised."""
         try:
             result = application(self.environ, self.start_response)
+            if forked.child:
+                forked.leave()
             if type(result) is list:
                 if len(result) == 1 and not self.responder.head_sent:
                     self._send_whole(result[0])
@@ -89,7 +92,9 @@ class Exchange:
             self.responder.cut = True
         except RequestTimeout:  # the log has its stack already
             self._answer(504, "Gateway Timeout", "the application takes too long")
-        except BaseException:  # boundary: whatever the application raises, sys.exit() too, concerns this request only
+        except BaseException as error:  # boundary: whatever the application raises, sys.exit() too, is this request's
+            if forked.child:
+                forked.leave(error)
             self._failed()
         finally:
             self.ended = True
@@ -135,6 +140,8 @@ class Exchange:
             self._send_list(list(blocks))
             return
         for block in blocks:
+            if forked.child:
+                forked.leave()
             if block and not self._send_block(block):
                 break  # nothing more is wanted, and the iterator may be endless
         self._end()

@@ -1,0 +1,129 @@
+"""One loading of the application's code: from the order to load it to an application that can be called.
+
+Knows factories and errors, neither channels nor processes.
+"""
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from spawning.errors import AppLoadError, ConfigError
+from spawning.forkserver import files, surroundings
+from spawning.ipc.messages import Boot, Configured, Loaded, LoadFailed
+from spawning.logs.setup import configure
+from spawning.logs.streams import occupy
+from spawning.readable import readable
+from spawning.settings import as_dict, checked
+from spawning.stamps import ChangedError, check_same, stamps
+from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_path, resolve
+
+
+class Generation:
+    """See the module.
+
+    :param boot: what to load.
+    :param path: the entries of ``sys.path`` (``interpreter.path_for_application``).
+    :param descriptors: those of the server, which the application must not close.
+    """
+
+    def __init__(self, boot: Boot, path: Sequence[str], descriptors: Sequence[int]) -> None:
+        self.number = boot.generation
+        self.settings = checked(boot.settings)
+        self.started_at = boot.started_at
+        self._directory = boot.directory
+        self._path = path
+        self._values = boot.settings
+        self._same = boot.same
+        self._loading_since = time.time_ns()
+        self._config: dict[str, Any] = {}
+        self._application: WSGIApplication | None = None
+        self._surroundings = surroundings.Surroundings(descriptors)
+
+    def configure(self) -> Configured:
+        """Go where the application is now, and run the factory's ``config_factory``.
+
+        :raises AppLoadError: the directory is gone; the factory does not exist or fails; files have changed that must
+            not have.
+        :raises ConfigError: it says so, or a setting that it gives back cannot be used.
+        """
+        try:
+            os.chdir(self._directory)
+        except OSError as error:
+            raise AppLoadError(f"cannot start in directory {self._directory}: {error.strerror}") from None
+        self._check_same()
+        prepare_path(self._path)
+        name = self.settings.factory
+        with self._surroundings.kept():
+            factory = _callable(name, "factory")
+            with application_errors(f"factory {name} failed"):
+                self._config = factory(dict(self._values))
+        if not isinstance(self._config, dict) or not isinstance(self._config.get("app_factory"), str):
+            raise ConfigError(f"factory {name} gave no dictionary with the dotted path of an app_factory")
+        self.settings = checked(self._config, {key: f"factory {name}, setting {key}" for key in self._config})
+        return Configured(as_dict(self.settings))
+
+    def load(self) -> Loaded:
+        """Load the application, unless each worker does, and make its memory fit for sharing.
+
+        :raises AppLoadError: it cannot be loaded.
+        :raises ConfigError: the factory says that the configuration is wrong.
+        """
+        if not self.settings.no_preload:
+            self.application()
+        occupy()
+        configure(self.settings.verbose)
+        threads = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
+        self._check_same()  # what has changed meanwhile may have been loaded
+        gc.collect()
+        connections = self._surroundings.new_connections()
+        gc.freeze()  # the collector would write to each object it looks at, and so copy its page into every worker
+        named = (os.path.join(self._directory, each) for each in self.settings.watch)  # such as an ini file
+        loaded = sorted({*files.loaded_files(), *(each for each in named if os.path.isfile(each))})
+        stamped = stamps(loaded, self._loading_since)
+        return Loaded(loaded, threads, stamps=stamped, connections=connections)
+
+    def _check_same(self) -> None:
+        if self._same is not None:
+            check_same(self._same)
+
+    def in_worker(self, descriptors: Sequence[int]) -> None:
+        """Go on in a worker, which has other descriptors."""
+        self._surroundings.hold(descriptors)
+
+    def application(self) -> WSGIApplication:
+        """Return the application; load it when first asked.
+
+        :raises AppLoadError: it cannot be loaded, or has changed its process so that it cannot be served.
+        """
+        if self._application is None:
+            name = self._config["app_factory"]
+            with self._surroundings.kept():
+                factory = _callable(name, "app_factory")
+                with application_errors(f"app_factory {name} failed"):
+                    application = factory(self._config)
+            if not callable(application):
+                raise AppLoadError(f"app_factory {name} gave {type(application).__name__}, not a WSGI application")
+            self._application = application
+        return self._application
+
+    def failure(self, error: ConfigError | AppLoadError) -> LoadFailed:
+        """Describe why it does not load, and which files to watch for it to be mended."""
+        named = files.files_named([*self.settings.args, self.settings.factory], self._directory)
+        watched = sorted({*files.loaded_files(), *files.files_of(error, self._directory), *named})
+        if isinstance(error, ChangedError):
+            return LoadFailed("changed", str(error), "", watched)
+        if isinstance(error, AppLoadError):
+            shown = readable(error) if self.settings.reload == "dev" else ""
+            return LoadFailed("app", str(error), error.details, watched, shown)
+        return LoadFailed("config", str(error), "", watched)
+
+
+def _callable(name: str, setting: str) -> Callable[[dict[str, Any]], Any]:
+    found = resolve(name)
+    if not callable(found):
+        raise AppLoadError(f"{setting} {name} is not callable: it is an object of type {type(found).__name__}")
+    factory: Callable[[dict[str, Any]], Any] = found
+    return factory

@@ -1,0 +1,189 @@
+"""The fork server's process: ``interpreter.fork_server(FD, *PATH)``.
+
+FD is its end of the channel to the controller, PATH what ``sys.path`` is to be for the application.
+
+Rules: it dies with the controller, also in the middle of an import (``PR_SET_PDEATHSIG``) or at the end of file. A
+worker leaves :func:`serve` with its order and unwinds to :func:`main`, so that it ends as a program of its own would:
+``atexit`` functions run, and nothing of the fork server is below it on the stack.
+"""
+
+import atexit
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from setproctitle import setproctitle
+
+from spawning.errors import EXIT_APP, AppLoadError, ConfigError
+from spawning.forkserver import birth, prepare
+from spawning.forkserver.files import loaded_files
+from spawning.forkserver.generation import Generation
+from spawning.ipc import signals
+from spawning.ipc.channel import Channel
+from spawning.ipc.messages import Boot, Born, ForkWorker, Message
+from spawning.ipc.prctl import die_with_parent, outlive_parent
+from spawning.logs.setup import begin, configure, start
+from spawning.logs.streams import occupy, provide, write_by_lines
+from spawning.primitives import open_socket
+from spawning.readiness import check
+from spawning.settings import Settings
+from spawning.worker import children
+from spawning.worker.leaving import look_after_end
+from spawning.worker.main import run
+from spawning.wsgi_factory import WSGIApplication
+
+EXIT_SECONDS = 3  # what the application's atexit functions may take here; the controller kills it a little later
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a newly forked process has to become: worker `worker`, on a channel of its own, with the sockets that all
+    workers share.
+    """
+
+    worker: int
+    hands_log: bool
+    channel: Channel
+    handoff: tuple[Channel, Channel]
+    listeners: Sequence[socket.socket]
+
+    @property
+    def descriptors(self) -> list[int]:
+        """List the descriptors of all of them."""
+        channels = [each.fileno() for each in (self.channel, *self.handoff)]
+        return channels + [each.fileno() for each in self.listeners]
+
+
+def main() -> int:
+    """Be a fork server; return the exit status (in a worker: the worker's)."""
+    die_with_parent()
+    provide()
+    signals.ignore()
+    signals.let_in()  # the controller has started us with these signals blocked
+    atexit.register(signals.keep_out)  # runs last, before the interpreter takes the handlers away
+    fd, path = int(sys.argv[1]), sys.argv[2:]
+    sys.argv[1:] = []
+    os.set_inheritable(fd, False)
+    channel = Channel(open_socket(fd, blocking=True))
+    boot, _ = channel.receive()
+    if not isinstance(boot, Boot):
+        return 0
+    birth.gate_hooks()
+    prepare.for_application(readable=boot.settings.get("reload") == "dev")
+    generation = Generation(boot, path, [fd])
+    configure(generation.settings.verbose, boot.zone)
+    write_by_lines()
+    group = os.getpgrp()
+    set_title("fork server", str(boot.generation), generation.settings)
+    order = serve(generation, channel, boot.controller) if load(generation, channel) else None
+    if order is None:  # what the application has started here is to end too, by the functions that it has for that
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(EXIT_SECONDS)
+        return 0
+    return work(generation, order, group)
+
+
+def load(generation: Generation, channel: Channel) -> bool:
+    """Load the application and say how it went."""
+    steps: tuple[Callable[[], Message], ...] = (generation.configure, generation.load)
+    for step in steps:
+        try:
+            channel.send(step())
+        except (ConfigError, AppLoadError) as error:
+            channel.send(generation.failure(error))
+            channel.receive()  # the end of the file: leaving before it would look like one more failure
+            return False
+    return True
+
+
+def serve(generation: Generation, channel: Channel, controller: int) -> Order | None:
+    """Fork workers as asked. Returns None in the fork server, when the controller has gone, and in each worker its
+    order.
+
+    The fork server leaves the process group of the controller. It is stopped while it is kept, and when a shell ends,
+    the kernel sends SIGHUP, which asks for a reload, to a group that it leaves behind with a stopped member.
+    """
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+    while True:
+        message, fds = channel.receive()
+        if message is None:
+            return None
+        if not isinstance(message, ForkWorker):
+            raise TypeError(f"not for a fork server: {message!r}")
+        if birth.fork_twice(generation.number, controller):
+            channel.close()
+            own = Channel(open_socket(fds[0], blocking=True))
+            # All workers share what follows, and so whether it blocks.
+            shared = [open_socket(fd, blocking=False) for fd in fds[1:]]
+            return Order(message.worker, message.hands_log, own, (Channel(shared[0]), Channel(shared[1])), shared[2:])
+        for fd in fds:
+            os.close(fd)
+
+
+def work(generation: Generation, order: Order, group: int) -> int:
+    """Be a worker from birth to exit status.
+
+    :param group: the controller's process group.
+    """
+    begin()
+    name = f"{generation.number}.{order.worker}"
+    order.channel.send(Born(os.getpid()))
+    children.disown(order.channel, *order.handoff, *order.listeners)
+    children.handles(signals.leave_to_the_controller)
+    children.disown_processes()
+    with contextlib.suppress(OSError):
+        os.setpgid(0, group)
+    generation.in_worker(order.descriptors)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    set_title("worker", name, generation.settings)
+    settings = generation.settings
+    try:
+        application = generation.application()
+        if order.worker == 1:
+            _check_readiness(generation, application, order.listeners[0])
+    except (ConfigError, AppLoadError) as error:
+        order.channel.send(generation.failure(error))
+        look_after_end(name, monotonic() + settings.deadman_timeout)
+        return EXIT_APP
+    occupy()
+    start()
+    outlive_parent()  # from now on the end of the channel says it, and what is under way is finished
+    return run(
+        name=name,
+        application=application,
+        settings=settings,
+        channel=order.channel,
+        handoff=order.handoff,
+        listeners=order.listeners,
+        opens_log=not order.hands_log,
+        files=loaded_files() if settings.no_preload else [],
+    )
+
+
+def _check_readiness(generation: Generation, application: WSGIApplication, listener: socket.socket) -> None:
+    """Do the check of ``--ready-path``; one worker answers for all, which came from the same memory.
+
+    It gives up a little before the controller does, which would not know what the generation waits for.
+
+    :raises AppLoadError: the check failed.
+    """
+    settings = generation.settings
+    if settings.ready_path is not None:
+        seconds = settings.boot_timeout
+        until = generation.started_at + seconds - min(1.0, seconds / 10)
+        check(application, settings, listener.getsockname()[:2], until)
+
+
+def set_title(kind: str, name: str, settings: Settings) -> None:
+    """Show in the process table what this process is: ``spawning: worker 7.2 (settings)``."""
+    setproctitle(f"spawning: {kind} {name} ({settings.args[0]})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

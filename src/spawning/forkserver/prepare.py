@@ -1,0 +1,31 @@
+"""Import what is imported late, by the server and by what it imports, before the application's path counts.
+
+A file of the application that is named like one of these (``random.py``, ``json.py``) would be taken for it otherwise,
+at the first large upload or the first traceback. What is imported here, all workers share.
+"""
+
+import contextlib
+import importlib
+from typing import Final
+
+# What the modules that ``main`` imports look for in the middle of a call: codecs, what formats tracebacks, temporary
+# files.
+_LATE: Final = (
+    "ast", "atexit", "bisect", "codeop", "concurrent.futures", "difflib", "encodings.ascii", "encodings.idna",
+    "encodings.latin_1", "encodings.punycode", "encodings.unicode_escape", "encodings.utf_8", "fnmatch", "glob",
+    "gzip", "hashlib", "heapq", "http", "inspect", "linecache", "locale", "lzma", "bz2", "mimetypes", "pkgutil",
+    "queue", "random", "resource", "selectors", "shutil", "stat", "string", "stringprep", "struct", "subprocess",
+    "tempfile", "textwrap", "threading", "tokenize", "traceback", "tracemalloc", "unicodedata", "urllib.parse",
+    "zlib",
+)  # fmt: skip
+_FOR_READABLE: Final = ("rich.console", "rich.traceback", "rich.syntax", "pygments.lexers.python")
+
+
+def for_application(*, readable: bool) -> None:
+    """Import all of it.
+
+    :param readable: tracebacks will be shown with the code around each line (``--reload dev``).
+    """
+    for name in (*_LATE, *(_FOR_READABLE if readable else ())):
+        with contextlib.suppress(ImportError):  # an extra, or a module that this Python was built without
+            importlib.import_module(name)

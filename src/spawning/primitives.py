@@ -1,0 +1,116 @@
+"""What the server needs of ``threading``, ``_thread``, ``socket`` and ``time``, bound before the application is there.
+
+An application may replace these names for the whole process, also in the middle of a view (``import grequests``, which
+has gevent patch; ``pytest-socket``). The server goes on with what is bound here, and makes threads and conditions that
+look nothing up in a module that may have been replaced.
+
+Rules: nothing here knows any other part of Spawning. Names are imported from here, never looked up in ``threading``.
+"""
+
+import sys
+import threading
+from _thread import LockType, allocate_lock, get_ident, get_native_id, start_new_thread
+from socket import SocketType, socket
+from time import monotonic, sleep
+from types import TracebackType
+
+__all__ = [
+    "Condition", "LockType", "ServerThread", "SocketType", "allocate_lock", "get_ident", "get_native_id", "monotonic",
+    "open_socket", "sleep", "socket", "start_new_thread",
+]  # fmt: skip
+
+
+def open_socket(descriptor: int, *, blocking: bool) -> socket:
+    """Make a socket object of an open descriptor.
+
+    It says itself whether it blocks: otherwise ``socket.setdefaulttimeout`` in the application would say it. That holds
+    for all who share the open socket, in whichever process.
+    """
+    made = socket(fileno=descriptor)
+    made.setblocking(blocking)
+    return made
+
+
+class ServerThread(threading.Thread):
+    """A thread of the server, in which an application may run.
+
+    The interpreter does not wait for it at its end. Yet it is no daemon, because the threads that an application starts
+    in it would become daemons as well, which are cut off when a worker leaves. So it is started without the help of
+    ``threading``, in whose ``_active`` it is entered by hand, so that ``threading.current_thread()`` finds it.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name, daemon=False)
+        self._running = allocate_lock()  # until the end of the thread
+
+    def start(self) -> None:
+        """Start it.
+
+        :raises RuntimeError: the system gives no more threads.
+        """
+        self._running.acquire()
+        try:
+            self._ident = start_new_thread(self._begin, ())
+        except BaseException:
+            self._running.release()
+            raise
+
+    def _begin(self) -> None:
+        ident = self._ident = get_ident()
+        self._native_id = get_native_id()
+        self._started.set()  # type: ignore[attr-defined]
+        threading._active[ident] = self  # type: ignore[attr-defined]
+        try:
+            if (trace := threading.gettrace()) is not None:
+                sys.settrace(trace)
+            if (profile := threading.getprofile()) is not None:
+                sys.setprofile(profile)
+            self.run()
+        finally:
+            threading._active.pop(ident, None)  # type: ignore[attr-defined]
+            self._running.release()
+
+    def is_alive(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self.ident is not None and self._running.locked()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end, at most so many seconds."""
+        if self._running.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+            self._running.release()
+
+
+class Condition:
+    """A lock, and waiting for what it guards to change: the part of ``threading.Condition`` that the server uses."""
+
+    __slots__ = ("_lock", "_waiting")
+
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        self._waiting: list[LockType] = []
+
+    def __enter__(self) -> bool:
+        return self._lock.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    def wait(self) -> None:
+        """Release the lock, wait for :meth:`notify_all`, and take the lock again. With the lock."""
+        bell = allocate_lock()
+        bell.acquire()
+        self._waiting.append(bell)
+        self._lock.release()
+        try:
+            bell.acquire()
+        finally:
+            self._lock.acquire()
+
+    def notify_all(self) -> None:
+        """Wake all that wait. With the lock."""
+        waiting = self._waiting
+        self._waiting = []
+        for bell in waiting:
+            bell.release()
