@@ -97,7 +97,7 @@ def _from_start(entry: str) -> str:
 
 def fork_server(*arguments: str) -> list[str]:
     """Make the command that starts a fork server of this Spawning."""
-    return [*_start(), "-c", _program("spawning.forkserver.main", [_place()]), *arguments]
+    return [*start(), "-c", _program("spawning.forkserver.main", [_place()]), *arguments]
 
 
 def spawning(*arguments: str) -> list[str]:
@@ -107,8 +107,8 @@ def spawning(*arguments: str) -> list[str]:
     """
     added = _added()
     if not added:
-        return [*_start(), "-m", "spawning", *arguments]
-    return [*_start(), "-c", _program("spawning.cli", [_place()] if _place() in added else []), *arguments]
+        return [*start(), "-m", "spawning", *arguments]
+    return [*start(), "-c", _program("spawning.cli", [_place()] if _place() in added else []), *arguments]
 
 
 def refuse_free_threading(gil_enabled: Callable[[], bool] | None = _GIL_ENABLED) -> None:
@@ -123,7 +123,8 @@ def refuse_free_threading(gil_enabled: Callable[[], bool] | None = _GIL_ENABLED)
         )
 
 
-def _start() -> list[str]:
+def start() -> list[str]:
+    """Make the beginning of a command: this interpreter, its options, and no path of its program."""
     typed = options()
     return [sys.executable, *typed, *([] if "-P" in typed else ["-P"])]
 

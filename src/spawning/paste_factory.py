@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import quote
 
+from spawning import interpreter
 from spawning.errors import EXIT_CONFIG, ConfigError
-from spawning.interpreter import spawning
 from spawning.settings import OPTIONS, parsed
 from spawning.wsgi_factory import WSGIApplication, application_errors, wrap
 
@@ -138,7 +138,7 @@ def spawn_command(global_conf: Mapping[str, str], local_conf: Mapping[str, str],
     there = server_settings(ini)
     flags = [flag for name, value in here.items() if there.get(name) != value for flag in _flags(name, value)]
     pairs = [f"{name}={value}" for name, value in ini.variables.items()]
-    return spawning("-f", "paste", *flags, ini.argument, *pairs)
+    return [*interpreter.start(), "-m", "spawning", "-f", "paste", *flags, ini.argument, *pairs]
 
 
 def server_settings(ini: IniFile) -> dict[str, Any]:

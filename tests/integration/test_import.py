@@ -1,6 +1,7 @@
 """What an application may do to its process while it is imported, and what it is told."""
 
 import os
+import re
 import signal
 import socket
 from pathlib import Path
@@ -65,10 +66,9 @@ def test_what_cannot_be_served_is_refused_in_one_line(
     *details, line = finished.err.splitlines()
     assert line.startswith(f"spawn: {reason.format(file=file)}"), finished.err
     assert "/src/spawning/" not in finished.err
-    if "closerange" in code:  # nobody could say more, so the status stands in the log
-        assert [" died " in each and each.endswith(" status=4") for each in details] == [True] * len(details)
-    else:
-        assert not details or (details[0].startswith("Traceback") and "raise" in code)
+    # A process that ends before the others have been told to is told of in the log.
+    details = [each for each in details if not re.search(r" died .* status=[34]$", each)]
+    assert not details or (details[0].startswith("Traceback") and "raise" in code)
 
 
 def test_a_reload_to_what_cannot_be_served_is_refused(tmp_path: Path) -> None:
