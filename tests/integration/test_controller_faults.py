@@ -78,7 +78,7 @@ def test_an_error_is_logged_once_ends_nobody_and_is_got_over(tmp_path: Path, whe
         (tmp_path / "fault").touch()
         os.kill(victim.pid, signal.SIGKILL)
         server.wait_for_log("this is a bug in Spawning, what serves goes on serving", after=mark)
-        server.wait_for_log("^RuntimeError: injected$", after=mark)
+        server.wait_for_log("^  RuntimeError: injected$", after=mark)
         assert version(server.port) == "1"
         (tmp_path / "fault").unlink()
         assert server.reload()

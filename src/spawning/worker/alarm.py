@@ -13,6 +13,7 @@ from spawning.worker.syscalls import error, libc
 
 _NANOSECONDS: Final = 1_000_000_000
 _CLOCK_MONOTONIC: Final = 1
+_read: Final = os.read  # by this name, whatever the application makes of the module
 
 
 class _Specification(ctypes.Structure):
@@ -45,7 +46,7 @@ class Alarm:
     def clear(self) -> None:
         """Note that it has gone off: it is not readable any more."""
         with contextlib.suppress(BlockingIOError):  # it was set meanwhile
-            os.read(self.fd, 8)
+            _read(self.fd, 8)
 
 
 def _checked(result: int) -> int:

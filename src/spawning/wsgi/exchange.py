@@ -88,7 +88,11 @@ class Exchange:
                     self._send_list(result)
             else:
                 self._send_and_close(result)
+                if forked.child:
+                    forked.leave()
         except ClientGone:
+            if forked.child:
+                forked.leave()
             self.responder.cut = True
         except RequestTimeout:  # the log has its stack already
             self._answer(504, "Gateway Timeout", "the application takes too long")
@@ -140,8 +144,6 @@ class Exchange:
             self._send_list(list(blocks))
             return
         for block in blocks:
-            if forked.child:
-                forked.leave()
             if block and not self._send_block(block):
                 break  # nothing more is wanted, and the iterator may be endless
         self._end()
