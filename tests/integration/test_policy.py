@@ -24,8 +24,8 @@ def policies(worker: Found) -> Counter[int]:
 def test_of_several_workers_the_leaders_yield_and_nobody_else(gate: Gate) -> None:
     with Server("crowd.application", "-s", "2", "-t", "4", "-l", "/dev/null") as server:
         workers = server.wait_workers(2)
-        main_and_leader = [{USUAL: 1, YIELDING: 1}] * 2
-        until(lambda: [policies(worker) for worker in workers] == main_and_leader, "leaders that yield")
+        main_log_and_leader = [{USUAL: 2, YIELDING: 1}] * 2
+        until(lambda: [policies(worker) for worker in workers] == main_log_and_leader, "leaders that yield")
         with Client(server.port) as client:
             client.send(request(gate.target))
             gate.wait_entered()
