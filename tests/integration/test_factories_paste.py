@@ -155,8 +155,10 @@ def command(ini: Ini, local_conf: dict[str, str], *typed: str, **variables: str)
     """Give what follows ``-f paste`` in the command that replaces ``pserve``."""
     global_conf = {"__file__": str(ini.path), "here": str(ini.path.parent), **variables}
     whole = spawn_command(global_conf, local_conf, list(typed))
-    assert whole[:6] == [sys.executable, "-P", "-m", "spawning", "-f", "paste"]
-    return whole[6:]
+    start = whole.index("-f")  # before that stand the options of this interpreter, too
+    assert whole[0] == sys.executable
+    assert whole[start - 3 : start + 2] == ["-P", "-m", "spawning", "-f", "paste"]
+    return whole[start + 2 :]
 
 
 def test_section_is_read_again_from_the_file(ini: Ini) -> None:

@@ -41,7 +41,7 @@ def test_a_forked_process_ends_where_it_comes_back(server: Server, how: str, sta
         assert client.get("/").text == str(server.workers()[0].pid)  # one response each, and by the worker
     if how in ("raise", "interrupt"):
         server.wait_for_log(r"a process that the application has forked fails pid=\d+", after=mark)
-        server.wait_for_log(r"^(RuntimeError: the child fails|KeyboardInterrupt)$", after=mark)
+        server.wait_for_log(r"^  (RuntimeError: the child fails|KeyboardInterrupt)$", after=mark)
     if how == "exit-text":
         server.wait_for_log("^the child says why$", after=mark)
     assert [found.name for found in server.workers()] == ["1.1"]

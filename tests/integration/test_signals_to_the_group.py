@@ -47,7 +47,7 @@ def in_the_way(gate: Gate, directory: Path, module: str, condition: str, rest: s
 @pytest.fixture
 def hold(gate: Gate, tmp_path: Path) -> dict[str, str]:
     """Variables with which the interpreters of fork servers wait at the gate, before they import anything of ours."""
-    return in_the_way(gate, tmp_path, "sitecustomize", "'spawning.forkserver' in sys.orig_argv")
+    return in_the_way(gate, tmp_path, "sitecustomize", "'spawning.forkserver' in ' '.join(sys.orig_argv)")
 
 
 @pytest.mark.parametrize("signum", [*LEAVING, *STAYING], ids=name)
@@ -112,7 +112,7 @@ def test_during_the_first_import(gate: Gate, tmp_path: Path, preload: list[str],
 def test_while_the_command_starts(gate: Gate, tmp_path: Path, signum: signal.Signals) -> None:
     """What arrives before the controller can deal with it waits; the gate is in a package that the controller needs."""
     write(tmp_path, "1")
-    condition = "'spawning.forkserver' not in sys.orig_argv"
+    condition = "'spawning.forkserver' not in ' '.join(sys.orig_argv)"
     env = in_the_way(gate, tmp_path, "setproctitle", condition, "def setproctitle(title): pass\n")
     with Server(APP, "-s", "1", cwd=tmp_path, env=env, ready=False) as server:
         gate.wait_entered()

@@ -200,6 +200,7 @@ class Controller:
         return min(
             self.commands.until,
             self._boundary.ask(later, self.upgrade.look, now),
+            self._boundary.ask(later, self.logs.look, now),
             self._boundary.ask(later, lambda: self.notifier.report(condition(self.wanted, self.fleet), now)),
         )
 
@@ -383,7 +384,7 @@ class Controller:
             fleet=self.fleet,
             channels=self.links.descriptors(),
             handoff=(sending.fileno(), receiving.fileno()),
-            fence=self.fence.fileno(),
+            fence=self.fence.fd,
             listeners=[listener.fileno() for listener in self.listeners],
             activated=self._activated,
             bound=self._bound,

@@ -312,7 +312,7 @@ class Executor:
         self._start(self._worker(action.source))
 
     def _start(self, worker: WorkerRecord) -> None:
-        self._links.send(worker.source, Start(self._fence.term), [self._fence.fileno()])
+        self._links.send(worker.source, Start(self._fence.term), self._fence.descriptors)
         worker.step(WorkerStep.STARTED)
         log.info("worker started %s", fields(worker=worker.source, pid=worker.pid))
 

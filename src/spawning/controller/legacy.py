@@ -72,7 +72,7 @@ def _taken_over(state: State) -> Legacy:
         fleet=state.fleet,
         channels={source: _channel(fd) for source, fd in state.channels.items()},
         handoff=(_channel(sending), _channel(receiving)),
-        fence=Fence(state.fence if state.fence >= 0 else None),
+        fence=Fence(state.fence),
         listeners=[socket.socket(fileno=fd) for fd in state.listeners],
         activated=state.activated,
         bound=state.bound,

@@ -19,21 +19,27 @@ NEVER: Final = memoryview(bytes(8)).cast("Q")  # what a worker looks at that was
 
 
 class Fence:
-    """The controller's end.
+    """The controller's end. Where the system gives no page (a limit on the size of files, no memory), workers do with
+    messages alone.
 
-    :param fd: of the page, from an earlier program of this controller; without one it is made.
-    :raises OSError: there is no memory, or no descriptor.
+    :param fd: of the page, from an earlier program of this controller; negative: there is none, and it is made.
+
+    :ivar fd: of the page; negative: there is none.
     """
 
-    def __init__(self, fd: int | None = None) -> None:
-        if fd is None:
-            fd = os.memfd_create("spawning-fence", os.MFD_CLOEXEC)
-            os.ftruncate(fd, _SIZE)
-        self._fd = fd
-        self._term = memoryview(mmap.mmap(fd, _SIZE)).cast("Q")
+    def __init__(self, fd: int = -1) -> None:
+        self.fd = fd
+        try:
+            if fd < 0:
+                self.fd = _make()
+            self._term = memoryview(mmap.mmap(self.fd, _SIZE)).cast("Q")
+        except OSError:
+            self._term = memoryview(bytearray(8)).cast("Q")
 
-    def fileno(self) -> int:
-        return self._fd
+    @property
+    def descriptors(self) -> list[int]:
+        """What travels beside ``Start``: the page, if there is one."""
+        return [self.fd] if self.fd >= 0 else []
 
     @property
     def term(self) -> int:
@@ -43,6 +49,16 @@ class Fence:
     def advance(self) -> None:
         """Begin the next term: from now on nobody of an earlier one serves what it receives."""
         self._term[0] += 1
+
+
+def _make() -> int:
+    fd = os.memfd_create("spawning-fence", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(fd, _SIZE)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
 
 def attach(fd: int) -> memoryview:

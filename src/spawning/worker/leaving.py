@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, Final
 
 from spawning.logs.log import Log
-from spawning.logs.setup import fields
+from spawning.logs.setup import fields, finish
 from spawning.primitives import ServerThread, sleep
 
 LEAST: Final = 0.4  # seconds for the application, also when requests have taken all the time there was
@@ -53,6 +53,7 @@ class _Guard(ServerThread):
         # boundary: whatever the application has made of threads and logging, the worker ends
         with suppress(BaseException):
             _give_up(self._worker)
+        finish()
         os._exit(1)
 
 

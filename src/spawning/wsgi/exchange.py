@@ -204,7 +204,9 @@ class Exchange:
         except RequestTimeout:  # the log has its stack already, and the response is as complete as before
             return
         # boundary: the response is complete, or why it is not is known; sys.exit() in close() makes it no less so
-        except BaseException:
+        except BaseException as error:
+            if forked.child:
+                forked.leave(error)
             log.exception("close() of the response raised %s", names(self.environ))
 
     def _failed(self) -> None:
