@@ -66,7 +66,7 @@ def _run(arguments: Sequence[str]) -> int:
 
         return check(state)
     keep_out()  # what arrives before the controller can deal with it waits until it can
-    from spawning.controller.controller import run  # late: see the rules above
+    from spawning.controller.start import run  # late: see the rules above
 
     return run(*asked)
 

@@ -11,7 +11,7 @@ import importlib
 from spawning.controller import state
 from spawning.ipc.takeover import answer
 
-_NEEDED = ("spawning.controller.controller", "spawning.forkserver.main", "spawning.worker.main")
+_NEEDED = ("spawning.controller.start", "spawning.forkserver.main", "spawning.worker.main")
 
 
 def check(data: bytes) -> int:

@@ -175,8 +175,9 @@ def test_at_its_limit_of_connections_a_worker_lets_others_wait() -> None:
 
 
 def test_at_its_limit_of_connections_a_worker_closes_the_longest_idle() -> None:
+    """One thread, which asks for the time before each request: others would know it from the leader's last poll."""
     with (
-        Server("basics.application", "-s", "1", "--max-connections", "2", "-l", "/dev/null") as server,
+        Server("basics.application", "-s", "1", "-t", "1", "--max-connections", "2", "-l", "/dev/null") as server,
         Client(server.port) as first,
         Client(server.port) as second,
         Client(server.port) as third,

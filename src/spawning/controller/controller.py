@@ -27,17 +27,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from setproctitle import setproctitle
-
 from spawning.controller import memory, process
-from spawning.controller.boundary import PAUSE, Boundary, CannotGoOnError
+from spawning.controller.boundary import PAUSE, Boundary
 from spawning.controller.commands import Commands
 from spawning.controller.condition import condition
 from spawning.controller.control import Asked
 from spawning.controller.departures import log_departure
 from spawning.controller.events import Changed, Committed, Said, Signal
 from spawning.controller.executor import Executor
-from spawning.controller.legacy import Legacy, take_over
+from spawning.controller.legacy import Legacy
 from spawning.controller.links import Links
 from spawning.controller.logfiles import LogFiles
 from spawning.controller.pidfile import Pidfile
@@ -49,14 +47,12 @@ from spawning.controller.triggers import Triggers
 from spawning.controller.upgrade import Attempt, Upgrade, command_now, why
 from spawning.errors import ConfigError
 from spawning.ipc.messages import Born, Configured, Details, Loaded, LoadFailed, Ready, ReopenLog
-from spawning.ipc.prctl import become_subreaper
 from spawning.logs.log import Log
-from spawning.logs.setup import configure, fields, finish
+from spawning.logs.setup import fields, finish
 from spawning.net.listeners import bind
 from spawning.settings import Settings
-from spawning.systemd import Notifier, Phase, with_address_of
+from spawning.systemd import Notifier, Phase
 
-EXIT_BROKEN = 70  # EX_SOFTWARE of sysexits.h: a bug here, after something has served
 _ROUNDS = 1000  # of planning without a pause; more is a bug, and must not eat the machine
 
 # Settings that the machine may not agree to; they are looked at once, at the first start.
@@ -74,37 +70,6 @@ _CONNECTIONS = (
 )
 
 log = Log("spawning.controller")
-
-
-def run(settings: Settings, sources: dict[str, str]) -> int:
-    """Serve until a signal ends it; return the exit status.
-
-    :param sources: setting name to where its value came from, for messages.
-    :raises ConfigError: at the first start, something has to be changed; nothing is left running.
-    :raises AppLoadError: at the first start, the application cannot be loaded; nothing is left running.
-    """
-    configure(settings.verbose)
-    setproctitle(f"spawning: controller ({settings.args[0]})")
-    become_subreaper()
-    legacy = take_over(os.environ)
-    if legacy.activated:
-        settings, sources = with_address_of(legacy.listeners, settings, sources)
-    with Wakeup() as wakeup:
-        controller = Controller(settings, sources, wakeup, legacy)
-        try:
-            controller.loop()
-        except CannotGoOnError:
-            log.error("the controller cannot go on, its workers finish what they have begun and exit")  # noqa: TRY400
-            controller.leave()
-            return EXIT_BROKEN
-        except BaseException:
-            controller.leave()
-            raise
-        controller.close()
-        if controller.executor.outcome is not None:
-            raise controller.executor.outcome
-    log.info("stopped")
-    return 0
 
 
 class Controller:
