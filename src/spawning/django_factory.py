@@ -90,7 +90,7 @@ def _load_urls(module: str) -> None:
 
 
 def _handler(module: str) -> Any:
-    """Give what ``WSGI_APPLICATION`` names (``startproject`` writes it), otherwise Django's own handler."""
+    """Return what ``WSGI_APPLICATION`` names (``startproject`` writes it), otherwise Django's own handler."""
     from django.conf import settings
     from django.core.wsgi import get_wsgi_application
 

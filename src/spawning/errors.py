@@ -13,7 +13,7 @@ EXIT_CLOSED = 4  # of a process whose application has closed descriptors of the 
 
 
 class ConfigError(Exception):
-    """Say in one line what was wrong, where it came from (option, file, variable) and what would be right."""
+    """One line: what was wrong, where it came from (option, file, variable) and what would be right."""
 
 
 class ProtocolError(Exception):
@@ -30,7 +30,7 @@ class ProtocolError(Exception):
 
 
 class AppLoadError(Exception):
-    """Say in one line what was looked for where.
+    """One line: what was looked for where.
 
     :param message: the line (str).
     :param details: the application's own traceback (str), empty when there is none to show.

@@ -166,7 +166,7 @@ def server_settings(ini: IniFile) -> dict[str, Any]:
 
 
 def _own_options(path: str, section: str) -> dict[str, str]:
-    """Give what a section holds itself, without interpolation: PasteDeploy mixes the ``[DEFAULT]`` section in."""
+    """Return what a section holds itself, without interpolation: PasteDeploy mixes the ``[DEFAULT]`` section in."""
     parser = RawConfigParser(default_section="")
     parser.optionxform = str  # type: ignore[assignment, method-assign]  # names keep their case, as in PasteDeploy
     with _ini_errors(path):
@@ -196,7 +196,7 @@ def _suggestion(name: str) -> str:
 
 
 def _flags(name: str, value: Any) -> list[str]:
-    """Say a setting on the command line."""
+    """Write a setting for the command line."""
     option = OPTIONS[name]
     if not option.flags or (option.is_switch and not value and not option.opposites) or value is None:
         raise ConfigError(

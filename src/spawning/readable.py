@@ -22,7 +22,7 @@ _IMPORT_MACHINERY = ("<frozen importlib", os.path.dirname(os.path.abspath(import
 
 
 def readable(error: AppLoadError) -> str:
-    """Give the application's traceback as text; empty if the application has raised nothing."""
+    """Return the application's traceback as text; empty if the application has raised nothing."""
     cause = error.__cause__
     if cause is None:
         return ""

@@ -156,7 +156,7 @@ def _exchange(settings: Settings, path: str, address: tuple[str, int]) -> _Check
 
 
 def _stays() -> bool:
-    """Say that the client has not gone."""
+    """Whether the client has gone: never here."""
     return False
 
 
@@ -167,7 +167,7 @@ def _authority(host: str, port: int) -> str:
 
 
 def _stack(thread: threading.Thread) -> str:
-    """Say where a thread is now, as a traceback does."""
+    """Return where a thread is now, as a traceback does."""
     frame = sys._current_frames().get(thread.ident or 0)
     if frame is None:
         return ""

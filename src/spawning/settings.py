@@ -488,7 +488,7 @@ def parsed(name: str, value: Any, origin: str) -> Any:
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Give setting name to environment variable, for those variables that are set."""
+    """Return setting name to environment variable, for those variables that are set."""
     return {name: option.env for name, option in OPTIONS.items() if option.env and environ.get(option.env)}
 
 
@@ -514,6 +514,6 @@ def checked(
 
 
 def as_dict(settings: Settings) -> dict[str, Any]:
-    """Give the settings as the dictionary that ``config_factory`` gets: plain values, tuples as lists."""
+    """Return the settings as the dictionary that ``config_factory`` gets: plain values, tuples as lists."""
     values = dataclasses.asdict(settings)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

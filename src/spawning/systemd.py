@@ -131,7 +131,7 @@ class Notifier:
         self._warned = False
 
     def report(self, condition: Condition, now: float) -> float:
-        """Tell the manager what is new.
+        """Send the manager what is new.
 
         :param now: seconds of the machine's monotonic clock.
         :returns: when to call again even if nothing happens until then (infinity: never).
@@ -166,7 +166,7 @@ _PHASE_LINES = {Phase.STARTING: [], Phase.SERVING: ["READY=1"], Phase.STOPPING: 
 
 
 def _news(before: Condition, after: Condition, now: float) -> list[str]:
-    """Say what has changed, in the manager's words."""
+    """Return what has changed, in the manager's words."""
     lines: list[str] = []
     if (before.phase, before.target) != (after.phase, after.target):
         if after.phase is Phase.RELOADING:  # notify-reload compares the time with that of its SIGHUP
@@ -187,7 +187,7 @@ def _address(value: str) -> str | None:
 
 
 def _watchdog_seconds(variables: MutableMapping[str, str]) -> float:
-    """Give how often the manager wants a sign of life, in seconds; infinity when it does not."""
+    """Return how often the manager wants a sign of life, in seconds; infinity when it does not."""
     value, pid = variables.get("WATCHDOG_USEC", ""), variables.get("WATCHDOG_PID", "")
     wanted = value.isascii() and value.isdigit() and int(value) > 0 and pid in ("", str(os.getpid()))
     return int(value) / 1_000_000 if wanted else math.inf

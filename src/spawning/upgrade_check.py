@@ -1,4 +1,4 @@
-"""Say whether the Spawning that is installed now could take over from the controller that runs.
+"""Check whether the Spawning that is installed now could take over from the controller that runs.
 
 The controller starts this, as ``spawn`` with its own command line and a variable (``ipc/takeover.py``), before it
 replaces itself: everything is imported that a controller and its processes need, the command line is understood, and

@@ -198,7 +198,7 @@ def _attribute(found: Any, attribute: str, path: str, name: str) -> Any:
 
 
 def _application_stack(error: BaseException) -> list[traceback.FrameSummary]:
-    """Give the frames of an exception's traceback from the first on that is the application's; empty if none is."""
+    """Return the frames of an exception's traceback from the first on that is the application's; empty if none is."""
     shown = traceback.TracebackException.from_exception(error)
     _trim(shown)
     return list(shown.stack)

@@ -76,7 +76,7 @@ class StartWorker:
 
 @dataclass(frozen=True, slots=True)
 class RetireWorker:
-    """Tell a worker to stop accepting, finish within `seconds` and exit."""
+    """Have a worker stop accepting, finish within `seconds` and exit."""
 
     source: Source
     seconds: float
@@ -107,7 +107,7 @@ class AnnounceEnd:
 
 @dataclass(frozen=True, slots=True)
 class StopWorker:
-    """Tell a worker to accept what waits in the backlog, finish within `seconds` and exit."""
+    """Have a worker accept what waits in the backlog, finish within `seconds` and exit."""
 
     source: Source
     seconds: float
@@ -137,7 +137,7 @@ class PauseForkServer:
 
 @dataclass(frozen=True, slots=True)
 class EndForkServer:
-    """Tell a fork server to end that will not be asked again."""
+    """Have a fork server end that will not be asked again."""
 
     number: int
 

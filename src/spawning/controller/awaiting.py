@@ -46,7 +46,7 @@ _DOING = {
 
 
 def look(number: int, wanted: Wanted, fleet: Fleet) -> Progress:
-    """Say what has become of the generation that was asked for, by a reload or by a rollback."""
+    """Return what has become of the generation that was asked for, by a reload or by a rollback."""
     generation, refusal = fleet.generations.get(number), fleet.last_refusal
     if wanted.service is not Service.RUN:
         return Failed("the server is stopping")

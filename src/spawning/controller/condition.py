@@ -7,7 +7,7 @@ from spawning.systemd import Condition, Phase
 
 
 def condition(wanted: Wanted, fleet: Fleet) -> Condition:
-    """Say how the service is. While something newer is asked for or under way, it reloads."""
+    """Return how the service is. While something newer is asked for or under way, it reloads."""
     if wanted.service is not Service.RUN:
         return Condition(Phase.STOPPING, 0, "finishing what is under way")
     under_way = fleet.under_way
@@ -24,7 +24,7 @@ def condition(wanted: Wanted, fleet: Fleet) -> Condition:
 
 
 def _serving(fleet: Fleet) -> str:
-    """Say what serves, in words for people."""
+    """Return what serves, in words for people."""
     generation = fleet.serving
     if generation is None:
         return "cutting over"

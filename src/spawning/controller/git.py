@@ -56,7 +56,7 @@ class Repository:
         return any(os.path.lexists(self.directory / name) for name in _UNDER_WAY)
 
     def commit(self) -> str | None:
-        """Give the commit that is checked out, as hexadecimal text; None before the first one, or if it is unclear."""
+        """Return the commit that is checked out, as hexadecimal text; None before the first one, or if unclear."""
         name = _line(self.directory / "HEAD")
         for _ in range(_MOST_SYMBOLIC):
             if not name.startswith("ref: "):
@@ -143,13 +143,13 @@ class CommitWatcher(threading.Thread):
             self._report(before, commit)
 
     def _read(self) -> str | None:
-        """Give the commit; None while that is open."""
+        """Return the commit; None while that is open."""
         repository = Repository.around(self._path)
         return None if repository is None or repository.is_busy else repository.commit()
 
 
 def _git_directory(path: Path) -> Path | None:
-    """Give the directory that a ``.git`` is, or that it names in one line: ``gitdir: PATH``."""
+    """Return the directory that a ``.git`` is, or that it names in one line: ``gitdir: PATH``."""
     if path.is_file() and (line := _line(path)).startswith("gitdir: "):
         path = path.parent / line.removeprefix("gitdir: ")
     return path if (path / "HEAD").is_file() else None

@@ -38,7 +38,7 @@ def tree(pid: int) -> list[int]:
 
 
 def again_at(began: float, ended: float) -> float:
-    """Give the time of the next measurement (monotonic seconds), from when this one began and ended."""
+    """Return the time of the next measurement (monotonic seconds), from when this one began and ended."""
     return ended + max(EVERY, _SHARE * (ended - began))
 
 

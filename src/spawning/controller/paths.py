@@ -24,7 +24,7 @@ def working_directory(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def both_names(files: Iterable[str]) -> frozenset[str]:
-    """Give files with the names behind their symbolic links: a change is reported where it happens."""
+    """Return files with the names behind their symbolic links: a change is reported where it happens."""
     absolute = {os.path.abspath(file) for file in files}
     return frozenset(absolute | {os.path.realpath(file) for file in absolute})
 
@@ -48,14 +48,14 @@ def links_above(paths: Iterable[str]) -> frozenset[str]:
 
 
 def nearest(path: str) -> str:
-    """Give `path`, or the part of it whose coming into being can be seen: its directory exists."""
+    """Return `path`, or the part of it whose coming into being can be seen: its directory exists."""
     while not os.path.isdir(os.path.dirname(path)):
         path = os.path.dirname(path)
     return path
 
 
 def identity(directory: str) -> tuple[int, int]:
-    """Tell directories of the same name apart: one that was deleted and came back, a link that leads elsewhere."""
+    """Identify directories of the same name: one that was deleted and came back, a link that leads elsewhere."""
     try:
         status = os.stat(directory)
     except OSError:
@@ -69,7 +69,7 @@ def modified(files: Iterable[str], since: float, until: float) -> list[str]:
 
 
 def _written_at(file: str) -> float:
-    """Give the time of a file, or of a link itself. What is created in a directory does not count for that."""
+    """Return the time of a file, or of a link itself. What is created in a directory does not count for that."""
     try:
         status = os.lstat(file)
     except OSError:

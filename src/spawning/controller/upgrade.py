@@ -143,7 +143,7 @@ class Upgrade:
 
 
 def why(error: OSError) -> str:
-    """Say in one line why a program cannot be started."""
+    """Return in one line why a program cannot be started."""
     return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
 
 

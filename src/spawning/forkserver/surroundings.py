@@ -146,7 +146,7 @@ def _has_patched(module: Any) -> bool:
 
 
 def _identity(fd: int) -> tuple[int, int]:
-    """Tell an open file from another that has got its number; (0, 0) is none."""
+    """Identify an open file, against another that has got its number; (0, 0) is none."""
     try:
         found = os.fstat(fd)
     except OSError:

@@ -184,7 +184,7 @@ class ChunkedReader:
 
 
 def _may_become_chunk_head(data: bytes) -> bool:
-    """Tell whether some continuation of `data` is a chunk's head, so that garbage is refused as soon as it is seen."""
+    """Whether some continuation of `data` is a chunk's head, so that garbage is refused as soon as it is seen."""
     if not data:
         return True
     end = b"\n" if data.endswith(b"\r") else b";\r\n"  # whitespace is allowed before an extension only

@@ -78,7 +78,7 @@ class Fields:
         self.memo: Any = None
 
     def closing(self) -> "Fields":
-        """Give the same fields, but the connection ends with this request."""
+        """Return the same fields, but the connection ends with this request."""
         fields = Fields(self.minor, self.all)
         fields.content_length, fields.chunked = self.content_length, self.chunked
         fields.expects_continue = self.expects_continue
@@ -157,7 +157,7 @@ def _read_field(line: str) -> Field:
 
 
 def _what_is_wrong(line: str) -> str:
-    """Say it for the log of whoever looks for it."""
+    """Show it in a log."""
     name, colon, _ = line.partition(":")
     if line[:1] in (" ", "\t"):
         return "folded header field"

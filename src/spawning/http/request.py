@@ -145,7 +145,7 @@ class RequestReader:
         return not self.unread and self._phase is not _BODY
 
     def forget(self) -> None:
-        """Give up what is remembered of the last request, between two requests: the next one is read anew."""
+        """Forget what is remembered of the last request, between two requests: the next one is read anew."""
         self.line = _NO_LINE
         self.fields = _NO_FIELDS
         self._forget_block()

@@ -194,7 +194,7 @@ class Clock:
             self.closing_end = self.fields + CLOSE + b"\r\n"
 
     def missing_from(self, head: ResponseHead) -> bytes:
-        """Give the fields that the application did not set itself."""
+        """Return the fields that the application did not set itself."""
         if head.dated:
             return b"" if head.served else self.server_field
         return self.date_field if head.served else self.fields

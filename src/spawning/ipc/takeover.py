@@ -25,14 +25,14 @@ def memory_file(data: bytes) -> int:
 
 
 def contents(fd: int) -> bytes:
-    """Give what stands in a memory file, whoever has read or written it before, and close it."""
+    """Return what stands in a memory file, whoever has read or written it before, and close it."""
     with open(fd, "rb") as reader:
         reader.seek(0)
         return reader.read()
 
 
 def inherited(name: str, environ: MutableMapping[str, str]) -> bytes | None:
-    """Give what stands in the memory file that a variable names, and remove both; None when it is not set.
+    """Return what stands in the memory file that a variable names, and remove both; None when it is not set.
 
     :raises OSError: the descriptor is not open.
     :raises ValueError: the variable is no number.
@@ -42,7 +42,7 @@ def inherited(name: str, environ: MutableMapping[str, str]) -> bytes | None:
 
 
 def answer() -> str:
-    """Say that this program can take over, and what it is."""
+    """Return the answer that this program can take over, and what it is."""
     return f"{_ANSWER} version={__version__} python={'.'.join(map(str, sys.version_info[:3]))}"
 
 

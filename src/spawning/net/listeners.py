@@ -46,7 +46,7 @@ def prepare(listener: socket.socket) -> None:
 
 
 def url(host: str, listeners: list[socket.socket]) -> str:
-    """Give the address to show, with the port that is really bound: ``http://127.0.0.1:8080``."""
+    """Return the address to show, with the port that is really bound: ``http://127.0.0.1:8080``."""
     port = listeners[0].getsockname()[1]
     bare = host.strip("[]")
     return f"http://[{bare}]:{port}" if ":" in bare else f"http://{bare}:{port}"

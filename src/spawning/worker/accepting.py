@@ -141,7 +141,7 @@ class Accepting:
             self._accept_leftovers()
 
     def sweep(self) -> None:
-        """Tell the log when a limit has not been reached for a while; once a second."""
+        """Log when a limit has not been reached for a while; once a second."""
         for state, last in list(self._reached.items()):
             if self.state not in (OFF, state) and self._context.now - last > CALM:
                 del self._reached[state]

@@ -432,7 +432,7 @@ class Http1(Migrating):
             self.close()
 
     def _look_for_progress(self) -> None:
-        """Give up a client that has taken nothing of what is kept for it, or on average too little."""
+        """Drop a client that has taken nothing of what is kept for it, or on average too little."""
         output = self.output
         if output is None or output.empty:
             return
@@ -453,7 +453,7 @@ class Http1(Migrating):
         return self.deadline > self.context.now
 
     def forget(self) -> None:
-        """Give up what is remembered for a next request, which has not come for a while; leader only.
+        """Forget what is remembered for a next request, which has not come for a while; leader only.
 
         It is read and prepared anew then. What is kept of a browser's fields takes 4 KiB, and may take far more.
         """

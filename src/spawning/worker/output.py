@@ -62,7 +62,7 @@ class Budget:
             return True
 
     def give(self, size: int) -> None:
-        """Give bytes back."""
+        """Put bytes back."""
         with self._lock:
             self.used -= size
 

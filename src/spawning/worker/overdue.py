@@ -52,7 +52,7 @@ class Overdue:
         return max(0.0, self._threads.waiting_since() + self._timeout - monotonic())
 
     def tell(self) -> None:
-        """Tell the log how many there have been since the last time; once a second."""
+        """Log how many there have been since the last time; once a second."""
         if self.count != self._told:
             log.warning(
                 "requests waited too long for a thread count=%d seconds=%g", self.count - self._told, self._timeout

@@ -49,7 +49,7 @@ class Pollable(Protocol):
         """Act on the deadline, if it has passed; once a second."""
 
     def forget(self) -> None:
-        """Give up what is remembered for a next request, which has not come for a while."""
+        """Forget what is remembered for a next request, which has not come for a while."""
 
     def freeze(self) -> None:
         """Begin nothing more, because the worker retires, unless something is arriving."""

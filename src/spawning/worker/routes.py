@@ -33,7 +33,7 @@ class Routes:
         self._rest = Sensor(enabled=enabled)
 
     def sensor(self, line: RequestLine) -> Sensor:
-        """Give the sensor of a request line's route; it is kept with the line."""
+        """Return the sensor of a request line's route; it is kept with the line."""
         key = _key(line)
         sensor = self._sensors.get(key)
         if sensor is None:

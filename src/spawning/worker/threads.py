@@ -266,7 +266,7 @@ class Threads:
         return thread
 
     def release(self, thread: RequestThread) -> None:
-        """Give a reserved thread back, which is not needed."""
+        """Put a reserved thread back, which is not needed."""
         with self.lock:
             self._idle.append(thread)
 

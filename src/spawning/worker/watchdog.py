@@ -33,7 +33,7 @@ class Watchdog:
         self._lasts = False  # the call has been seen before
 
     def tick(self, now: float) -> float:
-        """Say how long to sleep until the next look; infinite is until the alarm. The leader knows by then.
+        """Return how long to sleep until the next look; infinite is until the alarm. The leader knows by then.
 
         :param now: monotonic seconds.
         """

@@ -100,7 +100,7 @@ def connection_template(base: EnvironBase, fields: Fields, line: RequestLine, ad
 
 
 def path_info(target: str) -> str:
-    """Give what ``PATH_INFO`` is for a target in origin-form: percent-decoded, one character an octet, no query."""
+    """Return what ``PATH_INFO`` is for a target in origin-form: percent-decoded, one character an octet, no query."""
     return unquote(target.partition("?")[0], "latin-1")
 
 

@@ -187,7 +187,7 @@ class Exchange:
         return self.head
 
     def _note_length(self) -> None:
-        """Tell the log when the content was not as long as announced."""
+        """Log when the content was not as long as announced."""
         responder = self.responder
         if responder.too_long:
             log.error("response longer than its Content-Length %s", names(self.environ))

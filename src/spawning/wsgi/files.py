@@ -48,7 +48,7 @@ class FileWrapper:
 
 
 def _real_file(file: Any) -> Any:
-    """Give the file whose descriptor holds what `file` would read; None if there may be none.
+    """Return the file whose descriptor holds what `file` would read; None if there may be none.
 
     Types are compared exactly: a subclass in Python may read something else, and what unpacks while it reads (``gzip``,
     also with a buffer around it) has the descriptor of what is packed. A wrapper (``tempfile``, Django's ``File``) will

@@ -75,7 +75,7 @@ class Trust:
             return False
 
     def origin(self, said: Mapping[str, str]) -> "Origin":
-        """Give what :func:`resolve` does, if possible from memory.
+        """Return what :func:`resolve` does, if possible from memory.
 
         :raises ProtocolError: as that does.
         """
@@ -208,7 +208,7 @@ def _node(text: str, field: str) -> tuple[Address | None, str]:
 
 
 def _plain(address: Address) -> Address:
-    """Give an IPv4 address that came in IPv6's clothes, as on a socket for both, without them."""
+    """Return an IPv4 address that came in IPv6's clothes, as on a socket for both, without them."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 
@@ -218,7 +218,7 @@ def _listed(text: str) -> list[str]:
 
 
 def _at(text: str, depth: int) -> str:
-    """Give the item that was written by the same proxy as the hop at this depth. A list that is shorter has been
+    """Return the item that was written by the same proxy as the hop at this depth. A list that is shorter has been
     overwritten on the way: then its left-most.
     """
     items = _listed(text)

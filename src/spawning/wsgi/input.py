@@ -187,7 +187,7 @@ class BodyBuffer:
         return body
 
     def close(self) -> None:
-        """Give up what is kept."""
+        """Drop what is kept."""
         self._pieces.clear()
         self._tail = bytearray()
         self._place = None

@@ -36,5 +36,5 @@ class Mount:
 
 
 def mounted(application: WSGIApplication, script_name: str | None) -> WSGIApplication:
-    """Give the application below a path; itself if there is none."""
+    """Return the application below a path; itself if there is none."""
     return Mount(application, script_name) if script_name else application

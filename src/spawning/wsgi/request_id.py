@@ -32,7 +32,7 @@ class Identified:
 
 
 def identified(application: WSGIApplication, header: str | None) -> WSGIApplication:
-    """Give the application with ids for its requests; itself if no header is named for them."""
+    """Return the application with ids for its requests; itself if no header is named for them."""
     return Identified(application) if header else application
 
 
@@ -42,6 +42,6 @@ def reasonable(value: object) -> TypeGuard[str]:
 
 
 def id_at_end(environ: Environ) -> str:
-    """Give what a log line about this request ends with: its id, or nothing."""
+    """Return what a log line about this request ends with: its id, or nothing."""
     value = environ.get("REQUEST_ID")
     return f" request_id={str.__str__(value)}" if reasonable(value) else ""
