@@ -105,7 +105,7 @@ def test_the_tables_have_no_cycle() -> None:
 # Floors, lowest first: a file imports from floors below its own. What is above reaches down; what is below knows what
 # is above by its role (``roles``) or by a callable at most. Imports for the type checker alone count like any other.
 WORKER_FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"__init__", "syscalls", "lifecycle", "judge", "policy", "mail", "stream", "output"}),
+    frozenset({"__init__", "bug", "syscalls", "lifecycle", "judge", "policy", "mail", "stream", "output"}),
     frozenset({"alarm", "descriptors", "sensor", "listener"}),
     frozenset({"roles", "routes"}),
     frozenset({"context", "waiting"}),

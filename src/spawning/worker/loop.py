@@ -9,13 +9,13 @@ What one pollable, one posted action or one event raises costs that one alone. `
 in the mail.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic, time
 from typing import Final
 
 from spawning.ipc.channel import Channel
 from spawning.worker.accepting import LOOKS, ON, Accepting
+from spawning.worker.bug import tell_of_bug
 from spawning.worker.context import Context
 from spawning.worker.dispatch import Dispatch
 from spawning.worker.handoff import HandoffSocket
@@ -28,8 +28,6 @@ SWEEP_EVERY: Final = 1.0  # seconds between looks at the deadlines
 FAREWELL: Final = 5.0  # seconds that an idle connection is kept when the controller has died
 REMEMBER: Final = 2.0  # seconds that an idle connection remembers its last request, to read an equal one faster
 FRESH_GRACE: Final = 0.5  # seconds that a new connection may take to send its request when the worker stops
-
-log = logging.getLogger("spawning.worker")
 
 
 class Loop:
@@ -122,7 +120,7 @@ class Loop:
         try:
             self._dispatch.before_poll()
         except Exception:  # boundary: as in _guarded(), which would be one call more for each poll
-            log.exception("this is a bug in Spawning; the worker goes on")
+            tell_of_bug("the worker goes on")
         if context.now >= self._next_sweep:
             self._next_sweep = context.now + SWEEP_EVERY
             self._guarded(self._sweep)
@@ -162,7 +160,7 @@ class Loop:
         try:
             action(*arguments)
         except Exception:  # boundary: one action that fails must not strand those behind it
-            log.exception("this is a bug in Spawning; the worker goes on")
+            tell_of_bug("the worker goes on")
 
     # -- time and the end ---------------------------------------------------------------------------------------------
 
