@@ -12,7 +12,7 @@ from spawning.settings import Settings
 from spawning.worker.context import Context
 from spawning.worker.dispatch import Dispatch
 from spawning.worker.roles import LeadLost
-from spawning.worker.threads import RequestThread
+from spawning.worker.threads import RequestThread, Threads
 from spawning.wsgi.exchange import Exchange
 from unit.exchanges import GET, Recorder
 from unit.interleave import DEADLINE
@@ -146,6 +146,17 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
     return [b""]
 
 
+def end_threads(threads: Threads, order: Callable[[], object]) -> None:
+    """End all threads; they lead one after the other, and the order has each of them end."""
+    while any(thread.is_alive() for thread in threads.all):
+        thread = threads.reserve()
+        assert thread is not None
+        order()
+        thread.wake()
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
+
+
 class Crew:
     """A worker's threads. Orders given to :meth:`do` are carried out by the leader, one after the other.
 
@@ -171,13 +182,7 @@ class Crew:
 
     def __exit__(self, *_: object) -> None:
         self._orders.put(None)
-        while any(thread.is_alive() for thread in self.threads.all):
-            thread = self.threads.reserve()
-            assert thread is not None
-            self._orders.put(None)
-            thread.wake()
-            thread.join(DEADLINE)
-            assert not thread.is_alive()
+        end_threads(self.threads, lambda: self._orders.put(None))
         for fd in (self.context.mail.fd, self.dispatch.alarm.fd):
             os.close(fd)
 
