@@ -97,7 +97,7 @@ def test_a_sweep_ends_nothing_that_its_owner_has_closed_or_renewed(
         client.close()
 
 
-def test_a_sweep_that_comes_behind_a_close_finds_nothing_to_do(site: Site) -> None:
+def test_a_sweep_that_comes_behind_a_close_finds_nothing_to_do(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """It goes through a list that was made before; on each visit the state is what it is by then."""
     with opened(site) as office:
         ask(office.connect())
@@ -105,6 +105,7 @@ def test_a_sweep_that_comes_behind_a_close_finds_nothing_to_do(site: Site) -> No
 
         def close_and_visit() -> None:
             connection.close()
+            connection.deadline = 0.0
             for visit in (connection.on_deadline, connection.freeze, connection.depart, connection.forget):
                 visit()
             connection.close_if_idle(True)
@@ -112,6 +113,7 @@ def test_a_sweep_that_comes_behind_a_close_finds_nothing_to_do(site: Site) -> No
 
         office.done(close_and_visit)
         assert connection.state is CLOSED
+        assert not caplog.records
         assert ask(office.connect()) == b"ok"
 
 
@@ -204,14 +206,13 @@ def test_the_next_leader_goes_on_with_the_mail(site: Site) -> None:
         old = office.dispatch.lead.leader
         by: list[object] = []
         done = threading.Event()
-
-        def post() -> None:
-            office.context.post(lambda: lose_lead(office))
-            office.context.post(lambda: by.append(office.dispatch.lead.leader))
-            office.context.post(lambda: by.append(threading.current_thread()))
-            office.context.post(done.set)
-
-        office.context.post(post)
+        office.connect().sendall(REQUEST % b"/held")
+        site.held.wait()  # the leader; so all of it is posted before it looks
+        office.context.post(lambda: lose_lead(office))
+        office.context.post(lambda: by.append(office.dispatch.lead.leader))
+        office.context.post(lambda: by.append(threading.current_thread()))
+        office.context.post(done.set)
+        site.held.leave()
         assert done.wait(30)
         assert by[0] is by[1]
         assert by[0] is not old
