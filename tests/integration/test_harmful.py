@@ -1,4 +1,4 @@
-"""Applications that break what the server needs to tell of them: one request fails, its worker and the others do not."""
+"""Applications that break what the server tells of them with: one request fails, its worker and the others do not."""
 
 import pytest
 
