@@ -288,6 +288,24 @@ def test_what_is_frozen_is_not_read_any_more(site: Site) -> None:
             assert moved.recv(1000) == REQUEST % b"/"
 
 
+def test_an_idle_connection_that_is_chosen_to_be_closed_is_served_if_a_request_is_on_its_way(site: Site) -> None:
+    with opened(site) as office:
+        client = office.connect()
+        ask(client)
+        (connection,) = office.connections
+        connection.deadline -= 1.0
+
+        def arrive_and_choose() -> None:
+            client.sendall(REQUEST % b"/")
+            connection.close_if_idle(False)
+
+        office.done(arrive_and_choose)
+        assert answer(client) == b"ok"
+        assert ask(client) == b"ok"  # it is not the longest idle any more
+        office.done(lambda: connection.close_if_idle(False))
+        assert connection.state is CLOSED
+
+
 # Descriptors ---------------------------------------------------------------------------------------------------------
 
 
