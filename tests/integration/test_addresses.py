@@ -1,4 +1,4 @@
-"""Several listening addresses: what an environ says of its own, also when the connection has moved to another worker."""
+"""Several listening addresses: what an environ says of its own, also when the connection has moved to a new worker."""
 
 import json
 import sys

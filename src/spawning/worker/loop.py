@@ -145,15 +145,21 @@ class Loop:
             self._guarded(self._accepting.on_event, fd)
 
     def _deliver(self) -> None:
-        """Do what has been posted. Raises LeadLost; the rest is for the new leader then."""
+        """Do what has been posted by now. Raises LeadLost; the rest is for the new leader then.
+
+        What is posted meanwhile is done behind the next poll: a client whose turn is over posts that it goes on, and
+        others have theirs first.
+        """
         mail = self._context.mail
-        mail.open()
         try:
-            while (action := mail.take()) is not None:
+            for _ in range(mail.open()):
+                action = mail.take()
+                assert action is not None
                 self._guarded(action)
-        finally:
+        except LeadLost:
             if not mail.empty:
                 mail.wake()
+            raise
 
     def _guarded(self, action: Callable[..., object], *arguments: object) -> None:
         """Do something that must not end the loop, whatever it raises but LeadLost."""
