@@ -112,7 +112,6 @@ def from_file(environ: Environ, start_response: StartResponse) -> Iterable[bytes
 
 WAIT_SECONDS = 0.5
 VERY_LARGE = 10 * 2**20
-_VERY_LARGE_BODY: list[bytes] = []
 
 
 def beside_slow(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -121,10 +120,9 @@ def beside_slow(environ: Environ, start_response: StartResponse) -> Iterable[byt
     if path == "/upload":
         return upload(environ, start_response)
     if path == "/large":
-        if not _VERY_LARGE_BODY:
-            _VERY_LARGE_BODY.append(bytes(VERY_LARGE))
+        # Made for each request, as pages are: one body for all would hide what readers that take little cost.
         start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(VERY_LARGE))])
-        return [_VERY_LARGE_BODY[0]]
+        return [bytes(VERY_LARGE)]
     if path == "/wait":
         time.sleep(WAIT_SECONDS)
     return hello(environ, start_response)

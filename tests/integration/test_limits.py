@@ -198,6 +198,29 @@ def test_at_its_limit_of_connections_a_worker_leaves_others_to_its_siblings() ->
         assert pids == {worker.pid for worker in server.workers()}
 
 
+def test_idle_connections_are_closed_for_new_ones_only_when_no_sibling_has_room() -> None:
+    with (
+        Server("basics.application", "-s", "2", "--max-connections", "2", "-l", "/dev/null") as server,
+        contextlib.ExitStack() as stack,
+    ):
+        clients = [stack.enter_context(Client(server.port)) for _ in range(4)]  # there is room for all, in the two
+        pids = [json.loads(client.get("/environ").body)["pid"] for client in clients]
+        assert sorted(map(pids.count, set(pids))) == [2, 2]
+        assert [json.loads(client.get("/environ").body)["pid"] for client in clients] == pids  # none was closed
+        with Client(server.port) as further:
+            assert further.get("/hello").status == 200
+            closed = [client for client in clients if _has_ended(client)]
+            assert 1 <= len(closed) <= 2  # each worker may have made room
+            for client in set(clients) - set(closed):
+                assert client.get("/hello").status == 200
+
+
+def _has_ended(client: Client) -> bool:
+    """Whether the server has closed an idle connection."""
+    readable, _, _ = select.select([client.sock], [], [], 0)
+    return bool(readable)
+
+
 def test_without_descriptors_a_worker_serves_whom_it_has_and_accepts_others_later() -> None:
     with Server("hoard.application", "-s", "1", "-t", "2", "-l", "/dev/null") as server, Client(server.port) as client:
         assert int(client.get("/hoard").body) > 0

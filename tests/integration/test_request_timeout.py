@@ -9,23 +9,32 @@ from integration.sites import held
 
 TIMED_OUT = r" ERROR request timed out worker=1\.1 method=GET path='{path}' seconds=\d+\.\d$"
 
+RECYCLED = r' INFO worker recycled worker=1\.1 pid=\d+ reason="a request was interrupted \(--request-timeout\)"'
+
 
 def serve(*options: str) -> Server:
     return Server("stuck.application", "-s", "1", "-t", "4", "--request-timeout", "0.5", *options)
 
 
 @pytest.mark.parametrize("path", ["/loop", "/retry", "/swallow"])
-def test_the_client_gets_504_and_the_worker_serves_on(path: str) -> None:
-    with serve() as server, Client(server.port) as client:
+def test_the_client_gets_504_and_the_worker_is_replaced_behind_its_other_requests(path: str) -> None:
+    """It may have struck a library that had just taken a lock: whoever needs that lock next would wait for ever."""
+    with serve() as server, Client(server.port) as client, Client(server.port) as kept:
         pid = fetch(server.port).text
+        assert kept.get("/").text == pid
         client.send(request(path))
         assert fetch(server.port).text == pid
         response = client.read()
         assert (response.status, response.closes) == (504, True)
         server.wait_for_log(TIMED_OUT.format(path=path))
         server.wait_for_log(r"stuck\.py\", line \d+, in (loop|retry)$")
-        assert fetch(server.port).text == pid
+        server.wait_for_log(RECYCLED)
+        until(lambda: [worker.name for worker in server.workers()] == ["1.2"], "the old worker gone")
+        response = kept.get("/")  # on the connection that the old worker had
+        assert response.text != pid
+        assert not response.closes
         assert "Traceback" not in server.log()
+        assert "given up" not in server.log()
 
 
 @pytest.mark.parametrize("path", ["/begun", "/written"])
@@ -48,9 +57,7 @@ def test_a_thread_that_waits_in_c_has_its_worker_replaced(gate: Gate) -> None:
         old = idle.get("/").text
         server.wait_for_log(TIMED_OUT.format(path="/hold"))
         server.wait_for_log(r" ERROR request stuck worker=1\.1 method=GET path='/hold' seconds=")
-        server.wait_for_log(
-            r' INFO worker recycled worker=1\.1 pid=\d+ reason="a request is stuck \(--request-timeout\)"'
-        )
+        server.wait_for_log(RECYCLED)
         server.wait_for_log(r" ERROR request given up worker=1\.1 ")
         until(lambda: [worker.name for worker in server.workers()] == ["1.2"], "the old worker gone")
         response = idle.get("/")  # on the connection that the old worker had

@@ -109,7 +109,19 @@ def test_the_tables_have_no_cycle() -> None:
 # is above by its role (``roles``) or by a callable at most. Imports for the type checker alone count like any other.
 WORKER_FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
-        {"__init__", "children", "leaving", "syscalls", "lifecycle", "judge", "policy", "mail", "stream", "output"}
+        {
+            "__init__",
+            "bug",
+            "children",
+            "leaving",
+            "syscalls",
+            "lifecycle",
+            "judge",
+            "policy",
+            "mail",
+            "stream",
+            "output",
+        }
     ),
     frozenset({"alarm", "descriptors", "sensor", "listener"}),
     frozenset({"roles", "routes"}),

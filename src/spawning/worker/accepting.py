@@ -272,20 +272,21 @@ class Accepting:
 
     def _fill(self) -> None:
         """Stop until a connection is gone: there are as many as there may be."""
-        if FULL not in self._reached:
-            log.warning("connection limit reached connections=%d", len(self._poller.pollables))
         self._look_at = self._context.now + FULL_FOR
-        self._reach(FULL)
+        if self._reach(FULL):
+            log.warning("connection limit reached connections=%d", len(self._poller.pollables))
 
     def _starve(self, reason: str) -> None:
         """Stop for a while: there are no descriptors left. Requests under way get the reserve."""
         self._reserve.release()
         self._look_at = self._context.now + STARVED_FOR
-        if STARVED not in self._reached:
+        if self._reach(STARVED):
             log.error("cannot accept connections=%d error=%s", len(self._poller.pollables), reason)
-        self._reach(STARVED)
 
-    def _reach(self, state: Accept) -> None:
+    def _reach(self, state: Accept) -> bool:
+        """Stop because of a limit; True: the log has to be told, now that whatever it raises does no harm."""
+        news = state not in self._reached
         self._reached[state] = self._context.now
         if self.state in (ON, CROWDED):
             self._become(state)
+        return news

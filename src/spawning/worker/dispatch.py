@@ -16,9 +16,9 @@ from typing import Final, NoReturn
 
 from spawning.http.request import RequestLine
 from spawning.logs.access import AccessLog
-from spawning.logs.log import Log
 from spawning.settings import Settings
 from spawning.worker.alarm import Alarm
+from spawning.worker.bug import tell_of_bug
 from spawning.worker.context import Context
 from spawning.worker.lead import Lead
 from spawning.worker.output import Output
@@ -32,6 +32,7 @@ from spawning.worker.trials import Trials
 from spawning.worker.waiting import Waiting
 from spawning.wsgi.exchange import Exchange, WSGIApplication
 from spawning.wsgi.not_ready import NotReady
+from spawning.wsgi.responder import ClientGone
 
 WATCHED: Final = 0.02  # seconds that the watchdog looks closely, from the beginning of a suspicious call
 ALARM_AFTER: Final = 0.02  # seconds after which a call that lasts wakes the watchdog
@@ -40,8 +41,6 @@ ALARM_EVERY: Final = 0.005  # seconds, at least, between two times that the alar
 # threads busy for longer than it rests, however short they are, and it does not compete with them for the lock.
 PLENTY: Final = 64  # waiting requests
 REST: Final = 0.0005  # seconds between polls
-
-log = Log("spawning.worker")
 
 
 class Dispatch:
@@ -122,14 +121,16 @@ class Dispatch:
         job.exchange.started = context.now if self._access_log is None else monotonic()
         box = self.lead.box
         box.append(job)
-        if context.now >= self.alarm_due:  # behind the box, in this order: see Watchdog.on_alarm()
-            self.alarm_due = context.now + ALARM_EVERY
-            self.alarm.set()
-        self._perform(job)
         try:
-            box.pop()
-        except IndexError:
-            self._lose_lead(job)
+            if context.now >= self.alarm_due:  # behind the box, in this order: see Watchdog.on_alarm()
+                self.alarm_due = context.now + ALARM_EVERY
+                self.alarm.set()
+            self._perform(job)
+        finally:
+            try:
+                box.pop()
+            except IndexError:
+                self._lose_lead(job)
         return job.finish()
 
     def _execute_measured(self, job: Job) -> bool:
@@ -178,7 +179,9 @@ class Dispatch:
             exchange.release()
             if job.finish():
                 job.go_on()
-        except Exception:  # boundary: as in _perform()
+        except LeadLost:
+            raise
+        except BaseException:  # boundary: as in _perform()
             self._abandon(job)
 
     def resume(self, job: Job) -> None:
@@ -186,7 +189,9 @@ class Dispatch:
         try:
             if self.execute(job):
                 job.go_on()
-        except Exception:  # boundary: as in _perform(); there is no event of a connection in which this could end
+        except LeadLost:
+            raise
+        except BaseException:  # boundary: as in _perform(); there is no event of a connection in which this could end
             self._abandon(job)
 
     def _lose_lead(self, job: Job) -> NoReturn:
@@ -204,13 +209,11 @@ class Dispatch:
 
     def _abandon(self, job: Job) -> None:
         """End a job abruptly, from inside an ``except`` block. Its thread goes on, whatever happens here."""
+        tell_of_bug("a connection is closed")
         try:
-            try:
-                log.exception("this is a bug in Spawning; a connection is closed")
-            finally:
-                job.abandon()
-        except BaseException:  # boundary: the log is broken too; there is nobody left to tell
-            return
+            job.abandon()
+        except BaseException:  # boundary: as in _perform()
+            tell_of_bug("a connection could not be closed")
 
     # -- the lead -----------------------------------------------------------------------------------------------------
 
@@ -222,8 +225,11 @@ class Dispatch:
         """Wait until a client has taken enough; see ``roles``. The thread that executes the request.
 
         Who waits for a client must not be the one who serves it, nor does it count as one of ``--threads`` meanwhile.
+
+        :raises ClientGone: it has gone; or there is no other thread that could serve it.
         """
-        self.lead.give_up()
+        if not self.lead.give_up():
+            raise ClientGone("no thread is left to serve the client")
         threads = self.threads
         if not threads.excuse(1):
             output.wait()

@@ -470,10 +470,12 @@ class Http1(Migrating):
 
         :param fresh_too: also when no request has ever come.
         """
+        deadline = self.deadline
         if self.state is READING:
             self.on_event()
-        idle = self.state is READING and self.reader.idle and (fresh_too or self.line is not _NO_LINE)
-        if idle or self.state is LEAVING:
+        # Not one that has just been served: its client has not been told, and may ask again at once.
+        idle = self.state is READING and self.reader.idle and self.deadline == deadline
+        if (idle and (fresh_too or self.line is not _NO_LINE)) or self.state is LEAVING:
             self.close()
 
     def close(self) -> None:

@@ -67,8 +67,10 @@ class Lead:
             self._threads.note_held_up(old, job)
         return job
 
-    def give_up(self) -> None:
-        """If this thread leads, let another one lead: what it executes is going to wait."""
+    def give_up(self) -> bool:
+        """If this thread leads, let another one lead: what it executes is going to wait.
+
+        :returns: False when this thread still leads, since no other thread can be started.
+        """
         leader = self.leader
-        if leader is not None and leader.ident == get_ident():
-            self.take()
+        return leader is None or leader.ident != get_ident() or self.take() is not None or self.leader is not leader

@@ -17,6 +17,7 @@ from typing import Final
 from spawning.ipc.channel import Channel
 from spawning.logs.log import Log
 from spawning.worker.accepting import LOOKS, ON, Accepting
+from spawning.worker.bug import tell_of_bug
 from spawning.worker.context import Context
 from spawning.worker.dispatch import Dispatch
 from spawning.worker.handoff import HandoffSocket
@@ -124,7 +125,7 @@ class Loop:
         try:
             self._dispatch.before_poll()
         except Exception:  # boundary: as in _guarded(), which would be one call more for each poll
-            log.exception("this is a bug in Spawning; the worker goes on")
+            tell_of_bug("the worker goes on")
         if context.now >= self._next_sweep:
             self._next_sweep = context.now + SWEEP_EVERY
             self._guarded(self._sweep)
@@ -149,22 +150,28 @@ class Loop:
             self._guarded(self._accepting.on_event, fd)
 
     def _deliver(self) -> None:
-        """Do what has been posted. Raises LeadLost; the rest is for the new leader then."""
+        """Do what has been posted by now. Raises LeadLost; the rest is for the new leader then.
+
+        What is posted meanwhile is done behind the next poll: a client whose turn is over posts that it goes on, and
+        others have theirs first.
+        """
         mail = self._context.mail
-        mail.open()
         try:
-            while (action := mail.take()) is not None:
+            for _ in range(mail.open()):
+                action = mail.take()
+                assert action is not None
                 self._guarded(action)
-        finally:
+        except LeadLost:
             if not mail.empty:
                 mail.wake()
+            raise
 
     def _guarded(self, action: Callable[..., object], *arguments: object) -> None:
         """Do something that must not end the loop, whatever it raises but LeadLost."""
         try:
             action(*arguments)
         except Exception:  # boundary: one action that fails must not strand those behind it
-            log.exception("this is a bug in Spawning; the worker goes on")
+            tell_of_bug("the worker goes on")
 
     # -- time and the end ---------------------------------------------------------------------------------------------
 

@@ -27,10 +27,14 @@ class Mail:
         """Make the leader look around."""
         os.eventfd_write(self.fd, 1)
 
-    def open(self) -> None:
-        """Note that the leader looks: what is posted from now on wakes it again."""
+    def open(self) -> int:
+        """Note that the leader looks: what is posted from now on wakes it again.
+
+        :returns: how many actions there are to be taken now.
+        """
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.fd)
+        return len(self._actions)
 
     def take(self) -> Action | None:
         """Take the next action out; None: there is none."""

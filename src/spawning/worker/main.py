@@ -152,7 +152,7 @@ class Worker:
             self._dispatch.run_exchange = self._timeouts.run
         self._ended = False
         self.give_up_at = float("inf")
-        self._unwell = False  # the controller has to be told
+        self._unwell = ""  # why it is to be replaced, which the controller has to be told
         self._relieved = 0  # stuck requests whose threads have been replaced
         self._next_report = 0.0
         self._next_flush = 0.0
@@ -211,16 +211,15 @@ class Worker:
             self._next_flush = now + LOG_AWAKE
 
     def _look_for_stuck_requests(self, timeouts: Timeouts, now: float) -> None:
-        if timeouts.look(now):
-            self._unwell = True
+        self._unwell = timeouts.look(now) or self._unwell
         stuck = timeouts.stuck
         if len(stuck) > self._relieved:
             self._context.post(partial(self._dispatch.relieve, len(stuck) - self._relieved))
             self._relieved = len(stuck)
         if self._unwell:
             with contextlib.suppress(BlockingIOError):  # else the next time
-                self._channel.send(Unwell("a request is stuck (--request-timeout)"))
-                self._unwell = False
+                self._channel.send(Unwell(self._unwell))
+                self._unwell = ""
         if self._context.closing and stuck and nothing_but(stuck, self._dispatch, self._loop):
             self.give_up_at = now
 

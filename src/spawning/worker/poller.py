@@ -8,14 +8,12 @@ another connection that looks in vain.
 import select
 from typing import Final
 
-from spawning.logs.log import Log
+from spawning.worker.bug import tell_of_bug
 from spawning.worker.context import Context
 from spawning.worker.roles import Leaver, Pollable
 
 _EVENTS: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 ENDED: Final = select.EPOLLRDHUP  # the other side will send nothing more; the greatest of the bits that are reported
-
-log = Log("spawning.worker")
 
 
 class Poller:
@@ -52,5 +50,5 @@ class Poller:
 
     def drop(self, pollable: Pollable | Leaver) -> None:
         """Close a connection in which a bug was found; called where the exception is handled."""
-        log.exception("this is a bug in Spawning; a connection is closed")
+        tell_of_bug("a connection is closed")
         pollable.abandon()

@@ -138,6 +138,7 @@ class Sending(Responder):
         output = self.output
         if output is None:
             output = Output(self.context.budget)
+            self.stream.never_wait()  # sendfile, for what is kept in a file, else waits for the client
             output.taken(self.stream)
             self.register()
             self.kept_since = now = monotonic()

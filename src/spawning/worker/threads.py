@@ -19,6 +19,7 @@ from collections.abc import Callable
 from spawning.errors import ProtocolError
 from spawning.logs.log import Log
 from spawning.primitives import ServerThread, allocate_lock
+from spawning.worker.bug import tell_of_bug
 from spawning.worker.context import Context
 from spawning.worker.policy import Policy
 from spawning.worker.roles import Job
@@ -280,10 +281,8 @@ class Threads:
 
     def fail(self) -> None:
         """End the worker, from inside an ``except`` block: a thread has met a bug. Any thread."""
-        try:
-            log.exception("this is a bug in Spawning; the worker ends")
-        finally:
-            self.failed()
+        tell_of_bug("the worker ends")
+        self.failed()
 
     def _discard(self, thread: RequestThread, error: RuntimeError) -> None:
         """Forget a thread that could not be started, and tell the log of the first one."""

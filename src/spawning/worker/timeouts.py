@@ -2,7 +2,9 @@
 
 The main thread looks once a second. It logs the stack of the thread and has :class:`RequestTimeout` raised in it. The
 interpreter does that at the thread's next step in Python, so a thread that waits in C (for a socket, a lock) gets it
-when the wait is over; if that takes too long as well, the request is *stuck*, and the worker asks to be replaced.
+when the wait is over; if that takes too long as well, the request is *stuck*. The worker asks to be replaced after each
+interruption: it may have struck a library between taking a lock and the ``try`` that gives it back, and then whoever
+needs that lock next waits for ever.
 
 Where the exception may strike. Only inside the application: never in the code that sends, where it could leave a lock
 taken, and never in a thread that has finished the request. Each call of the application (itself, one step of its
@@ -30,6 +32,8 @@ from spawning.wsgi.names import method_of, path_of, shown
 from spawning.wsgi.request_id import id_at_end
 
 PATIENCE: Final = 5.0  # seconds that an interrupted request may take to end
+INTERRUPTED: Final = "a request was interrupted (--request-timeout)"
+STUCK: Final = "a request is stuck (--request-timeout)"
 
 log = Log("spawning.worker")
 
@@ -59,19 +63,22 @@ class Timeouts:
         finally:
             del self._calls[call.ident]
 
-    def look(self, now: float) -> bool:
-        """Interrupt what takes too long; whether a request has become stuck since the last look. Main thread.
+    def look(self, now: float) -> str:
+        """Interrupt what takes too long. Main thread.
 
         :param now: monotonic seconds.
+        :returns: why the worker is to be replaced, as far as that is new; empty when it is not.
         """
-        found = False
+        found = ""
         for call in list(self._calls.values()):
             if call.is_stuck(now) and not call.given_up:
-                call.given_up = found = True
+                call.given_up = True
+                found = STUCK
                 log.error("request stuck %s", self._names(call, now))
             elif call.claim(now - self._seconds):
                 log.error("request timed out %s\n%s", self._names(call, now), stack_of(call.ident))
                 call.interrupt()
+                found = found or INTERRUPTED
         return found
 
     @property

@@ -207,12 +207,15 @@ class Exchange:
         except BaseException as error:
             if forked.child:
                 forked.leave(error)
-            log.exception("close() of the response raised %s", names(self.environ))
+            self._tell("close() of the response raised")
 
     def _failed(self) -> None:
-        with contextlib.suppress(BaseException):  # boundary: logging is the application's to configure, and to break
-            log.exception("application raised %s", names(self.environ))
+        self._tell("application raised")
         self._answer(500, "Internal Server Error", "the application failed")
+
+    def _tell(self, what: str) -> None:
+        with contextlib.suppress(BaseException):  # boundary: logging is the application's to configure, and to break
+            log.exception("%s %s", what, names(self.environ))
 
     def _answer(self, code: int, phrase: str, reason: str) -> None:
         head = self.responder.answer(code, phrase, reason)

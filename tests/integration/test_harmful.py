@@ -1,0 +1,47 @@
+"""Applications that break what the server tells of them with: one request fails, its worker and the others do not."""
+
+import pytest
+
+from integration.client import Client, Closed, fetch
+from integration.server import Server, until
+
+FAILING = ("/path", "/method", "/leave", "/records", "/stderr")  # 500, unless the log is broken too
+UNTOLD = ("/user", "/user-interrupts")  # what they answer may arrive before it turns out that it cannot be logged
+COMPLETE = ("/close", "/close-interrupts")
+
+MODES = {
+    "inline": ("-t", "4"),
+    "single": ("-t", "1"),
+    "handed over": ("-t", "4"),
+    "interruptible": ("-t", "4", "--request-timeout", "60"),
+}
+
+
+def outcome(port: int, path: str) -> int:
+    """Return the status of an answer; 0: the connection was closed."""
+    try:
+        with Client(port) as client:
+            return client.get(path).status
+    except (Closed, ConnectionError):
+        return 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("path", [*FAILING, *UNTOLD, *COMPLETE])
+def test_a_request_that_breaks_what_tells_of_it_fails_alone(path: str, mode: str) -> None:
+    with Server("harmful.application", "-s", "1", *MODES[mode], "--deadman_timeout", "60") as server:
+        pid = fetch(server.port).text
+        if mode == "handed over":
+            for _ in range(20):
+                assert fetch(server.port, f"{path}?wait").text == "ok"
+        for _ in range(2):
+            allowed = {200} if path in COMPLETE else {500, 0} if path in FAILING else {200, 500, 0}
+            assert outcome(server.port, path) in allowed
+        with Client(server.port) as client:
+            assert [client.get("/").text for _ in range(3)] == [pid] * 3
+            assert fetch(server.port).text == pid
+            assert server.reload()
+            assert client.get("/").text != pid
+        until(lambda: [worker.generation for worker in server.workers()] == [2], "the old worker is gone")
+        assert " died " not in server.log()
+        assert "given up" not in server.log()
