@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from spawning.logs.access import AccessLog
+from spawning.logs.streams import open_file
 from spawning.worker.alarm import Alarm
 from spawning.worker.output import HIGH_WATER, BytesSegment, Output
 from spawning.worker.roles import LeadLost
@@ -145,7 +146,7 @@ TROUBLES = [
 def test_whatever_is_raised_costs_one_job(
     trouble: Any, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Crew(access_log=AccessLog(str(tmp_path / "log")), queue_timeout=1.0) as crew:
+    with Crew(access_log=AccessLog(open_file(str(tmp_path / "log"))), queue_timeout=1.0) as crew:
         job = Job(kind=way)
         with trouble(job, crew, monkeypatch):
             ways(crew)[way](job)

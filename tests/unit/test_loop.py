@@ -246,7 +246,7 @@ def test_the_next_leader_goes_on_with_what_was_polled(site: Site) -> None:
     ("function", "line"),
     [
         ("Dispatch._lose_lead", "self._finish_in_thread"),
-        ("Http1.finish", "if context.closing and self._leave()"),
+        ("Http1.finish", "if context.closing and self.leave()"),
         ("Http1.finish", "if not self.registered"),
         ("Http1.finish", "self.state = READING"),
         ("Http1.finish_in_thread", "if context.closing"),
