@@ -82,8 +82,14 @@ class Office:
     def done(self, action: Callable[[], object]) -> None:
         """Have the leader do something, and wait until it has."""
         done = threading.Event()
-        self.context.post(action)
-        self.context.post(done.set)
+
+        def both() -> None:  # in one: behind the last connection of a retired worker the loop ends
+            try:
+                action()
+            finally:
+                done.set()
+
+        self.context.post(both)
         assert done.wait(DEADLINE)
 
     def client(self) -> socket.socket:
