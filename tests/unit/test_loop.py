@@ -282,7 +282,7 @@ def test_what_is_frozen_is_not_read_any_more(site: Site) -> None:
         assert connection.state is LEAVING
         client.sendall(REQUEST % b"/")
         office.done(lambda: None)
-        office.done(office.loop.leave)
+        office.context.post(office.loop.leave)  # the last thing that this worker does
         _, fd = office.received()
         with socket.socket(fileno=fd) as moved:
             assert moved.recv(1000) == REQUEST % b"/"

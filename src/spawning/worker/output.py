@@ -94,7 +94,7 @@ class BytesSegment:
         self._view = memoryview(data)[start:]
         self.size = len(self._view)
         self._budget = budget
-        self._taken = self.size
+        self._taken = len(data)
 
     def send(self, sock: socket.SocketType, most: int) -> None:
         sent = sock.send(self._view, _DONTWAIT)
@@ -166,7 +166,7 @@ class Output:
         :raises ClientGone: the connection was given up meanwhile, or there is no room for the data anywhere.
         """
         budget = self._budget
-        if budget is None or budget.take(len(data) - start):
+        if budget is None or budget.take(len(data)):  # all of it lives as long as its rest
             return self.put(BytesSegment(data, start, budget))
         return self.put(_spooled(data, start))
 
