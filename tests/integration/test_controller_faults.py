@@ -141,14 +141,15 @@ def test_an_error_before_anything_has_served_ends_the_start_and_leaves_nothing(t
 def test_a_stopped_worker_is_told_everything_when_it_goes_on(tmp_path: Path) -> None:
     """Its channel is full by then: of reopened logs, which are said to each worker."""
     write(tmp_path, "1")
-    with Server(APP, "-s", "2", "--deadman", "600", cwd=tmp_path) as server, Client(server.port) as client:
+    options = ("-s", "2", "--deadman", "600", "-l", str(tmp_path / "access.log"))
+    with Server(APP, *options, cwd=tmp_path) as server, Client(server.port) as client:
         assert client.get("/").text == "1"
         stopped, _ = server.wait_workers(2)
         os.kill(stopped.pid, signal.SIGSTOP)
         for _ in range(400):
             mark = server.mark()
             server.signal(signal.SIGUSR1)
-            server.wait_for_log("logs reopened", after=mark)
+            server.wait_for_log("log reopened log=access", after=mark)
         write(tmp_path, "2")
         assert server.reload()
         os.kill(stopped.pid, signal.SIGCONT)
