@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,13 +18,6 @@ from spawning.worker.threads import RequestThread
 from spawning.wsgi.responder import ClientGone
 from unit.crew import Crew, Held, Job
 from unit.interleave import DEADLINE, eventually
-
-
-class Unprintable:
-    """A user whose name cannot be told."""
-
-    def __str__(self) -> str:
-        raise LookupError("no name")
 
 
 def try_out(crew: Crew, job: Job) -> None:
@@ -88,8 +81,9 @@ def broken_run(_job: Job, crew: Crew, _patch: pytest.MonkeyPatch) -> Iterator[No
 
 
 @contextmanager
-def foreign_user(job: Job, _crew: Crew, _patch: pytest.MonkeyPatch) -> Iterator[None]:
-    job.environ["REMOTE_USER"] = Unprintable()
+def broken_line(job: Job, _crew: Crew, _patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The access log cannot make a line of it."""
+    job.entry = cast("Any", None)
     yield
 
 
@@ -100,7 +94,7 @@ def broken_records(job: Job, crew: Crew, patch: pytest.MonkeyPatch) -> Iterator[
     def factory(*_arguments: Any, **_more: Any) -> Any:
         raise SystemExit("no records")
 
-    job.environ["REMOTE_USER"] = Unprintable()
+    job.entry = cast("Any", None)
     before = logging.getLogRecordFactory()
     logging.setLogRecordFactory(factory)
     yield
@@ -131,7 +125,7 @@ def broken_alarm(_job: Job, _crew: Crew, patch: pytest.MonkeyPatch) -> Iterator[
 
 TROUBLES = [
     (broken_run, "inline measured waits trial"),  # what is overdue is answered without
-    (foreign_user, "inline measured waits trial overdue"),
+    (broken_line, "inline measured waits trial overdue"),
     (broken_records, "inline measured waits trial overdue"),
     (broken_end, "inline measured waits trial overdue"),
     (nothing_reported, "waits trial"),
