@@ -1,5 +1,6 @@
 # `make serve` runs the example site, `make test` checks everything that needs no root, `make bench` compares servers,
-# `make coverage` says what the tests have executed, `make fuzz` searches for requests and responses that break the rules, `make soak` is hostile to a server for minutes.
+# `make coverage` says what the tests have executed, `make fuzz` searches for requests and responses that break the rules,
+# `make soak` is hostile to a server for minutes.
 # Needs Python 3.11 or newer with `venv`, make, and a package index; all else is installed into .venv.
 
 PYTHON ?= python3
@@ -23,7 +24,7 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	@echo "The tests take some six minutes on two cores, and twice as long beside other work."
+	@echo "The tests take some nine minutes on two cores, and twice as long beside other work."
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 # What is executed by the tests, and by the processes of the servers that they start. Takes twice as long as `make test`.
