@@ -10,7 +10,8 @@ from http.client import HTTPResponse
 from typing import Any
 
 import atheris
-from spawning.wsgi.bridge import Exchange
+from spawning.wsgi.exchange import Exchange
+from spawning.wsgi.responder import Responder
 
 from spawning.http.request import RequestLine
 from spawning.http.response import Clock
@@ -28,11 +29,14 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         yield str(number), bytes([number * 37 % 256] * 40 * number)
 
 
-class Wire:
-    """A transport that keeps all."""
+class Wire(Responder):
+    """A responder that keeps all."""
 
-    def __init__(self) -> None:
+    def __init__(self, line: RequestLine, minor: int, keep_alive: bool) -> None:
         self.data = b""
+        self.line = line
+        self.clock = CLOCK
+        self.begin(minor, keep_alive)
 
     def send(self, data: bytes) -> None:
         self.data += data
@@ -42,7 +46,7 @@ class Wire:
     def send_two(self, head: bytes, body: bytes) -> None:
         self.data += head + body
 
-    def send_file(self, descriptor: int, offset: int, count: int) -> None:
+    def send_file(self, head: bytes, descriptor: int, offset: int, count: int) -> None:
         raise AssertionError("there is no file")
 
 
@@ -77,29 +81,29 @@ def one_input(data: bytes) -> None:
     """Raise if what goes to the client is not what the application said."""
     source = atheris.FuzzedDataProvider(data)
     minor, head_only, keep_alive = source.ConsumeIntInRange(0, 1), source.ConsumeBool(), source.ConsumeBool()
-    answer, wire = Answer(source), Wire()
-    line = RequestLine("HEAD" if head_only else "GET", "/", "/", "", "")
-    exchange = Exchange(wire, {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, line, minor, keep_alive, CLOCK)
+    answer = Answer(source)
+    wire = Wire(RequestLine("HEAD" if head_only else "GET", "/", "/", "", ""), minor, keep_alive)
+    exchange = Exchange(wire, {"REQUEST_METHOD": "GET", "PATH_INFO": "/"})
     exchange.run(answer.application)
     if not wire.data:
-        assert exchange.cut, answer.__dict__
+        assert wire.cut, answer.__dict__
         return
     head, _, rest = wire.data.partition(b"\r\n\r\n")
     start, *lines = head.decode("latin-1").split("\r\n")
     assert all("\r" not in line and "\n" not in line and "\0" not in line for line in (start, *lines)), wire.data
     if start == "HTTP/1.1 500 Internal Server Error" and answer.status != "500 Internal Server Error":
-        assert not exchange.keep_alive
+        assert not wire.keep_alive
         return
     assert start == f"HTTP/1.1 {answer.status}", wire.data
     said = [f"{name}: {value}" for name, value in answer.headers]
     assert [line for line in lines if line in said or not line.startswith(LINES)] == said or exchange.head.code == 204
-    if not exchange.cut:
-        same_content(answer, wire.data, rest, exchange, head_only)
+    if not wire.cut:
+        same_content(answer, wire, rest, exchange, head_only)
 
 
-def same_content(answer: Answer, data: bytes, rest: bytes, exchange: Exchange, head_only: bool) -> None:
+def same_content(answer: Answer, wire: Wire, rest: bytes, exchange: Exchange, head_only: bool) -> None:
     """Read the response as a client of another's making does, and compare."""
-    content = b"".join(answer.blocks)
+    data, content = wire.data, b"".join(answer.blocks)
     if head_only or exchange.head.bodiless:
         assert rest == b"", data
         return
@@ -110,7 +114,7 @@ def same_content(answer: Answer, data: bytes, rest: bytes, exchange: Exchange, h
     if exchange.head.content_length >= 0:
         content = content[: exchange.head.content_length]
     assert body == content, (body, content)
-    if exchange.keep_alive:
+    if wire.keep_alive:
         assert client.chunked or client.headers["Content-Length"] is not None, data
 
 
