@@ -10,11 +10,11 @@ from http.client import HTTPResponse
 from typing import Any
 
 import atheris
-from spawning.wsgi.exchange import Exchange
-from spawning.wsgi.responder import Responder
 
 from spawning.http.request import RequestLine
 from spawning.http.response import Clock
+from spawning.wsgi.exchange import Exchange
+from spawning.wsgi.responder import Responder
 
 CLOCK = Clock()
 NAMES = ("Content-Length", "Content-Type", "Date", "Server", "Set-Cookie", "Connection", "Transfer-Encoding", "X")
