@@ -282,10 +282,16 @@ def test_whatever_is_asked_is_answered_and_the_server_goes_on(basics_socket: Pat
     assert spawnctl("-S", basics_socket, "status").status == 0
 
 
+def listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == 0
+
+
 def test_whatever_is_asked_during_the_first_import_is_answered(gate: Gate, path: Path) -> None:
     write(path.parent, "1", before=waits_at(gate))
     with Server(APP, "-s", "1", "--control-socket", str(path), cwd=path.parent, ready=False) as server:
         gate.wait_entered()
+        until(lambda: listens(path), "the control socket")  # it is made while the import begins
         for question, error in QUESTIONS:
             assert asked(path, question)["error"].startswith(error), question[:200]
         gate.open()
