@@ -42,6 +42,11 @@ def test_repeated_and_switch_options() -> None:
     assert (wanted.reload, wanted.no_preload, wanted.no_keepalive, wanted.verbose) == ("dev", True, True, False)
 
 
+def test_of_a_switch_with_an_opposite_the_last_counts() -> None:
+    assert settings("a:b", "--no-auto-rollback", "--auto-rollback").auto_rollback
+    assert not settings("a:b", "--auto-rollback", "--no-auto-rollback").auto_rollback
+
+
 def test_both_spellings_of_the_deadman_timeout() -> None:
     assert settings("a:b", "--deadman", "5").deadman_timeout == settings("a:b", "--deadman_timeout=5").deadman_timeout
 
