@@ -246,7 +246,7 @@ def test_a_log_that_cannot_be_opened_any_more(
         server.wait_for_log(rf" INFO log opened log=access file={log}$")
         # A worker is given the file a moment after that line.
         until(lambda: version(server.port) == "2" and log.read_text(), "lines in the new file")
-        assert before.read_text().count("\n") == 2
+        assert before.read_text().count("\n") >= 2  # more, when a worker was asked before it was given the new one
         assert server.log().count("log cannot be opened") == 1
 
 

@@ -267,7 +267,9 @@ class Fleet:
             generation.forks.failed(now, worker.forked_at)
         elif before in ACTIVE:
             generation.forks.went_well()
-        if before in ACTIVE and now - generation.served_since < TRIAL:
+        if (
+            before in ACTIVE and status != 0 and now - generation.served_since < TRIAL
+        ):  # 0: somebody has asked it to leave
             generation.crashed.add(worker.source.worker)
         if before is WorkerState.STARTING and generation.state in UNDER_WAY:
             _fail(generation, _premature(f"worker {worker.source}", status))
