@@ -14,6 +14,7 @@ import click
 
 from spawning import __version__
 from spawning.errors import EXIT_APP, EXIT_CONFIG, AppLoadError, ConfigError
+from spawning.interpreter import refuse_free_threading
 from spawning.ipc.signals import keep_out
 from spawning.ipc.takeover import CHECK, inherited
 from spawning.logs.log import escaped
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     provide()
     try:
+        refuse_free_threading()
         return _run(sys.argv[1:] if arguments is None else arguments)
     except click.ClickException as error:
         return _fail(error.format_message(), EXIT_CONFIG)
