@@ -22,6 +22,7 @@ from enum import Enum
 from typing import Final, Protocol
 
 from spawning.logs.log import Log
+from spawning.primitives import Condition
 from spawning.wsgi.responder import ClientGone
 
 HIGH_WATER: Final = 1 << 20  # bytes kept above which a producer waits before it adds more
@@ -148,13 +149,12 @@ class Output:
 
     def __init__(self, budget: Budget | None = None) -> None:
         self._budget = budget
-        self._lock = allocate_lock()
+        self._condition = Condition()
         self._segments: deque[Segment] = deque()
         self._size = 0
         self._sent = 0
         self._taken = 0  # bytes that the client had taken when somebody last asked
         self._broken = False
-        self._bell: _Bell | None = None  # of the producer that waits
 
     @property
     def empty(self) -> bool:
@@ -175,7 +175,7 @@ class Output:
 
         :raises ClientGone: the connection was given up meanwhile.
         """
-        with self._lock:
+        with self._condition:
             if not self._broken:
                 first = not self._segments
                 self._segments.append(segment)
@@ -193,14 +193,11 @@ class Output:
 
         :raises ClientGone: it has gone, or the sweep has given it up.
         """
-        while True:
-            with self._lock:
-                if self._broken:
-                    raise ClientGone("the client has gone")
-                if self._size <= HIGH_WATER:
-                    return
-                self._bell = bell = _Bell()
-            bell.wait()
+        with self._condition:
+            while self._size > HIGH_WATER and not self._broken:
+                self._condition.wait()
+            if self._broken:
+                raise ClientGone("the client has gone")
 
     def flush(self, sock: socket.SocketType) -> Flushed:
         """Send what the socket takes, and not more than is one client's turn.
@@ -208,7 +205,7 @@ class Output:
         :raises OSError: the connection is broken.
         """
         left = TURN
-        with self._lock:
+        with self._condition:
             while self._segments:
                 if left <= 0:
                     return TURN_OVER
@@ -226,7 +223,7 @@ class Output:
                     segment.close()
                     self._segments.popleft()
                 if self._size <= HIGH_WATER:
-                    self._ring()
+                    self._condition.notify_all()
             return ALL
 
     def taken(self, sock: socket.SocketType) -> int:
@@ -235,7 +232,7 @@ class Output:
         What the kernel keeps for it does not count: its buffer is some megabytes, and writable again only when a third
         of it is free, so that a client which reads steadily would seem to take nothing for minutes.
         """
-        with self._lock:
+        with self._condition:
             taken = self._sent - unsent(sock)
             more = taken - self._taken
             self._taken = taken
@@ -248,34 +245,13 @@ class Output:
 
     def give_up(self) -> None:
         """Drop what is left and wake the producer, which gets ClientGone."""
-        with self._lock:
+        with self._condition:
             self._broken = True
             for segment in self._segments:
                 segment.close()
             self._segments.clear()
             self._size = 0
-            self._ring()
-
-    def _ring(self) -> None:
-        if self._bell is not None:
-            self._bell.ring()
-            self._bell = None
-
-
-class _Bell:
-    """Wakes one thread, once. A lock, since what ``threading`` offers calls by name what an application may patch."""
-
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        self._lock = allocate_lock()
-        self._lock.acquire()
-
-    def wait(self) -> None:
-        self._lock.acquire()
-
-    def ring(self) -> None:
-        self._lock.release()
+            self._condition.notify_all()
 
 
 def unsent(sock: socket.SocketType) -> int:
