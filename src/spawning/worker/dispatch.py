@@ -30,7 +30,7 @@ from spawning.worker.sensor import Sensor
 from spawning.worker.threads import Threads
 from spawning.worker.trials import Trials
 from spawning.worker.waiting import Waiting
-from spawning.wsgi.exchange import Exchange, WSGIApplication
+from spawning.wsgi.exchange import ENDED, Exchange, WSGIApplication
 from spawning.wsgi.not_ready import NotReady
 from spawning.wsgi.responder import ClientGone
 
@@ -83,7 +83,6 @@ class Dispatch:
         self._routes = Routes(enabled=settings.threadpool_workers > 1)
         self._trials = Trials(self, context, self.threads)
         self._overdue = Overdue(context, self.threads, self._answer)
-        self._in_threads = 0
 
     @property
     def requests(self) -> int:
@@ -125,7 +124,7 @@ class Dispatch:
             if context.now >= self.alarm_due:  # behind the box, in this order: see Watchdog.on_alarm()
                 self.alarm_due = context.now + ALARM_EVERY
                 self.alarm.set()
-            self._perform(job)
+            self._perform(job, self.run_exchange, self.application)
         finally:
             try:
                 box.pop()
@@ -149,34 +148,30 @@ class Dispatch:
     def run_in_thread(self, job: Job) -> None:
         """Execute a request that was handed over; raises nothing. The request thread that owns it."""
         job.exchange.started = monotonic()
-        self._perform(job)
+        self._perform(job, self.run_exchange, self.application)
         self._finish_in_thread(job)
 
-    def _perform(self, job: Job) -> None:
+    def _perform(
+        self, job: Job, run: Callable[[Exchange, WSGIApplication], None], application: WSGIApplication
+    ) -> None:
         """Run, count and log; raises nothing."""
         exchange = job.exchange
         try:
-            self.run_exchange(exchange, self.application)
-            self._record(job, exchange)
+            run(exchange, application)
+            head = exchange.head
+            code = head.code if head is not None else 0
+            if code >= 500:
+                self._context.errors += 1
+            if self._access_log is not None:
+                self._access_log.record(job.entry, exchange.environ, code, job.sent, exchange.started)
         except BaseException:  # boundary: what the server does for one request must not cost the others theirs
             self._abandon(job)
-        exchange.release()
-
-    def _record(self, job: Job, exchange: Exchange) -> None:
-        head = exchange.head
-        code = head.code if head is not None else 0
-        if code >= 500:
-            self._context.errors += 1
-        if self._access_log is not None:
-            self._access_log.record(job.entry, exchange.environ, code, job.sent, exchange.started)
+        exchange.environ = ENDED  # it holds the exchange: only a garbage collection would take the two apart
 
     def _answer(self, job: Job, application: WSGIApplication) -> None:
         """Answer a request in the application's place, and go on. Leader only. Raises LeadLost."""
-        exchange = job.exchange
+        self._perform(job, Exchange.run, application)
         try:
-            exchange.run(application)
-            self._record(job, exchange)
-            exchange.release()
             if job.finish():
                 job.go_on()
         except LeadLost:
@@ -242,7 +237,9 @@ class Dispatch:
     # -- between polls: leader only -----------------------------------------------------------------------------------
 
     def before_poll(self) -> None:
-        """Go on with what waits for a thread, or for the threads to run dry. Raises LeadLost."""
+        """Go on with what waits for a thread, or for the threads to run dry: when ``threads`` says that something does.
+        Raises LeadLost.
+        """
         threads = self.threads
         if threads.holding:
             self._trials.go_on()
@@ -252,12 +249,6 @@ class Dispatch:
                 sleep(REST)
             if not self._context.full and not threads.holding:
                 self._hand_out()
-
-    def note_contention(self) -> None:
-        """Find out, behind a poll, whether requests have been handed over since the last one."""
-        in_threads = self.handed_over + self.threads.read
-        self._context.contended = in_threads != self._in_threads
-        self._in_threads = in_threads
 
     def seconds_left(self) -> float:
         """Return how long (seconds) nothing has to be done here, if nothing happens; infinite if never."""

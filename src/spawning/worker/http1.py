@@ -109,8 +109,17 @@ class Http1(Migrating):
         try:
             while True:
                 data = context.receiver.receive(self.fd) if context.contended else self.stream.recv(READ_SIZE, DONTWAIT)
-                more = self.ended or len(data) == READ_SIZE
-                if not self._take(data, more) or not more:
+                if not data:
+                    self._end_of_input()
+                    return
+                if context.fence[0] > context.term and self.stands_back(data):
+                    return
+                more = self.ended or len(data) == READ_SIZE  # the kernel may hold some, of which no event will tell
+                if not self.reader.receive(data):
+                    self._wait_for_more()
+                elif not self._serve(more):
+                    return
+                if not more:
                     return
                 reads += 1
                 until = until or monotonic() + TURN_SECONDS
@@ -118,27 +127,11 @@ class Http1(Migrating):
                     context.post(self.on_event)
                     return
         except BlockingIOError:
-            return
+            pass
         except ProtocolError as error:
             self.refuse(error)
         except OSError as error:
             self.broken(error)
-
-    def _take(self, data: bytes, more: bool) -> bool:
-        """Take what was received; False: nothing is to be read here, for now or for ever.
-
-        :param more: the kernel may hold further bytes, of which no event will tell.
-        """
-        context = self.context
-        if not data:
-            self._end_of_input()
-            return False
-        if context.fence[0] > context.term and self.stands_back(data):
-            return False
-        if self.reader.receive(data):
-            return self._serve(more)
-        self._wait_for_more()
-        return True
 
     def _on_other_event(self) -> None:
         state = self.state

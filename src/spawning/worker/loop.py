@@ -64,6 +64,7 @@ class Loop:
         self._handoff = HandoffSocket(context, self._poller, listeners, *handoff)
         self._accepting = Accepting(context, self._poller, listeners, self._handoff, room)
         self._events: Iterator[tuple[int, int]] = iter(())
+        self._in_threads = 0  # jobs that have been handed over as of the last poll
         self._next_sweep = 0.0
         self._stopped_at = float("inf")
         self._idle_until = 0.0
@@ -83,13 +84,24 @@ class Loop:
 
     def lead(self, me: RequestThread) -> bool:
         """Run the loop until the lead is lost (True) or the worker has ended (False)."""
-        self._dispatch.lead.leader = me
+        dispatch = self._dispatch
+        dispatch.lead.leader = me
+        threads = dispatch.threads
+        context = self._context
+        poll = self._poller.epoll.poll
         try:
             while True:
                 self._handle_events()
                 if not self._between_polls():
                     return False
-                self._poll()
+                polled = poll(self._timeout())
+                context.now = now = monotonic()
+                context.idle_deadline = now + self._keepalive_timeout
+                context.clock.set(time())
+                in_threads = dispatch.handed_over + threads.read
+                context.contended = in_threads != self._in_threads
+                self._in_threads = in_threads
+                self._events = iter(polled)
         except LeadLost:
             return True
 
@@ -107,25 +119,21 @@ class Loop:
             except Exception:  # boundary: a bug that one connection has found must not cost the others theirs
                 self._poller.drop(pollable)
 
-    def _poll(self) -> None:
-        context = self._context
-        polled = self._poller.epoll.poll(self._timeout())
-        context.now = now = monotonic()
-        context.idle_deadline = now + self._keepalive_timeout
-        context.clock.set(time())
-        self._dispatch.note_contention()
-        self._events = iter(polled)
-
     def _timeout(self) -> float:
-        return min(LOOKS.get(self._accepting.state, SWEEP_EVERY), self._dispatch.seconds_left())
+        """Return how long (seconds) to wait for events."""
+        state = self._accepting.state
+        seconds = SWEEP_EVERY if state is ON else LOOKS.get(state, SWEEP_EVERY)
+        threads = self._dispatch.threads
+        if threads.holding or threads.waiting.size:
+            return min(seconds, self._dispatch.seconds_left())
+        return seconds
 
     def _between_polls(self) -> bool:
         """Do what is not an event; False: the worker has ended. Raises LeadLost."""
         context = self._context
-        try:
-            self._dispatch.before_poll()
-        except Exception:  # boundary: as in _guarded(), which would be one call more for each poll
-            tell_of_bug("the worker goes on")
+        threads = self._dispatch.threads
+        if threads.holding or threads.waiting.size:
+            self._guarded(self._dispatch.before_poll)
         if context.now >= self._next_sweep:
             self._next_sweep = context.now + SWEEP_EVERY
             self._guarded(self._sweep)

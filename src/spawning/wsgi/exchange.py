@@ -23,7 +23,7 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
 WSGIApplication = Callable[[Environ, Any], Iterable[bytes]]
 
 _HAVE_ALL: Final = (type(iter(list[bytes]())), type(iter(tuple[bytes]())))  # iterators of what is there already
-_ENDED: Final[Environ] = {}  # the environ of an exchange that has ended
+ENDED: Final[Environ] = {}  # the environ of an exchange that has ended
 
 log = Log("spawning.app")
 
@@ -102,10 +102,6 @@ class Exchange:
             self._failed()
         finally:
             self.ended = True
-
-    def release(self) -> None:
-        """Let go of the environ, which holds this exchange: only a garbage collection would take them apart."""
-        self.environ = _ENDED
 
     def write(self, data: bytes) -> None:
         """Send `data` at once (PEP 3333, "The write() Callable").
