@@ -6,10 +6,9 @@ forked, :func:`finish` before a process ends in another way than by returning fr
 
 import atexit
 import json
-import sys
 from collections.abc import Sequence
 
-from spawning.logs.log import Log, target
+from spawning.logs.log import Log, target, write
 from spawning.logs.streams import own
 from spawning.logs.writer import Writer
 from spawning.logs.zone import Zone
@@ -55,11 +54,8 @@ def finish(seconds: float = LAST_SECONDS) -> None:
 
 def say(text: str) -> None:
     """Write lines to stderr that are no records: what a command answers to the person who typed it."""
-    if target.writer is None:
-        sys.stderr.write(text)
-    else:
-        target.writer.put(text)
-        finish()
+    write(text)
+    finish()
 
 
 def stdout() -> int:
