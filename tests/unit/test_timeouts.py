@@ -44,6 +44,9 @@ class Transport(Responder):
     def send_file(self, head: bytes, descriptor: int, offset: int, count: int) -> None:
         raise NotImplementedError
 
+    def has_gone(self) -> bool:
+        return False
+
 
 def exchange(transport: Transport) -> Exchange:
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
