@@ -188,6 +188,77 @@ def test_what_is_no_application(package: Package, name: str, message: str) -> No
     assert str(refused(name)).startswith(message)
 
 
+def test_factory_that_fails(package: Package) -> None:
+    package({"site_l": "def make():\n    raise ValueError('no database')\n"})
+    error = refused("site_l:make()")
+    assert str(error) == "calling site_l:make() failed: ValueError: no database"
+    assert "in make" in error.details
+
+
+MIDDLEWARE = """
+    class Layer:
+        def __init__(self, app): self.app = app
+        def __call__(self, environ, start_response): ...
+
+    class Outer(Layer): ...
+    def broken(app): raise OSError("no cache")
+    def forgetful(app): ...
+    number = 7
+"""
+
+
+def test_last_middleware_is_outermost(package: Package) -> None:
+    package({"site_m": MIDDLEWARE, "site_n": APPLICATION})
+    wrapped: Any = app_factory({"args": ["site_n:app", "site_m:Layer", "site_m:Outer"]})
+    assert type(wrapped).__name__ == "Outer"
+    assert type(wrapped.app).__name__ == "Layer"
+    assert wrapped.app.app is resolve("site_n:app")
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("site_m:broken", "middleware site_m:broken failed to wrap the application: OSError: no cache"),
+        ("site_m:number", "middleware site_m:number is not callable: it is an object of type int"),
+        (
+            "site_m:forgetful",
+            "what middleware site_m:forgetful returned is not callable: it is an object of type NoneType",
+        ),
+        ("site_m:missing", "module site_m "),
+    ],
+)
+def test_middleware_that_does_not_work(package: Package, layer: str, message: str) -> None:
+    package({"site_m": MIDDLEWARE, "site_n": APPLICATION})
+    with pytest.raises(AppLoadError) as caught:
+        app_factory({"args": ["site_n:app", layer]})
+    assert str(caught.value).startswith(message)
+
+
+def test_config_factory_names_the_application_factory_and_keeps_the_settings() -> None:
+    args = as_dict(checked({"args": ["a:b"], "port": 1}))
+    config = config_factory(args)
+    assert resolve(config["app_factory"]) is app_factory
+    assert {**config, **args} == config
+
+
+def test_config_factory_without_an_application() -> None:
+    with pytest.raises(ConfigError, match="no APP given"):
+        config_factory(as_dict(checked({})))
+
+
+def test_current_directory_is_put_first_once(tmp_path: Path) -> None:
+    before = list(sys.path)
+    try:
+        with contextlib.chdir(tmp_path):
+            prepare_path()
+            prepare_path()
+        assert sys.path == list(dict.fromkeys([str(tmp_path), *before]))
+    finally:
+        sys.path[:] = before
+
+
+# What can be called ---------------------------------------------------------------------------------------------------
+
 CALLABLES = """
     import functools
 
@@ -310,72 +381,3 @@ REFUSED = """
 def test_what_cannot_be_called_so_is_refused_with_what_it_takes(package: Package, name: str, takes: str) -> None:
     package({"site_p": REFUSED})
     assert str(refused(f"site_p:{name}")).startswith(f"site_p:{name} takes {takes}, not (environ, start_response)")
-
-
-def test_factory_that_fails(package: Package) -> None:
-    package({"site_l": "def make():\n    raise ValueError('no database')\n"})
-    error = refused("site_l:make()")
-    assert str(error) == "calling site_l:make() failed: ValueError: no database"
-    assert "in make" in error.details
-
-
-MIDDLEWARE = """
-    class Layer:
-        def __init__(self, app): self.app = app
-        def __call__(self, environ, start_response): ...
-
-    class Outer(Layer): ...
-    def broken(app): raise OSError("no cache")
-    def forgetful(app): ...
-    number = 7
-"""
-
-
-def test_last_middleware_is_outermost(package: Package) -> None:
-    package({"site_m": MIDDLEWARE, "site_n": APPLICATION})
-    wrapped: Any = app_factory({"args": ["site_n:app", "site_m:Layer", "site_m:Outer"]})
-    assert type(wrapped).__name__ == "Outer"
-    assert type(wrapped.app).__name__ == "Layer"
-    assert wrapped.app.app is resolve("site_n:app")
-
-
-@pytest.mark.parametrize(
-    ("layer", "message"),
-    [
-        ("site_m:broken", "middleware site_m:broken failed to wrap the application: OSError: no cache"),
-        ("site_m:number", "middleware site_m:number is not callable: it is an object of type int"),
-        (
-            "site_m:forgetful",
-            "what middleware site_m:forgetful returned is not callable: it is an object of type NoneType",
-        ),
-        ("site_m:missing", "module site_m "),
-    ],
-)
-def test_middleware_that_does_not_work(package: Package, layer: str, message: str) -> None:
-    package({"site_m": MIDDLEWARE, "site_n": APPLICATION})
-    with pytest.raises(AppLoadError) as caught:
-        app_factory({"args": ["site_n:app", layer]})
-    assert str(caught.value).startswith(message)
-
-
-def test_config_factory_names_the_application_factory_and_keeps_the_settings() -> None:
-    args = as_dict(checked({"args": ["a:b"], "port": 1}))
-    config = config_factory(args)
-    assert resolve(config["app_factory"]) is app_factory
-    assert {**config, **args} == config
-
-
-def test_config_factory_without_an_application() -> None:
-    with pytest.raises(ConfigError, match="no APP given"):
-        config_factory(as_dict(checked({})))
-
-
-def test_current_directory_is_put_first_once(tmp_path: Path) -> None:
-    before = list(sys.path)
-    try:
-        with contextlib.chdir(tmp_path):
-            prepare_path()
-            prepare_path()
-        assert sys.path == list(dict.fromkeys([str(tmp_path), *before]))
-    finally:
-        sys.path[:] = before

@@ -6,9 +6,10 @@ forked, :func:`finish` before a process ends in another way than by returning fr
 
 import atexit
 import json
+import sys
 from collections.abc import Sequence
 
-from spawning.logs.log import Log, target, write
+from spawning.logs.log import Log, target
 from spawning.logs.streams import own
 from spawning.logs.writer import Writer
 from spawning.logs.zone import Zone
@@ -54,8 +55,11 @@ def finish(seconds: float = LAST_SECONDS) -> None:
 
 def say(text: str) -> None:
     """Write lines to stderr that are no records: what a command answers to the person who typed it."""
-    write(text)
-    finish()
+    if target.writer is None:
+        sys.stderr.write(text)
+    else:
+        target.writer.put(text)
+        finish()
 
 
 def stdout() -> int:
