@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spawning.wsgi.errors import ErrorStream
+from spawning.wsgi.errors import LONGEST, ErrorStream
 
 
 class Lines(list[str]):
@@ -35,6 +35,16 @@ def test_a_line_waits_for_its_end() -> None:
     stream.flush()
     stream.flush()
     assert lines == ["begun, gone on, ended\n", "next\n"]
+
+
+def test_a_line_without_an_end_is_not_kept_for_ever() -> None:
+    lines = Lines()
+    stream = lines.stream
+    for _ in range(LONGEST + 2):
+        stream.write(".")
+    assert lines == ["." * (LONGEST + 1) + "\n"]
+    stream.write("\n")
+    assert lines[1:] == [".\n"]
 
 
 def test_print_tracebacks_and_logging_go_to_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,14 +7,17 @@ for no reader.
 
 One stream serves all requests of a worker, so requests pay nothing for it. Several threads write at once: what a thread
 has begun waits for that thread to end the line or to flush, so that each line is whole and of one thread. A line that
-is never ended is written when the worker ends.
+is never ended is written when the worker ends, or when it has become too long to be kept.
 """
 
 import io
 from collections.abc import Callable, Iterable
 from threading import get_ident
+from typing import Final
 
 from spawning.logs.log import write
+
+LONGEST: Final = 1 << 16  # characters that are kept of a line which has not ended
 
 
 class ErrorStream(io.TextIOBase):
@@ -42,6 +45,9 @@ class ErrorStream(io.TextIOBase):
         # Of a subclass what it holds: markupsafe's escapes what it is joined with.
         begun = self._begun.pop(ident, "") + str.__str__(text)
         end = begun.rfind("\n") + 1
+        if len(begun) - end > LONGEST:
+            begun += "\n"
+            end = len(begun)
         if end < len(begun):
             self._begun[ident] = begun[end:]
         if end:
