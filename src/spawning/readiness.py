@@ -97,6 +97,9 @@ class Answer(Responder):
         """Take the head; the content of a file stays where it is."""
         self.send(head)
 
+    def has_gone(self) -> bool:
+        return False
+
     @property
     def status(self) -> int:
         """The status code; 0 if there is no response."""
@@ -131,8 +134,8 @@ class _Check(Exchange):
         except BaseException as error:
             self.error = error
 
-    def _failed(self) -> None:
-        self.error = sys.exception()
+    def _failed(self, error: BaseException) -> None:
+        self.error = error
 
 
 def _exchange(settings: Settings, path: str, address: tuple[str, int]) -> _Check:

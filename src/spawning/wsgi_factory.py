@@ -17,7 +17,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from types import ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from spawning.errors import AppLoadError, ConfigError
@@ -213,15 +213,57 @@ def _check_callable(application: Any, name: str) -> None:
     """See that the result can be called with environ and start_response (PEP 3333), as far as that can be known."""
     if not callable(application):
         raise AppLoadError(f"{name} is not callable: it is {_described(application)}, not a WSGI application")
-    try:
-        signature = inspect.signature(application)
-    except (TypeError, ValueError):
-        return  # written in C, or built by hand: the first request will tell
+    signature = _signature(application)
+    if signature is None:
+        return
     try:
         signature.bind({}, print)
     except TypeError:
         hint = _hint(signature)
         raise AppLoadError(f"{name} takes {signature}, not (environ, start_response){hint}") from None
+
+
+def _signature(application: Any) -> inspect.Signature | None:
+    """Find out with which arguments `application` can be called; None where only a call will tell.
+
+    ``inspect.signature`` alone shows what an object says of itself (``__wrapped__``, ``__signature__``), which is that
+    of the function inside for all that went through ``functools.wraps``. So it is asked about a copy of the function
+    that the call runs, which has nothing but its code. What is written in C, or calls something else, is not known.
+    """
+    found = _function_called(application)
+    if found is None:
+        return None
+    function, bound = found
+    bare = FunctionType(function.__code__, {}, "", function.__defaults__, function.__closure__)
+    bare.__kwdefaults__ = function.__kwdefaults__
+    try:
+        return inspect.signature(MethodType(bare, application) if bound else bare)
+    except ValueError:  # a method without even `self`
+        return None
+
+
+def _function_called(application: Any) -> tuple[FunctionType, bool] | None:
+    """Return the function in Python that a call runs, and whether the call puts an argument in front (``self``)."""
+    function: Any
+    bound = True
+    if isinstance(application, FunctionType):
+        function, bound = application, False
+    elif isinstance(application, MethodType):
+        function = application.__func__
+    elif isinstance(application, type):
+        made: Any = application
+        if type(made).__call__ is not type.__call__ or made.__new__ is not object.__new__:
+            return None
+        function = _without_arguments if made.__init__ is object.__init__ else made.__init__
+    else:
+        function = inspect.getattr_static(type(application), "__call__", None)
+        if isinstance(function, staticmethod | classmethod):
+            function, bound = function.__func__, isinstance(function, classmethod)
+    return (function, bound) if type(function) is FunctionType else None
+
+
+def _without_arguments(self: object) -> None:
+    """Stand for ``object.__init__``."""
 
 
 def _hint(signature: inspect.Signature) -> str:

@@ -94,6 +94,23 @@ def test_a_part_of_a_file(site: Server, session: Session) -> None:
     assert answer.content == bytes(range(250)) * 2
 
 
+def test_what_werkzeug_makes_of_a_function_is_served_and_reloaded(tmp_path: Path) -> None:
+    """``functools.wraps`` has it look like the function inside, which takes a request only."""
+    source = (
+        "from werkzeug.wrappers import Request, Response\n"
+        "@Request.application\n"
+        "def site(request):\n"
+        "    return Response({!r})\n"
+    )
+    path = tmp_path / "decorated.py"
+    path.write_text(source.format("first"))
+    with Server("decorated:site", "-s", "1", cwd=tmp_path) as server:
+        assert requests.get(server.url, timeout=30).text == "first"
+        path.write_text(source.format("second"))
+        assert server.reload()
+        assert requests.get(server.url, timeout=30).text == "second"
+
+
 def test_many_requests_need_one_connection(site: Server) -> None:
     with Client(site.port) as client:
         answers = [client.get("/me") for _ in range(50)]

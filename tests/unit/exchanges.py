@@ -17,7 +17,10 @@ TEXT = ("Content-Type", "text/plain")
 
 
 class Recorder(Responder):
-    """A responder that keeps what it sends; `gone_after` sends, the client has gone."""
+    """A responder that keeps what it sends; `gone_after` sends, the client has gone.
+
+    :ivar looks: how often it was asked whether the client has gone.
+    """
 
     def __init__(
         self, line: RequestLine = GET, minor: int = 1, keep_alive: bool = True, gone_after: int = 1000
@@ -28,6 +31,7 @@ class Recorder(Responder):
         self.sends: list[bytes] = []
         self.files: list[tuple[int, int]] = []
         self.lasts = 0
+        self.looks = 0
         self._gone_after = gone_after
 
     def send(self, data: bytes) -> None:
@@ -46,6 +50,10 @@ class Recorder(Responder):
     def send_file(self, head: bytes, descriptor: int, offset: int, count: int) -> None:
         self.send(head)
         self.files.append((offset, count))
+
+    def has_gone(self) -> bool:
+        self.looks += 1
+        return len(self.sends) >= self._gone_after
 
     @property
     def data(self) -> bytes:

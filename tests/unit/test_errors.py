@@ -1,5 +1,6 @@
-"""``wsgi.errors``: lines of the application become lines of the log, whole, whoever writes at the same time."""
+"""``wsgi.errors``: lines of the application, as they are and whole, whoever writes at the same time."""
 
+import logging
 import sys
 import threading
 import traceback
@@ -7,41 +8,81 @@ from typing import Any
 
 import pytest
 
-from spawning.wsgi.errors import ErrorStream
+from spawning.wsgi.errors import LONGEST, ErrorStream
 
 
-def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records]
+class Lines(list[str]):
+    """Keeps what is put, each piece of whole lines by itself."""
+
+    @property
+    def stream(self) -> ErrorStream:
+        return ErrorStream(self.append)
 
 
-def test_each_line_is_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    stream = ErrorStream()
-    assert stream.write("one\ntwo\r\n\nfour %s\n") == 18
-    assert messages(caplog) == ["one", "two", "", "four %s"]
-    assert {(record.name, record.levelname) for record in caplog.records} == {("spawning.app", "ERROR")}
+def test_lines_are_written_as_they_are() -> None:
+    lines = Lines()
+    assert lines.stream.write("one\ntwo\r\n\n\tfour %s \x1b[31mred\x1b[0m\n") == 32
+    assert lines == ["one\ntwo\r\n\n\tfour %s \x1b[31mred\x1b[0m\n"]
 
 
-def test_a_line_waits_for_its_end(caplog: pytest.LogCaptureFixture) -> None:
-    stream = ErrorStream()
+def test_a_line_waits_for_its_end() -> None:
+    lines = Lines()
+    stream = lines.stream
     stream.write("begun")
-    assert messages(caplog) == []
+    assert lines == []
     stream.writelines([", gone on", ", ended\nnext"])
-    assert messages(caplog) == ["begun, gone on, ended"]
+    assert lines == ["begun, gone on, ended\n"]
     stream.flush()
     stream.flush()
-    assert messages(caplog) == ["begun, gone on, ended", "next"]
+    assert lines == ["begun, gone on, ended\n", "next\n"]
 
 
-def test_print_and_tracebacks_go_to_it(caplog: pytest.LogCaptureFixture) -> None:
-    stream = ErrorStream()
+def test_a_line_without_an_end_is_not_kept_for_ever() -> None:
+    lines = Lines()
+    stream = lines.stream
+    for _ in range(LONGEST + 2):
+        stream.write(".")
+    assert lines == ["." * (LONGEST + 1) + "\n"]
+    stream.write("\n")
+    assert lines[1:] == [".\n"]
+
+
+def test_print_tracebacks_and_logging_go_to_it(caplog: pytest.LogCaptureFixture) -> None:
+    lines = Lines()
+    stream = lines.stream
     print("said", 7, file=stream)
     try:
         int("no number")
     except ValueError:
         traceback.print_exception(sys.exception(), file=stream)
-    assert messages(caplog)[0] == "said 7"
-    assert messages(caplog)[-1].startswith("ValueError: invalid literal")
+    handler = logging.StreamHandler(stream)
+    handler.handle(logging.makeLogRecord({"msg": "logged\nin two lines"}))
+    written = "".join(lines).splitlines()
+    assert written[0] == "said 7"
+    assert written[-3].startswith("ValueError: invalid literal")
+    assert lines[-1] == "logged\nin two lines\n"  # one piece, which nothing can come between
     assert not stream.isatty()
+    assert not caplog.records
+
+
+class Escaping(str):
+    """A text that changes what it is joined with, as ``markupsafe.Markup`` does."""
+
+    __slots__ = ()
+
+    def __radd__(self, before: str) -> str:
+        return before.upper()
+
+    def __str__(self) -> str:
+        raise LookupError("no text")
+
+
+def test_of_a_subclass_of_str_what_it_holds_is_written() -> None:
+    lines = Lines()
+    stream = lines.stream
+    stream.write("<a> ")
+    stream.write(Escaping("& <b>\n"))
+    assert lines == ["<a> & <b>\n"]
 
 
 @pytest.mark.parametrize("text", [b"bytes", None, 7])
@@ -50,8 +91,9 @@ def test_only_text_is_taken(text: Any) -> None:
         ErrorStream().write(text)
 
 
-def test_threads_that_write_at_once_do_not_mix_their_lines(caplog: pytest.LogCaptureFixture) -> None:
-    stream = ErrorStream()
+def test_threads_that_write_at_once_do_not_mix_their_lines() -> None:
+    lines = Lines()
+    stream = lines.stream
     meet = threading.Barrier(4, timeout=30)
 
     def write(mark: str) -> None:
@@ -66,16 +108,22 @@ def test_threads_that_write_at_once_do_not_mix_their_lines(caplog: pytest.LogCap
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(messages(caplog)) == [mark * 3 for mark in "abcd" for _ in range(50)]
+    assert sorted(lines) == [f"{mark * 3}\n" for mark in "abcd" for _ in range(50)]
 
 
-def test_the_end_writes_what_any_thread_has_begun_and_the_stream_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    stream = ErrorStream()
+def test_the_end_writes_what_any_thread_has_begun_and_the_stream_goes_on() -> None:
+    lines = Lines()
+    stream = lines.stream
     thread = threading.Thread(target=stream.write, args=("of another thread",))
     thread.start()
     thread.join()
     stream.write("of this one")
     stream.close()
-    assert sorted(messages(caplog)) == ["of another thread", "of this one"]
+    assert sorted(lines) == ["of another thread\n", "of this one\n"]
     print("still open", file=stream)
-    assert messages(caplog)[-1] == "still open"
+    assert lines[-1] == "still open\n"
+
+
+def test_outside_of_a_server_it_is_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    print("said", file=ErrorStream())
+    assert capsys.readouterr().err == "said\n"

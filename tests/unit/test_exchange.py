@@ -1,5 +1,6 @@
 """PEP 3333 between an application and a transport that records: what goes out, what is closed, what is logged."""
 
+import contextlib
 import logging
 import sys
 from collections.abc import Iterable, Iterator
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from spawning.wsgi.exchange import Exchange, WSGIApplication
+from spawning.wsgi.responder import ClientGone
 from unit.exchanges import TEXT, Body, Environ, Recorder, StartResponse, answering, run
 
 
@@ -114,6 +116,17 @@ def test_the_client_is_told_that_the_connection_closes() -> None:
     assert not response.keep_alive
 
 
+@pytest.mark.parametrize("minor", [0, 1])
+@pytest.mark.parametrize("length", [[], [("Content-Length", "5")], [("Content-Length", "0"), ("X-A", "b")]])
+@pytest.mark.parametrize("result", [[b"hello"], [b"he", b"llo"], [], each(b"he", b"llo"), each(), (b"hello",)])
+def test_205_has_no_content_and_says_so(result: Iterable[bytes], length: list[tuple[str, str]], minor: int) -> None:
+    """RFC 9110 section 15.3.6; unlike 204 and 304 it has to be framed (RFC 9112 section 6.3)."""
+    response = run(answering(result, *length, status="205 Reset Content"), minor=minor)
+    expected = ["HTTP/1.1 205 Reset Content", *[f"{n}: {v}" for n, v in length if n == "X-A"], "Content-Length: 0"]
+    assert response.head == expected if minor else [*expected, "Connection: keep-alive"]
+    assert (response.body, response.sent, response.cut, response.keep_alive) == (b"", 0, False, True)
+
+
 @pytest.mark.parametrize("result", [[b"hello"], each(b"he", b"llo"), (b"hello",)])
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_a_status_without_content_sends_none(status: str, result: Iterable[bytes]) -> None:
@@ -159,11 +172,31 @@ def test_date_and_server_are_the_applications_if_it_sets_them() -> None:
 # Lengths that are wrong ----------------------------------------------------------------------------------------------
 
 
-WHOLE_AND_TOO_LONG = [[b"hello world"], [b"hello", b" world"], (b"hello", b" world")]
-PIECES_TOO_LONG = [each(b"hello world"), each(b"hel", b"lo world", b"!")]
+@pytest.mark.parametrize("announced", [0, 4, 6, 10**12])
+@pytest.mark.parametrize("result", [[b"hello"], [b"he", b"llo"], (b"he", b"llo"), Prepared(b"hello")])
+def test_a_wrong_length_that_is_known_before_the_head_is_answered_500(
+    result: Iterable[bytes], announced: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = run(answering(result, ("Content-Length", str(announced))))
+    assert response.head[0] == "HTTP/1.1 500 Internal Server Error"
+    assert (response.cut, response.keep_alive) == (False, False)
+    assert [record.message for record in caplog.records] == [
+        f"response {'longer' if announced < 5 else 'shorter'} than its Content-Length "
+        f"announced={announced} found=5 method=GET path='/path'"
+    ]
 
 
-@pytest.mark.parametrize("result", [*WHOLE_AND_TOO_LONG, *PIECES_TOO_LONG])
+@pytest.mark.parametrize("result", [[], (), [b""], each(), each(b"", b"")])
+def test_nothing_where_something_was_announced_is_answered_500(
+    result: Iterable[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    response = run(answering(result, ("Content-Length", "5")))
+    assert response.head[0] == "HTTP/1.1 500 Internal Server Error"
+    assert "response shorter than its Content-Length announced=5 found=0 " in caplog.text
+    assert caplog.text.count("Traceback") == 0
+
+
+@pytest.mark.parametrize("result", [each(b"hello world"), each(b"hel", b"lo world", b"!")])
 def test_what_is_longer_than_announced_is_cut_and_logged(
     result: Iterable[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -185,14 +218,14 @@ def test_an_endless_body_is_not_read_beyond_its_length(caplog: pytest.LogCapture
     assert len(caplog.records) == 1
 
 
-@pytest.mark.parametrize("result", [each(b"hel"), each(b"h", b"el"), [b"hel"], (b"hel",), [b"h", b"el"], [], each()])
+@pytest.mark.parametrize("result", [each(b"hel"), each(b"h", b"el"), each(b"", b"h", b"", b"el")])
 def test_what_is_shorter_than_announced_cuts_the_connection(
     result: Iterable[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     response = run(answering(result, ("Content-Length", "5")))
     assert response.cut
-    assert b"hel".startswith(response.body)
-    assert "shorter than its Content-Length announced=5" in caplog.text
+    assert response.body == b"hel"
+    assert "shorter than its Content-Length announced=5 sent=3 " in caplog.text
 
 
 # CONNECT -------------------------------------------------------------------------------------------------------------
@@ -339,7 +372,7 @@ def test_no_hints_are_nothing_and_http_1_0_gets_none() -> None:
     "field",
     [
         ("X-A", "a\r\nb"), ("X-A", "a\n"), ("X-A", "\0"), ("X A", "a"), ("X-A\r\n", "a"), ("X-A", "\u20ac"), ("", "a"),
-        ("X-A", 1), (1, "a"), ("X-A", None), ("Connection", "close"), ("Content-Length", "0"),
+        ("X-A", 1), (1, "a"), ("X-A", None), ("Connection", "close"), ("Content-Length", "0"), ("X-A", "\x1b"),
     ],
 )  # fmt: skip
 def test_hints_that_would_break_something_are_the_applications_error(field: tuple[Any, Any]) -> None:
@@ -380,9 +413,109 @@ def test_an_exception_behind_the_head_cuts_the_connection(caplog: pytest.LogCapt
     assert caplog.text.count("Traceback") == body.closes == 1
 
 
-@pytest.mark.parametrize("result", [["text"], ["te", "xt"], ("text",), each("text"), [None], each(7), None, 7])
-def test_what_is_not_bytes_is_answered_500(result: Any) -> None:
+class Blob(bytes):
+    """A block with ideas of its own, as numpy's and BSON's are."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __bytes__(self) -> bytes:
+        return b"shown"
+
+    def __getitem__(self, _key: object) -> Any:
+        return b"shown"
+
+    def __radd__(self, _before: object) -> bytes:
+        return b"added"
+
+    __add__ = __radd__
+
+
+WAYS: list[Any] = [list, tuple, iter, lambda blocks: Prepared(*blocks), lambda blocks: each(*blocks), None]
+
+
+def written_or_returned(blocks: list[Any], way: Any, fields: list[tuple[str, str]]) -> WSGIApplication:
+    """Make an application that returns blocks in a way, or writes them."""
+
+    def application(environ: Environ, start_response: StartResponse) -> Any:
+        write = start_response("200 OK", fields)
+        if way:
+            return way(blocks)
+        for block in blocks:
+            write(block)
+        return []
+
+    return application
+
+
+@pytest.mark.parametrize("blocks", [[Blob(b"lob")], [Blob(b"l"), b"", b"ob"], [b"lob", Blob()], [b"lob"]])
+@pytest.mark.parametrize("fields", [[], [("Content-Length", "3")]])
+@pytest.mark.parametrize("way", WAYS)
+def test_of_a_subclass_of_bytes_what_it_holds_is_sent(
+    blocks: list[bytes], fields: list[tuple[str, str]], way: Any
+) -> None:
+    response = run(written_or_returned(blocks, way, fields))
+    assert response.sent == 3
+    assert response.data.partition(b"\r\n\r\n")[2] in (
+        b"lob", b"3\r\nlob\r\n0\r\n\r\n", b"1\r\nl\r\n2\r\nob\r\n0\r\n\r\n",
+    )  # fmt: skip
+    assert all(type(sent) is bytes for sent in response.sends)
+
+
+NO_BLOCKS: dict[str, list[Any]] = {
+    "str": ["text", ""], "NoneType": [None], "int": [7, 0], "bytearray": [bytearray(b"x"), bytearray()],
+    "memoryview": [memoryview(b"x"), memoryview(b"")], "list": [[], [b"x"]], "float": [0.0], "bool": [False],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "block"), [(kind, block) for kind in NO_BLOCKS for block in NO_BLOCKS[kind]])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("before", "behind"), [(0, 0), (1, 0), (0, 1), (2, 2)])
+def test_what_is_not_bytes_is_answered_500_or_cut_and_its_type_named(
+    kind: str, block: Any, way: Any, before: int, behind: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One rule, however many blocks there are, however they come, and whether there is anything in them."""
+    blocks = [*[b"a"] * before, block, *[b"z"] * behind]
+    response = run(written_or_returned(blocks, way, []))
+    if response.head_sent and response.head[0] == "HTTP/1.1 200 OK":
+        assert before
+        assert response.cut
+        assert b"z" not in response.body
+        assert not response.body.endswith(b"0\r\n\r\n")
+    else:
+        assert response.head[0] == "HTTP/1.1 500 Internal Server Error"
+    (record,) = caplog.records
+    assert record.message.startswith(f"a block of the response is {kind}, not bytes (PEP 3333)")
+    assert record.message.endswith(" method=GET path='/path'")
+    assert record.exc_info is None
+
+
+class Broken:
+    def __iter__(self) -> Iterator[bytes]:
+        raise TypeError("of its own")
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (None, "the application returned NoneType, not an iterable of bytes (PEP 3333)"),
+        (7, "the application returned int, not an iterable of bytes (PEP 3333)"),
+        (
+            b"text",
+            "a block of the response is int, not bytes (PEP 3333); bytes that are to be one block belong into a list",
+        ),
+        ("text", "a block of the response is str, not bytes (PEP 3333)"),
+        (Broken(), "application raised"),
+    ],
+)
+def test_what_is_no_iterable_of_bytes_is_answered_500(
+    result: Any, message: str, caplog: pytest.LogCaptureFixture
+) -> None:
     assert run(answering(result)).head[0] == "HTTP/1.1 500 Internal Server Error"
+    assert [record.message for record in caplog.records] == [f"{message} method=GET path='/path'"]
 
 
 # close() -------------------------------------------------------------------------------------------------------------
@@ -430,6 +563,64 @@ def test_an_exception_in_close_does_not_harm_a_complete_response(caplog: pytest.
     assert response.body == b"1\r\na\r\n0\r\n\r\n"
     assert (body.closes, response.cut) == (1, False)
     assert caplog.text.count("Traceback") == 1
+
+
+@pytest.mark.parametrize("how", ["from", "from None", "exc_info", "swallowed", "swallowed and returned"])
+@pytest.mark.parametrize("gone_after", [0, 2])
+def test_what_an_application_makes_of_a_client_that_has_gone_is_no_error(
+    how: str, gone_after: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        write = start_response("200 OK", [])
+        try:
+            while True:
+                write(b"x")
+        except ClientGone as error:
+            if how == "from":
+                raise LookupError("hung up") from error
+            if how == "from None":
+                raise LookupError("hung up") from None
+            if how == "exc_info":
+                start_response("500 Oh", [], sys.exc_info())
+            if how == "swallowed":
+                write(b"y")
+        return [b"z"]
+
+    response = run(application, gone_after=gone_after)
+    assert response.cut
+    assert b"z" not in response.data
+    levels = [(record.levelname, record.message) for record in caplog.records]
+    if how.startswith("from"):
+        said = "client gone, the application raised error=LookupError method=GET path='/path'"
+        assert levels == [("INFO", said)]
+    else:
+        assert levels == []
+
+
+def test_behind_a_piece_that_was_not_sent_nothing_is() -> None:
+    """Whatever the application does: what followed would look like the whole response."""
+
+    class Once(Recorder):
+        def send(self, data: bytes) -> None:
+            if b"lost" in data and not self.looks:
+                self.looks = 1
+                raise ClientGone("for once")
+            super().send(data)
+
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        write = start_response("200 OK", [])
+        write(b"first")
+        for _ in range(2):
+            with contextlib.suppress(ClientGone):
+                write(b"lost")
+        return [b"last"]
+
+    response = Once()
+    Exchange(response, {}).run(application)
+    assert response.cut
+    assert response.body == b"5\r\nfirst\r\n"
 
 
 def test_a_client_that_has_gone_is_no_error(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,8 @@
 import bz2
 import gzip
 import io
+import mmap
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,11 +28,15 @@ def test_a_real_file_is_sent_by_the_transport(tmp_path: Path) -> None:
         assert (response.sent, response.cut, file.closed) == (expected[1], False, True)
 
 
-def test_a_file_shorter_than_announced_cuts_the_connection(tmp_path: Path) -> None:
+def test_a_file_shorter_than_announced_is_answered_500(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"0123456789")
-    response = run(answering(FileWrapper(path.open("rb")), ("Content-Length", "11")))
-    assert response.cut
+    file = path.open("rb")
+    response = run(answering(FileWrapper(file), ("Content-Length", "11")))
+    assert (response.head[0], response.files, file.closed) == ("HTTP/1.1 500 Internal Server Error", [], True)
+    assert "response shorter than its Content-Length announced=11 found=10 " in caplog.text
+    response = run(answering(FileWrapper(path.open("rb")), ("Content-Length", "11")), method="HEAD")
+    assert response.head == ["HTTP/1.1 200 OK", "Content-Length: 11"]
 
 
 def test_head_of_a_file_sends_none_of_it(tmp_path: Path) -> None:
@@ -56,6 +62,31 @@ def test_a_temporary_file_is_sent_from_where_it_is() -> None:
         extent = FileWrapper(file).extent()
     assert extent is not None
     assert extent[1:] == (3, 7)
+
+
+@pytest.mark.parametrize("size", [0, mmap.PAGESIZE])
+def test_a_file_that_does_not_say_where_its_end_is_is_read(tmp_path: Path, size: int) -> None:
+    """Those of /proc and cgroups say that they have nothing, those of /sys a page and no blocks on any disk."""
+    path = tmp_path / "file"
+    path.touch()
+    os.truncate(path, size)
+    with path.open("rb") as file:
+        assert FileWrapper(file).extent() is None
+    response = run(answering(FileWrapper(path.open("rb"))))
+    assert (response.files, response.sent, response.cut) == ([], size, False)
+    with Path("/proc/self/status").open("rb") as file:
+        assert FileWrapper(file).extent() is None
+        assert b"Name:" in run(answering(FileWrapper(file))).body
+
+
+def test_what_has_nothing_yet_is_not_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    """A file that does not wait returns None (``io.RawIOBase.read``)."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with open(reader, "rb", buffering=0) as file:
+        assert run(answering(FileWrapper(file))).head[0] == "HTTP/1.1 500 Internal Server Error"
+    os.close(writer)
+    assert "a block of the response is NoneType, not bytes" in caplog.text
 
 
 def test_what_has_been_buffered_counts_as_read(tmp_path: Path) -> None:

@@ -44,6 +44,9 @@ class Transport(Responder):
     def send_file(self, head: bytes, descriptor: int, offset: int, count: int) -> None:
         raise NotImplementedError
 
+    def has_gone(self) -> bool:
+        return False
+
 
 def exchange(transport: Transport) -> Exchange:
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
@@ -129,6 +132,23 @@ def test_a_response_that_has_begun_is_cut_and_closed_once() -> None:
     assert transport.data.endswith(b"\r\n\r\none")
     assert transport.cut
     assert closed == ["closed"]
+
+
+def test_what_only_has_to_be_taken_out_of_a_list_goes_out_whole() -> None:
+    """As without timeouts: no step of such an iterator is the application's."""
+
+    class Prepared:
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"on", b"e"])
+
+    def application(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return Prepared()
+
+    transport = Transport()
+    Timeouts("1.1", 60.0).run(exchange(transport), application)
+    assert b"\r\nContent-Length: 3\r\n" in transport.data
+    assert transport.data.endswith(b"\r\n\r\none")
 
 
 def test_an_application_that_swallows_it_cannot_answer_any_more() -> None:

@@ -255,3 +255,129 @@ def test_current_directory_is_put_first_once(tmp_path: Path) -> None:
         assert sys.path == list(dict.fromkeys([str(tmp_path), *before]))
     finally:
         sys.path[:] = before
+
+
+# What can be called ---------------------------------------------------------------------------------------------------
+
+CALLABLES = """
+    import functools
+
+    class Request: ...
+
+    def of_request(function):
+        @functools.wraps(function)
+        def application(environ, start_response): ...
+        return application
+
+    @of_request
+    def wraps(request): ...
+
+    @functools.wraps(of_request)
+    def takes_any(*arguments): ...
+
+    def claims(*arguments): ...
+    claims.__signature__ = __import__("inspect").signature(of_request)
+
+    def with_more(environ, start_response, *, config=None, **others): ...
+    def with_default(environ, start_response, config=None): ...
+
+    class Instance:
+        def __call__(self, environ, start_response): ...
+        def method(self, environ, start_response): ...
+        @classmethod
+        def of_class(cls, environ, start_response): ...
+        @staticmethod
+        def static(environ, start_response): ...
+
+    class Wrapping(Instance):
+        __wrapped__ = of_request
+        def __init__(self): functools.update_wrapper(self, of_request)
+
+    class Static:
+        __call__ = staticmethod(with_more)
+    class OfClass:
+        @classmethod
+        def __call__(cls, environ, start_response): ...
+    class Partly:
+        __call__ = functools.partialmethod(lambda self, one, environ, start_response: ..., 1)
+    class Holding:
+        __call__ = Instance()
+    class AnyArguments:
+        def __call__(*arguments): ...
+
+    class Iterable:
+        def __init__(self, environ, start_response): ...
+        def __iter__(self): ...
+    class Made:
+        def __new__(cls, environ, start_response): ...
+    class Meta(type):
+        def __call__(cls, environ, start_response): ...
+    class ByMeta(metaclass=Meta): ...
+
+    instance, wrapping, static, of_class = Instance(), Wrapping(), Static(), OfClass()
+    partly, holding, any_arguments = Partly(), Holding(), AnyArguments()
+    method, class_method, static_method = instance.method, Instance.of_class, instance.static
+    cached = functools.lru_cache(with_default)
+    partial = functools.partial(lambda config, environ, start_response: ..., {})
+    bound_wraps = functools.partial(wraps)
+    in_c = dict().setdefault
+"""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "wraps", "takes_any", "claims", "with_more", "with_default", "instance", "wrapping", "static", "of_class",
+        "partly", "holding", "any_arguments", "method", "class_method", "static_method", "Iterable", "Made", "ByMeta",
+        "cached", "partial", "bound_wraps", "in_c",
+    ],
+)  # fmt: skip
+def test_whatever_can_be_called_with_two_arguments_is_an_application(package: Package, name: str) -> None:
+    package({"site_o": CALLABLES})
+    assert app_factory({"args": [f"site_o:{name}"]}) is resolve(f"site_o:{name}")
+
+
+REFUSED = """
+    import functools
+
+    def adapted(function):
+        @functools.wraps(function)
+        def application(request): ...
+        return application
+
+    @adapted
+    def wraps(environ, start_response): ...
+
+    def keywords(environ, start_response, *, config): ...
+
+    class NoArguments:
+        def __call__(self, environ, start_response): ...
+    class Settings:
+        def __init__(self, settings=None): ...
+    class Request:
+        def __call__(self, request): ...
+        async def asgi(self, scope, receive, send): ...
+    class Static:
+        @staticmethod
+        def __call__(request): ...
+
+    request, static = Request(), Static()
+    asgi = request.asgi
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "takes"),
+    [
+        ("wraps", "(request)"),
+        ("keywords", "(environ, start_response, *, config)"),
+        ("NoArguments", "()"),
+        ("Settings", "(settings=None)"),
+        ("request", "(request)"),
+        ("static", "(request)"),
+        ("asgi", "(scope, receive, send)"),
+    ],
+)
+def test_what_cannot_be_called_so_is_refused_with_what_it_takes(package: Package, name: str, takes: str) -> None:
+    package({"site_p": REFUSED})
+    assert str(refused(f"site_p:{name}")).startswith(f"site_p:{name} takes {takes}, not (environ, start_response)")

@@ -4,8 +4,9 @@
 
 Rules: a line is a short sentence and then ``key=value`` with stable keys; people grep them and tests assert them. What
 a line says may come from clients, so whatever is not printable is escaped, and every further line of a record, of a
-traceback above all, begins with two spaces: a line that begins with a date is a record of ours, and no text can forge
-one. All processes write the same time zone.
+traceback above all, begins with two spaces: no text in a record of ours can forge another. All processes write the same
+time zone. What an application writes to ``wsgi.errors`` is no record: it goes through :func:`write` as it is, like what
+it prints.
 
 This is not ``logging``, which belongs to the application: its configuration disables loggers, sets levels, replaces
 classes and the factory of records, in the middle of a request if it likes. Outside of a server (``spawnctl``, tests)
@@ -100,6 +101,14 @@ class Target:
 
 
 target: Final = Target()
+
+
+def write(text: str) -> None:
+    """Write whole lines that are no records, as they are. Any thread; does not wait."""
+    if target.writer is None:
+        sys.stderr.write(text)
+    else:
+        target.writer.put(text)
 
 
 def escaped(text: str) -> str:

@@ -1,5 +1,8 @@
 """The end of a connection: closing, lingering, aborting, and being dropped.
 
+A response that is cut ends like any other, behind all that was sent, where its framing tells the client that something
+is missing (RFC 9112 section 8). Where the content ends with the connection only a reset tells, whatever that destroys.
+
 A close while the client is still sending, or with data that nobody has read, turns into a reset, which can destroy the
 response on its way. So then the connection *lingers*: it is closed in one direction, and what still comes is thrown
 away, until the client has closed too or has had enough time (RFC 9112 section 9.6).
@@ -100,7 +103,7 @@ class Closing(Sending):
         self.close()
 
     def abort(self) -> None:
-        """Close so that the client can tell that the response is incomplete (RST instead of FIN)."""
+        """Close so that a client can tell whose response ends with the connection, and at once (RST instead of FIN)."""
         self.stream.reset()
         self.close()
 

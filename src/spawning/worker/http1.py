@@ -82,6 +82,7 @@ class Http1(Migrating):
         self.body_since = 0.0
         self.deadline = context.now + context.settings.head_timeout
         self.output = None
+        self.unframed = False  # Responder.begin() would say so for each request; but behind one that is, there is none
         self.ended_sending = False
         self.fields: Fields | None = None
         self.line = _NO_LINE
@@ -255,8 +256,10 @@ class Http1(Migrating):
     def finish(self) -> bool:
         """Leave ``EXECUTING`` behind a response; True: the connection persists and is being read again."""
         if self.cut:
-            self.abandon()
-            return False
+            if self.unframed or (self.output is not None and self.output.given_up):
+                self.abandon()
+                return False
+            self.keep_alive = False  # the framing tells what is missing, so the client gets all there is, and the end
         context = self.context
         if self.output is not None:
             self.register()

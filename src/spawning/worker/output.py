@@ -185,6 +185,11 @@ class Output:
         raise ClientGone("the client has gone")
 
     @property
+    def given_up(self) -> bool:
+        """Whether the client gets nothing more, since it is gone or takes nothing."""
+        return self._broken
+
+    @property
     def above_high_water(self) -> bool:
         return self._size > HIGH_WATER
 

@@ -64,6 +64,9 @@ class Sending(Responder):
         if sent < len(data):
             self._keep(data, sent)
 
+    def has_gone(self) -> bool:
+        return self.stream.has_gone()
+
     def send_last(self, data: bytes) -> None:
         """As :meth:`send`, when nothing more will be sent: the kernel keeps the data until it has the end of the
         connection (FIN) as well, and sends one packet, for which a client is woken once.

@@ -25,6 +25,7 @@ from spawning.logs.log import Log
 from spawning.worker.details import stack_of
 from spawning.worker.dispatch import Dispatch
 from spawning.worker.loop import Loop
+from spawning.wsgi.blocks import HAVE_ALL
 from spawning.wsgi.environ import Environ
 from spawning.wsgi.exchange import Exchange, ExcInfo, WSGIApplication
 from spawning.wsgi.files import FileWrapper
@@ -220,7 +221,10 @@ class Blocks:
         self._blocks = blocks
 
     def __iter__(self) -> Iterator[bytes]:
-        self._iterator = self._call.inside(iter, self._blocks)
+        iterator: Iterator[bytes] = self._call.inside(iter, self._blocks)
+        if type(iterator) in HAVE_ALL:
+            return iterator  # no step of it is the application's
+        self._iterator = iterator
         return self
 
     def __next__(self) -> bytes:

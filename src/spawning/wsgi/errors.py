@@ -1,41 +1,57 @@
-"""``wsgi.errors`` (PEP 3333, "Input and Error Streams"): what the application writes goes to the error log, by lines.
+"""``wsgi.errors`` (PEP 3333, "Input and Error Streams"): a stream, whose lines go where the error log goes.
+
+They are the application's own, so nothing is put in front of them: whoever logs to this stream has written time and
+level already. They are no records of ``logging`` either, or what watches that (Sentry) would take each line of a
+traceback for an error. But they go through the writer of the log, which keeps lines of several workers apart, and waits
+for no reader.
 
 One stream serves all requests of a worker, so requests pay nothing for it. Several threads write at once: what a thread
 has begun waits for that thread to end the line or to flush, so that each line is whole and of one thread. A line that
-is never ended is written when the worker ends.
+is never ended is written when the worker ends, or when it has become too long to be kept.
 """
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import get_ident
+from typing import Final
 
-from spawning.logs.log import Log
+from spawning.logs.log import write
 
-log = Log("spawning.app")
+LONGEST: Final = 1 << 16  # characters that are kept of a line which has not ended
 
 
 class ErrorStream(io.TextIOBase):
-    """A text stream whose lines become lines of the log. Any method from any thread: each touches the entry of its own
-    thread only, with single dictionary operations.
+    """A text stream of lines. Any method from any thread: each touches the entry of its own thread only, with single
+    dictionary operations.
+
+    :param put: takes whole lines, and does not wait; by default the error log.
     """
 
-    def __init__(self) -> None:
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(self, put: Callable[[str], None] = write) -> None:
+        self._put = put
         self._begun: dict[int, str] = {}  # by thread
 
     def writable(self) -> bool:
         return True
 
     def write(self, text: str, /) -> int:
-        """Log every line that `text` ends, and keep the rest."""
+        """Write the lines that `text` ends, which stay together, and keep the rest."""
         if not isinstance(text, str):
             raise TypeError(f"wsgi.errors takes str, not {type(text).__name__} (PEP 3333)")
         ident = get_ident()
-        lines = (self._begun.pop(ident, "") + text).split("\n")
-        rest = lines.pop()
-        if rest:
-            self._begun[ident] = rest
-        for line in lines:
-            log.error("%s", line.removesuffix("\r"))
+        # Of a subclass what it holds: markupsafe's escapes what it is joined with.
+        begun = self._begun.pop(ident, "") + str.__str__(text)
+        end = begun.rfind("\n") + 1
+        if len(begun) - end > LONGEST:
+            begun += "\n"
+            end = len(begun)
+        if end < len(begun):
+            self._begun[ident] = begun[end:]
+        if end:
+            self._put(begun[:end])
         return len(text)
 
     def writelines(self, lines: Iterable[str], /) -> None:  # type: ignore[override]
@@ -44,15 +60,15 @@ class ErrorStream(io.TextIOBase):
             self.write(line)
 
     def flush(self) -> None:
-        """Log what this thread has begun, as a line."""
+        """Write what this thread has begun, as a line."""
         if rest := self._begun.pop(get_ident(), ""):
-            log.error("%s", rest)
+            self._put(f"{rest}\n")
 
     def close(self) -> None:
-        """Log what any thread has begun. The stream is everybody's, so it stays open."""
+        """Write what any thread has begun. The stream is everybody's, so it stays open."""
         while self._begun:
             try:
                 _, rest = self._begun.popitem()
             except KeyError:  # its thread was faster
                 return
-            log.error("%s", rest)
+            self._put(f"{rest}\n")

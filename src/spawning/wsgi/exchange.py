@@ -1,12 +1,13 @@
 """One request's way through the application (PEP 3333): call it, take what it answers, close what it returned.
 
 An :class:`Exchange` belongs to one thread while it runs, whichever that is. It knows a responder to answer through and
-nothing of framing, threads, sockets or the event loop. What the application does wrong ends here: a traceback once in
-the log, 500 if nothing was sent, otherwise a cut connection, so that the client can tell.
+nothing of framing, threads, sockets or the event loop. What the application does wrong ends here: it is logged, with a
+traceback if it was raised; 500 if nothing was sent, otherwise a cut connection, so that the client can tell.
 """
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
 from types import TracebackType
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from spawning.errors import RequestTimeout
 from spawning.http.response import Pairs, ResponseHead, encode_head
 from spawning.logs.log import Log
 from spawning.wsgi import forked
+from spawning.wsgi.blocks import HAVE_ALL, BadResponse, iterator, joined, plain
 from spawning.wsgi.environ import Environ
 from spawning.wsgi.files import FileWrapper
 from spawning.wsgi.names import names
@@ -22,10 +24,12 @@ from spawning.wsgi.responder import ClientGone, Responder
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
 WSGIApplication = Callable[[Environ, Any], Iterable[bytes]]
 
-_HAVE_ALL: Final = (type(iter(list[bytes]())), type(iter(tuple[bytes]())))  # iterators of what is there already
 ENDED: Final[Environ] = {}  # the environ of an exchange that has ended
+_LOOK_EVERY: Final = 0.5  # seconds that an iterable gives empty blocks, before its client is looked for
 
 log = Log("spawning.app")
+
+_told_of_dropped = False  # the log of this process has it
 
 
 class Exchange:
@@ -59,8 +63,13 @@ class Exchange:
 
         :raises ValueError, TypeError: as for the fields of a response; also when nothing is sent.
         """
-        if not self.ended:
+        if self.ended:
+            return
+        try:
             self.responder.hint(headers)
+        except ClientGone:
+            self.responder.cut = True
+            raise
 
     def start_response(self, status: str, headers: Pairs, exc_info: ExcInfo | None = None) -> Callable[[bytes], None]:
         """Take status and fields (PEP 3333, "The start_response() Callable")."""
@@ -72,7 +81,9 @@ class Exchange:
                 exc_info = None  # break the cycle of frame and traceback, as PEP 3333 asks
         elif self.head is not None:
             raise AssertionError("start_response called a second time without exc_info (PEP 3333)")
-        self.head = encode_head(status, headers)
+        self.head = head = encode_head(status, headers)
+        if head.dropped and not _told_of_dropped:
+            self._tell_of_dropped(head)
         return self.write
 
     def run(self, application: WSGIApplication) -> None:
@@ -85,7 +96,7 @@ class Exchange:
                 if len(result) == 1 and not self.responder.head_sent:
                     self._send_whole(result[0])
                 else:
-                    self._send_list(result)
+                    self._send_joined(result)
             else:
                 self._send_and_close(result)
                 if forked.child:
@@ -99,7 +110,7 @@ class Exchange:
         except BaseException as error:  # boundary: whatever the application raises, sys.exit() too, is this request's
             if forked.child:
                 forked.leave(error)
-            self._failed()
+            self._failed(error)
         finally:
             self.ended = True
 
@@ -107,18 +118,27 @@ class Exchange:
         """Send `data` at once (PEP 3333, "The write() Callable").
 
         :raises RuntimeError: the request has ended, and the connection may be another's by now.
+        :raises BadResponse: `data` is not bytes.
+        :raises ClientGone: nobody is left to write to.
         """
         if self.ended:
             raise RuntimeError("write() called after the response has ended (PEP 3333)")
-        if data:
+        if type(data) is not bytes:
+            data = plain(data)
+        if not data:
+            if not self.responder.head_sent:
+                self._started()
+            return
+        try:
             self._send_block(data)
-        elif not self.responder.head_sent:
-            self._started()
+        except ClientGone:
+            self.responder.cut = True  # also for who goes on as if nothing had happened
+            raise
 
     # -- what the application returned ------------------------------------------------------------------------------
 
-    def _send_list(self, blocks: list[bytes]) -> None:
-        body = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+    def _send_joined(self, blocks: list[bytes]) -> None:
+        body = joined(blocks)
         if self.responder.head_sent:
             if body:
                 self._send_block(body)
@@ -129,27 +149,49 @@ class Exchange:
     def _send_and_close(self, result: Iterable[bytes]) -> None:
         try:
             if type(result) is not FileWrapper or not self._send_as_file(result):
-                self._send_blocks(iter(result))
+                self._send_blocks(iterator(result))
         finally:
             close = getattr(result, "close", None)
             if close is not None:
                 self._close(close)
 
     def _send_blocks(self, blocks: Iterator[bytes]) -> None:
-        if type(blocks) in _HAVE_ALL:  # as Django's responses do: nothing has to be waited for
-            self._send_list(list(blocks))
+        if type(blocks) in HAVE_ALL:
+            self._send_joined(list(blocks))
             return
+        look_at = 0.0
         for block in blocks:
-            if block and not self._send_block(block):
+            if type(block) is not bytes:
+                block = plain(block)  # noqa: PLW2901
+            if not block:
+                look_at = self._look_for_client(look_at)
+            elif self._send_block(block):
+                look_at = 0.0
+            else:
                 break  # nothing more is wanted, and the iterator may be endless
         self._end()
+
+    def _look_for_client(self, look_at: float) -> float:
+        """Find out now and then, behind empty blocks, whether anybody waits for more: no write to the client will tell.
+
+        :param look_at: (monotonic seconds) what was returned behind the empty block before; 0: there was none.
+        :raises ClientGone: nobody does.
+        """
+        now = monotonic()
+        if now < look_at:
+            return look_at
+        if look_at and self.responder.has_gone():
+            raise ClientGone("the client has closed the connection")
+        return now + _LOOK_EVERY
 
     def _send_as_file(self, wrapper: FileWrapper) -> bool:
         extent = wrapper.extent()
         if extent is None or self.responder.head_sent:
             return False
-        self.responder.file(self._started(), *extent)
-        self._note_length()
+        head = self._started()
+        if head.content_length > extent[2]:
+            self._check_length(head, extent[2])
+        self.responder.file(head, *extent)
         return True
 
     def _send_whole(self, body: bytes) -> None:
@@ -157,22 +199,28 @@ class Exchange:
         if head is None:
             head = self._started()
         if type(body) is not bytes:
-            raise _not_bytes(body)
-        self.responder.whole(head, body)
+            body = plain(body)
         if head.content_length not in (-1, len(body)):
-            self._note_length()
+            self._check_length(head, len(body))
+        self.responder.whole(head, body)
 
     def _send_block(self, block: bytes) -> bool:
         """Send a piece of content; False: nothing more may be sent."""
         head = self.head
         if head is None:
             head = self._started()
-        if type(block) is not bytes:
-            raise _not_bytes(block)
+        if self.responder.cut:
+            raise ClientGone("the client had gone before")
         return self.responder.block(head, block)
 
     def _end(self) -> None:
-        self.responder.end(self._started())
+        responder = self.responder
+        if not responder.head_sent:
+            self._send_whole(b"")
+            return
+        if responder.cut:
+            raise ClientGone("the client had gone before")
+        responder.end(self._started())
         self._note_length()
 
     # -- what the application did wrong -------------------------------------------------------------------------------
@@ -181,6 +229,12 @@ class Exchange:
         if self.head is None:
             raise AssertionError("the application did not call start_response (PEP 3333)")
         return self.head
+
+    def _check_length(self, head: ResponseHead, length: int) -> None:
+        """Refuse content that is known, before the head goes out, to be of another length than announced."""
+        if not self.responder.without_content(head):
+            what = "longer" if length > head.content_length else "shorter"
+            raise BadResponse(f"response {what} than its Content-Length announced={head.content_length} found={length}")
 
     def _note_length(self) -> None:
         """Log when the content was not as long as announced."""
@@ -205,9 +259,22 @@ class Exchange:
                 forked.leave(error)
             self._tell("close() of the response raised")
 
-    def _failed(self) -> None:
-        self._tell("application raised")
+    def _failed(self, error: BaseException) -> None:
+        if self.responder.cut:  # this is what the application has made of ClientGone
+            log.info("client gone, the application raised error=%s %s", type(error).__name__, names(self.environ))
+        elif isinstance(error, BadResponse):
+            log.error("%s %s", error, names(self.environ))
+        else:
+            self._tell("application raised")
         self._answer(500, "Internal Server Error", "the application failed")
+
+    def _tell_of_dropped(self, head: ResponseHead) -> None:
+        global _told_of_dropped  # noqa: PLW0603
+        _told_of_dropped = True
+        log.warning(
+            "hop-by-hop fields of the application are dropped, and further ones without a word fields=%s %s",
+            head.dropped, names(self.environ),
+        )  # fmt: skip
 
     def _tell(self, what: str) -> None:
         with contextlib.suppress(BaseException):  # boundary: logging is the application's to configure, and to break
@@ -217,7 +284,3 @@ class Exchange:
         head = self.responder.answer(code, phrase, reason)
         if head is not None:
             self.head = head
-
-
-def _not_bytes(block: object) -> TypeError:
-    return TypeError(f"the application returned {type(block).__name__}, not bytes (PEP 3333)")

@@ -1,6 +1,7 @@
 """``wsgi.file_wrapper`` (PEP 3333, "Optional Platform-Specific File Handling")."""
 
 import io
+import mmap
 import os
 import stat
 from collections.abc import Iterator
@@ -28,12 +29,15 @@ class FileWrapper:
 
     def __next__(self) -> bytes:
         block = self.file.read(self.block_size)
-        if not block:
+        if not block and block is not None:  # nothing is read from what does not wait: that is no end
             raise StopIteration
         return block
 
     def extent(self) -> tuple[int, int, int] | None:
-        """Find what the kernel could send: descriptor, offset and bytes up to the end; None if it cannot."""
+        """Find what the kernel could send: descriptor, offset and bytes up to the end.
+
+        :returns: None if it cannot, or if the file does not say where its end is.
+        """
         try:
             file = _real_file(self.file)
             if file is None:
@@ -42,9 +46,14 @@ class FileWrapper:
             information = os.fstat(descriptor)
         except (OSError, ValueError, AttributeError, io.UnsupportedOperation):
             return None
-        if not stat.S_ISREG(information.st_mode):
+        if not stat.S_ISREG(information.st_mode) or _is_made_when_read(information):
             return None
         return descriptor, offset, max(0, information.st_size - offset)
+
+
+def _is_made_when_read(information: os.stat_result) -> bool:
+    """Whether the size says nothing: files of ``/proc`` and of cgroups claim 0, those of ``/sys`` a page."""
+    return information.st_size == 0 or (information.st_blocks == 0 and information.st_size == mmap.PAGESIZE)
 
 
 def _real_file(file: Any) -> Any:

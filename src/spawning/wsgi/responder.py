@@ -38,12 +38,16 @@ class Responder(ABC):
     :ivar keep_alive: the connection may persist behind this response; False when it must be closed.
     :ivar clock: the fields that every response carries.
     :ivar head_sent: the head has gone out.
-    :ivar cut: the response is incomplete; the client has to be told by an abrupt end.
+    :ivar unframed: the content ends with the connection, so only an abrupt end tells the client that something is
+        missing; that connection has no further response.
+    :ivar cut: the response is incomplete, and nothing more of it may be sent.
     :ivar too_long: there was more than the announced length.
     :ivar sent: bytes of content sent.
     """
 
-    __slots__ = ("chunked", "clock", "cut", "head_sent", "keep_alive", "line", "minor", "sent", "too_long")
+    __slots__ = (
+        "chunked", "clock", "cut", "head_sent", "keep_alive", "line", "minor", "sent", "too_long", "unframed",
+    )  # fmt: skip
 
     line: RequestLine
     minor: int
@@ -51,6 +55,7 @@ class Responder(ABC):
     clock: Clock
     head_sent: bool
     chunked: bool
+    unframed: bool
     cut: bool
     too_long: bool
     sent: int
@@ -59,7 +64,7 @@ class Responder(ABC):
         """Forget the last response; the next one is to a request of this version."""
         self.minor = minor
         self.keep_alive = keep_alive
-        self.head_sent = self.chunked = self.cut = self.too_long = False
+        self.head_sent = self.chunked = self.unframed = self.cut = self.too_long = False
         self.sent = 0
 
     # -- the transport ------------------------------------------------------------------------------------------------
@@ -83,10 +88,14 @@ class Responder(ABC):
     def send_file(self, head: bytes, descriptor: int, offset: int, count: int) -> None:
         """Send a head and a part of an open file; the descriptor may be closed afterwards. Raises as :meth:`send`."""
 
+    @abstractmethod
+    def has_gone(self) -> bool:
+        """Ask whether the client has closed the connection, or at least its sending half."""
+
     # -- the response -------------------------------------------------------------------------------------------------
 
     def whole(self, head: ResponseHead, body: bytes) -> None:
-        """Send head and complete content, the way of nearly every response.
+        """Send head and complete content, which is as long as announced; the way of nearly every response.
 
         :raises ClientGone: the connection is broken.
         """
@@ -101,12 +110,8 @@ class Responder(ABC):
             else:
                 self.send_last(head.start + self.clock.closing_end + body)
             return
-        if self._without_content(head):
+        if self.without_content(head):
             self._send_complete(self._head_bytes(head, length))
-            return
-        if announced not in (-1, length):
-            self.block(head, body)
-            self._check_length(head)
             return
         data = self._head_bytes(head, length)
         self.sent = length
@@ -122,7 +127,7 @@ class Responder(ABC):
         :raises ClientGone: the connection is broken.
         """
         start = b"" if self.head_sent else self._head_bytes(head, -1)
-        if self._without_content(head):
+        if self.without_content(head):
             if start:
                 self.send(start)
             return False
@@ -140,14 +145,14 @@ class Responder(ABC):
         return fits
 
     def file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> None:
-        """Send a head, and as content a part of an open file.
+        """Send a head, and as content a part of an open file, which is at least as long as announced.
 
         :raises ClientGone: the connection is broken.
         """
         if head.content_length >= 0:
             count = min(count, head.content_length)
         data = self._head_bytes(head, count)
-        if self._without_content(head):
+        if self.without_content(head):
             self._send_complete(data)
             return
         if count:
@@ -155,19 +160,16 @@ class Responder(ABC):
         else:
             self.send(data)
         self.sent = count
-        self._check_length(head)
 
     def end(self, head: ResponseHead) -> None:
-        """Finish content that was sent in pieces; without any piece the response is complete now.
+        """Finish content that was sent in pieces.
 
         :raises ClientGone: the connection is broken.
         """
-        if not self.head_sent:
-            self.whole(head, b"")
-        elif self.chunked:
+        if self.chunked:
             self.send(LAST_CHUNK)
-        elif not self._without_content(head):
-            self._check_length(head)
+        elif self.sent < head.content_length and not self.without_content(head):
+            self.cut = True
 
     def hint(self, headers: Pairs) -> None:
         """Send fields ahead of the response (RFC 8297), to a client that may understand them (HTTP/1.1), and as long as
@@ -177,7 +179,7 @@ class Responder(ABC):
         :raises ClientGone: the connection is broken.
         """
         data = early_hints(headers)
-        if headers and self.minor and not self.head_sent:
+        if data and self.minor and not self.head_sent:
             self.send(data)
 
     def answer(self, code: int, phrase: str, reason: str) -> ResponseHead | None:
@@ -196,6 +198,10 @@ class Responder(ABC):
             self.cut = True
         return encode_head(f"{code} {phrase}", [])
 
+    def without_content(self, head: ResponseHead) -> bool:
+        """Whether the response has no content, whatever there is of it."""
+        return head.bodiless or self._head_only
+
     # -- framing ------------------------------------------------------------------------------------------------------
 
     def _send_complete(self, data: bytes) -> None:
@@ -208,9 +214,11 @@ class Responder(ABC):
         """Complete the head; `length` is that of the whole content, -1 if it comes in pieces."""
         tunnel = not self.keep_alive and self._is_tunnel(head)
         self.head_sent = True
+        if head.closes:
+            self.keep_alive = False
         framing = b""
         if tunnel:
-            pass
+            self.unframed = True
         elif head.content_length < 0 and not head.bodiless:
             if length >= 0:
                 # The length of what HEAD leaves out is unknown: nothing is better than a wrong one (RFC 9110 8.6).
@@ -220,6 +228,7 @@ class Responder(ABC):
                 self.chunked = not self._head_only
                 framing = b"Transfer-Encoding: chunked\r\n"
             else:
+                self.unframed = True
                 self.keep_alive = False
         if not self.keep_alive:
             framing += CLOSE
@@ -240,10 +249,3 @@ class Responder(ABC):
     @property
     def _head_only(self) -> bool:
         return self.line.method == "HEAD"
-
-    def _without_content(self, head: ResponseHead) -> bool:
-        return head.bodiless or self._head_only
-
-    def _check_length(self, head: ResponseHead) -> None:
-        if self.sent < head.content_length:
-            self.cut = True

@@ -25,7 +25,7 @@ def errors(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     stream = environ["wsgi.errors"]
     stream.write("first ")
     print("line", file=stream)
-    stream.writelines(["second line\n", "unended line"])
+    stream.writelines(["\x1b[1msecond\x1b[0m line\n", "unended line"])
     if environ["QUERY_STRING"] == "flush":
         stream.flush()
     return respond(start_response, b"written")

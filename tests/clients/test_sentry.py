@@ -1,0 +1,31 @@
+"""Sentry's SDK in an application: it makes as many events as there are errors, and people pay by event."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from integration.client import fetch
+from integration.server import Server, until
+
+APPS = Path(__file__).parent / "apps"
+
+
+@pytest.mark.parametrize("application", ["sentry_pages:app", "sentry_pages:watched"])
+def test_an_exception_is_one_event(application: str, tmp_path: Path) -> None:
+    sent = tmp_path / "sent"
+    with Server(application, "-s", "1", "-t", "2", cwd=APPS, env={"SENT_FILE": str(sent)}) as server:
+        assert fetch(server.port, "/fail").status == 500
+        assert fetch(server.port, "/write").status == 200
+        until(lambda: sent.exists() and sent.read_text().count("transaction\n") == 2, "both transactions")
+        server.wait_for_log("^three$")
+    assert sent.read_text().split().count("event") == 1
+
+
+def test_what_flask_logs_has_one_time_and_one_level(tmp_path: Path) -> None:
+    with Server("sentry_pages:app", "-s", "1", cwd=APPS, env={"SENT_FILE": str(tmp_path / "sent")}) as server:
+        mark = server.mark()
+        assert fetch(server.port, "/log").status == 200
+        server.wait_for_log("said by the application$", after=mark)
+        (line,) = server.err.since(mark)
+    assert re.fullmatch(r"\[[-\d]+ [:,\d]+\] WARNING in sentry_pages: said by the application", line)
