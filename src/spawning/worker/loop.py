@@ -110,7 +110,7 @@ class Loop:
     def _poll(self) -> None:
         context = self._context
         polled = self._poller.epoll.poll(self._timeout())
-        context.now = now = monotonic()
+        context.now = context.polled = now = monotonic()
         context.idle_deadline = now + self._keepalive_timeout
         context.clock.set(time())
         self._dispatch.note_contention()
