@@ -1,5 +1,6 @@
 """Whose turn it is: one client's requests do not keep others waiting, whoever executes them."""
 
+import socket
 import threading
 from collections.abc import Iterable
 from itertools import groupby
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from spawning.worker.http1 import TURN_SECONDS
-from unit.crew import Held
+from unit.crew import Held, Route
+from unit.interleave import Stop, eventually, stopping
 from unit.office import REQUEST, Office, answer, respond
 
 CALL = 0.001  # seconds of a call that is measured each time
@@ -39,12 +41,24 @@ class Site:
         return respond(start_response)
 
 
-def test_the_time_of_a_turn_goes_by_although_each_call_is_measured() -> None:
+class Computes(Route):
+    """A route whose calls are all measured, and whose judgement does not depend on how busy the machine is."""
+
+    def __init__(self) -> None:
+        super().__init__("measured")
+
+    def begin(self, _disturbed: int) -> float:
+        return monotonic()
+
+
+def test_the_time_of_a_turn_goes_by_although_each_call_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time is the wall's: a busy machine makes turns shorter in requests, never longer."""
-    count = 40
-    site = Site()
+    count = 100
+    site, route = Site(), Computes()
     with Office(site, threads=4) as office:
+        monkeypatch.setattr(office.dispatch, "sensor", lambda _line: route)
         ones, others = office.connect(), office.connect()
+        eventually(lambda: len(office.connections) == 2, "both are connected")
         with_both = threading.Event()
         office.context.post(lambda: with_both.wait(30))  # until both have asked, so that the leader finds both waiting
         ones.sendall(REQUEST % b"/ones" * count)
@@ -80,3 +94,29 @@ def test_behind_a_call_that_was_taken_over_the_leader_goes_on_unless_the_route_w
         taken_over, behind = site.threads
         assert (behind is taken_over) == (by == "its thread")
         assert (behind is office.dispatch.lead.leader) == (by == "the leader")
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_the_end_of_a_client_does_not_cost_it_what_it_has_pipelined(stops: bool) -> None:
+    """A thread gives a connection back with requests that have been received; then the leader sees that no more
+    come.
+    """
+    site = Site()
+    line = "context.post(self.leave_late)" if stops else "context.post(self.go_on)"
+    given_back = Stop("Http1.finish_in_thread", line)
+    with stopping(given_back), Office(site, threads=4) as office:
+        client = office.connect()
+        client.sendall(REQUEST % b"/hold" + REQUEST % b"/next" * 2)
+        site.held.wait()
+        (connection,) = office.connections
+        assert office.dispatch.take_lead() is connection
+        if stops:
+            office.done(office.loop.stop)
+        site.held.leave()
+        given_back.wait()
+        client.shutdown(socket.SHUT_WR)
+        eventually(lambda: connection.ended, "the leader has seen the end")
+        office.done(lambda: None)
+        given_back.go_on()
+        assert [answer(client) for _ in range(3)] == [b"ok"] * 3
+        assert client.recv(1) == b""

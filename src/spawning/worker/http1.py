@@ -80,7 +80,7 @@ class Http1(Migrating):
         self.registered = False
         self.missed = False
         self.ended = False  # the client will send nothing more, an event has said
-        self.yielded = False  # others have their turn, and further requests have been received
+        self.yielded = False  # further requests have been received, and go_on() will serve them
         self.awaited = REQUEST
         self.body_since = 0.0
         self.deadline = context.now + context.settings.head_timeout
@@ -301,6 +301,8 @@ class Http1(Migrating):
         except OSError as error:
             self.broken(error)
             return False
+        if self.reader.unread:
+            self.yielded = True  # before the leader may read: it must not take an end for the end of all there is
         if self.finish():
             context = self.context
             if context.closing:  # the worker was retired since finish() looked, and may have passed this one by
