@@ -11,7 +11,7 @@ import pytest
 
 from spawning.worker.http1 import TURN_SECONDS
 from unit.crew import Held, Route
-from unit.interleave import Stop, eventually, stopping
+from unit.interleave import DEADLINE, Stop, eventually, stopping
 from unit.office import REQUEST, Office, answer, respond
 
 CALL = 0.001  # seconds of a call that is measured each time
@@ -20,10 +20,12 @@ CALL = 0.001  # seconds of a call that is measured each time
 class Site:
     """An application that notes who has asked and which thread has executed it.
 
-    ``/hold`` waits until the test lets it go on; ``/…`` computes for a while.
+    ``/hold`` waits until the test lets it go on; ``/…`` computes for a while. ``over`` is set behind so many calls.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, calls: int = 0) -> None:
+        self.over = threading.Event()
+        self._calls = calls
         self.held = Held()
         self.asked: list[str] = []
         self.threads: list[threading.Thread] = []
@@ -38,6 +40,8 @@ class Site:
                 pass
         self.asked.append(path)
         self.threads.append(threading.current_thread())
+        if len(self.asked) == self._calls:
+            self.over.set()
         return respond(start_response)
 
 
@@ -54,7 +58,7 @@ class Computes(Route):
 def test_the_time_of_a_turn_goes_by_although_each_call_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time is the wall's: a busy machine makes turns shorter in requests, never longer."""
     count = 100
-    site, route = Site(), Computes()
+    site, route = Site(2 * count), Computes()
     with Office(site, threads=4) as office:
         monkeypatch.setattr(office.dispatch, "sensor", lambda _line: route)
         ones, others = office.connect(), office.connect()
@@ -64,6 +68,7 @@ def test_the_time_of_a_turn_goes_by_although_each_call_is_measured(monkeypatch: 
         ones.sendall(REQUEST % b"/ones" * count)
         others.sendall(REQUEST % b"/others" * count)
         with_both.set()
+        assert site.over.wait(DEADLINE)  # meanwhile nobody else wants the interpreter lock
         for _ in range(count):
             assert answer(ones) == answer(others) == b"ok"
     first = site.asked.index("/others")
