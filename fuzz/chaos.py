@@ -10,6 +10,7 @@ import os
 import random
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -73,6 +74,7 @@ class Chaos:
     def __init__(self, server: Server, site: Site, pipe: int, seed: int, kinds: Sequence[str]) -> None:
         self.done: Counter[str] = Counter()
         self.kills: list[float] = []
+        self.unanswered: list[str] = []  # what spawnctl has waited for in vain
         self._server = server
         self._site = site
         self._pipe = pipe
@@ -127,7 +129,10 @@ class Chaos:
         self.done[name] += 1
 
     def _ask(self, *arguments: str) -> None:
-        spawnctl("-a", f"127.0.0.1:{self._server.port}", *arguments)
+        try:
+            spawnctl("-a", f"127.0.0.1:{self._server.port}", *arguments)
+        except subprocess.TimeoutExpired:
+            self.unanswered.append(" ".join(arguments))
 
     def _more_and_fewer(self) -> None:
         self._server.signal(signal.SIGTTIN)
@@ -192,6 +197,8 @@ def _run(table: Table, site: Site, stdout: Path, pipe: int, seconds: float, seed
         table.row(
             "chaos: what happened", ", ".join(f"{what} {n}" for what, n in sorted(happening.done.items())), "", True
         )
+        unanswered = happening.unanswered
+        table.row("chaos: questions that spawnctl got no answer to", unanswered or 0, 0, not unanswered)
         _check_stories(table, server, crowd, happening.kills)
         _check_log(table, server)
         status = server.stop()
