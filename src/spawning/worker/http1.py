@@ -436,7 +436,7 @@ class Http1(Migrating):
             self.refuse(ProtocolError(408, f"the request's {what} took too long"))
         elif state is EXECUTING or state is FLUSHING:
             self._look_for_progress()
-        elif state is not CLOSED:
+        elif state is not CLOSED and state is not LEAVING:  # on its way it is not read, so a request may be waiting
             self.close()
 
     def _look_for_progress(self) -> None:
