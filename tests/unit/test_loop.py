@@ -1,10 +1,13 @@
 """The loop and its connections at the moments that matter: each race is forced, and costs nobody anything."""
 
+import contextlib
+import errno
 import logging
 import os
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -398,3 +401,30 @@ def test_a_closed_connection_sends_nothing_to_who_has_its_number_by_then(
         seen: list[bytes] = []
         office.done(close_and_send)
         assert seen == [b"nothing"]
+
+
+def test_a_file_that_cannot_be_kept_for_a_slow_client_leaves_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(20_000_000)
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return environ["wsgi.file_wrapper"](path.open("rb"))
+
+    def fail(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Office(application) as office:
+        client = office.client()
+        monkeypatch.setattr(office.poller, "register", fail)
+        before = len(os.listdir("/proc/self/fd"))
+        office.connect(client).sendall(REQUEST % b"/")
+        with contextlib.suppress(ConnectionResetError):
+            while client.recv(1_000_000):
+                pass
+        eventually(lambda: not office.connections, "the connection is closed")
+        office.done(lambda: None)
+        assert len(os.listdir("/proc/self/fd")) == before
