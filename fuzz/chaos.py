@@ -10,6 +10,7 @@ import os
 import random
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -28,6 +29,9 @@ from integration.server import Server, until
 WORKERS, THREADS = 3, 4
 DYING = 0.5  # seconds in which a killed worker's connections break
 KINDS = ("triggers", "kills", "stalls", "stdout")
+# A worker whose fork server was killed while it was born has no process that anybody knows.
+BY_KILL = r"signal=SIGKILL|pid=None status=unknown"
+_DATED = re.compile(r"\d{4}-\d\d-\d\d \d\d:")
 _STARTED = re.compile(r" worker started worker=(\d+)\.\d+ pid=(\d+)")
 _FINISHED = re.compile(r" (?:ready|\w+ finished) (?:url=\S+ )?generation=(\d+)")
 
@@ -70,6 +74,7 @@ class Chaos:
     def __init__(self, server: Server, site: Site, pipe: int, seed: int, kinds: Sequence[str]) -> None:
         self.done: Counter[str] = Counter()
         self.kills: list[float] = []
+        self.unanswered: list[str] = []  # what spawnctl has waited for in vain
         self._server = server
         self._site = site
         self._pipe = pipe
@@ -124,7 +129,10 @@ class Chaos:
         self.done[name] += 1
 
     def _ask(self, *arguments: str) -> None:
-        spawnctl("-a", f"127.0.0.1:{self._server.port}", *arguments)
+        try:
+            spawnctl("-a", f"127.0.0.1:{self._server.port}", *arguments)
+        except subprocess.TimeoutExpired:
+            self.unanswered.append(" ".join(arguments))
 
     def _more_and_fewer(self) -> None:
         self._server.signal(signal.SIGTTIN)
@@ -189,6 +197,8 @@ def _run(table: Table, site: Site, stdout: Path, pipe: int, seconds: float, seed
         table.row(
             "chaos: what happened", ", ".join(f"{what} {n}" for what, n in sorted(happening.done.items())), "", True
         )
+        unanswered = happening.unanswered
+        table.row("chaos: questions that spawnctl got no answer to", unanswered or 0, 0, not unanswered)
         _check_stories(table, server, crowd, happening.kills)
         _check_log(table, server)
         status = server.stop()
@@ -278,18 +288,24 @@ def steps_back(answers: Sequence[Answer], terms: dict[int, int]) -> list[Answer]
 
 def _check_log(table: Table, server: Server) -> None:
     lines = server.err.since()
-    bugs = [line for line in lines if "bug in Spawning" in line]
+    bugs = [index for index, line in enumerate(lines) if "bug in Spawning" in line]
     table.row("chaos: bugs in the log", len(bugs), 0, not bugs)
     others: Counter[str] = Counter()
     for line in lines:
         if found := re.search(r" (?:WARNING|ERROR) ([^=\n]*?)(?: \w+=|$)", line):
             others[found[1]] += 1
-    died = [line for line in lines if " died " in line and "signal=SIGKILL" not in line]
-    table.row("chaos: processes that died otherwise than by kill -9", len(died), 0, not died)
+    died = [line for line in lines if " WARNING worker died " in line and not re.search(BY_KILL, line)]
+    table.row("chaos: workers that died otherwise than by kill -9", len(died), 0, not died)
     told = ", ".join(f"{what} {count}" for what, count in others.most_common(12))
     table.row("chaos: warnings and errors", told, "", True)
-    for line in [*bugs, *died][:20]:
+    for line in [*(line for index in bugs for line in with_traceback(lines, index)), *died][:60]:
         print(f"    {line}", flush=True)
+
+
+def with_traceback(lines: Sequence[str], index: int) -> list[str]:
+    """Return a line and those that belong to it: they do not begin with a date."""
+    end = next((at for at in range(index + 1, len(lines)) if _DATED.match(lines[at])), len(lines))
+    return list(lines[index:end])
 
 
 def parts(text: str) -> list[str]:

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -56,8 +57,8 @@ def busy() -> Iterator[Server]:
         yield server
 
 
-def pipelined(count: int, ms: int, *fields: str, version: str = "HTTP/1.1") -> bytes:
-    return b"".join(request(f"/busy?ms={ms}&number={number}", *fields, version=version) for number in range(count))
+def pipelined(count: int, ms: int, *fields: str, kind: str = "busy", version: str = "HTTP/1.1") -> bytes:
+    return b"".join(request(f"/{kind}?ms={ms}&number={number}", *fields, version=version) for number in range(count))
 
 
 def send(client: Client, data: bytes) -> threading.Thread:
@@ -94,6 +95,36 @@ def test_pipeliners_let_others_have_their_turn(
                 client.sock.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join()
+
+
+@pytest.mark.parametrize("kind", ["busy", "sleep"])
+@pytest.mark.parametrize(("workers", "threads"), [(1, 1), (1, 4), (1, 10), (1, 100), (3, 4)])
+def test_pipeliners_take_turns(kind: str, workers: int, threads: int) -> None:
+    """Between two requests of one client of many, few of the others are executed; whether the route waits or computes.
+
+    A thread from which the machine takes the processor may find that more have been, so a few are allowed to.
+    """
+    clients, count = 20, 64
+    turns: list[list[tuple[int, int, int]]] = [[] for _ in range(clients)]  # process, done before it, done behind it
+    data = pipelined(count, 1, kind=kind)
+
+    def ask(number: int) -> None:
+        with Client(server.port, timeout=60) as client:
+            client.send(data)
+            for _ in range(count):
+                process, before, behind = map(int, client.read()["x-turn"].split())
+                turns[number].append((process, before, behind))
+
+    with Server("busy.application", "-s", str(workers), "-t", str(threads), "-l", "/dev/null") as server:
+        threads_of_clients = [threading.Thread(target=ask, args=(number,)) for number in range(clients)]
+        for thread in threads_of_clients:
+            thread.start()
+        for thread in threads_of_clients:
+            thread.join()
+    between = [later[1] - earlier[2] for turn in turns for earlier, later in pairwise(turn)]
+    assert len(between) == clients * (count - 1)
+    long = [each for each in between if each > 5 * clients]
+    assert len(long) <= clients // 4, long
 
 
 def test_a_large_file_lets_others_have_their_turn(busy: Server, tmp_path: Path) -> None:

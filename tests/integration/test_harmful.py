@@ -45,3 +45,15 @@ def test_a_request_that_breaks_what_tells_of_it_fails_alone(path: str, mode: str
         until(lambda: [worker.generation for worker in server.workers()] == [2], "the old worker is gone")
         assert " died " not in server.log()
         assert "given up" not in server.log()
+
+
+@pytest.mark.parametrize("target", ["/alarm", "/alarm?exit"])
+def test_a_signal_handler_that_raises_costs_nobody(target: str) -> None:
+    with Server("harmful.application", "-s", "1", "-t", "4") as server, Client(server.port) as client:
+        pid = client.get("/").text
+        assert client.get(target).text == "ok"
+        server.wait_for_log(r" ERROR exception in the main thread, the worker goes on worker=1\.1$")
+        server.wait_for_log("by the application's signal handler")
+        assert client.get("/").text == pid
+        assert server.reload()
+        assert client.get("/").text != pid

@@ -82,6 +82,8 @@ class Listener:
 
     def accept(self) -> tuple[int, Any]:
         self.asked += 1
+        if self.closed:
+            raise OSError(errno.EBADF, "Bad file descriptor")
         if self.queue:
             return os.dup(self.queue.pop().fileno()), ""
         raise self.error
@@ -251,6 +253,52 @@ def test_where_there_is_no_room_the_longest_idle_are_closed_for_whom_no_sibling_
     assert scene.look(FULL_FOR) is ON
     assert 2000 in scene.connections
     assert sorted(set(range(2000, 2004)) - set(scene.connections)) == [2001, 2002]
+
+
+def standing_back(scene: Scene) -> type[Client]:
+    """Make a kind of connection whose request tells that the worker has been succeeded (``Loop.stand_back``)."""
+
+    class Late(Client):
+        registered = False
+        leaving = False
+
+        def on_event(self) -> None:
+            self.leaving = True
+            scene.accepting.stop()
+
+        def close_if_idle(self, fresh_too: bool) -> None:
+            self.on_event()
+
+        def register(self) -> None:
+            raise AssertionError("it is on its way to another worker")
+
+    return Late
+
+
+@pytest.mark.parametrize("state", [ON, CROWDED, FULL])
+def test_it_may_be_stopped_by_what_it_accepts_or_looks_at(state: Accept) -> None:
+    scene = Scene(room=2)
+    scene.listener.protocol = standing_back(scene)
+    with contextlib.ExitStack() as stack:
+        scene.listener.queue = _clients(2, stack)
+        if state is ON:
+            scene.event()
+        elif state is CROWDED:
+            scene.context.crowded = scene.context.full = True
+            assert scene.look() is CROWDED
+            scene.look(SIBLINGS_FIRST)
+        else:
+            scene.connections.update({2000 + number: scene.listener.protocol() for number in range(2)})
+            for connection in scene.connections.values():
+                connection.idle = True
+            scene.event()
+            assert scene.look() is FULL
+            scene.look(FULL_FOR)
+        assert scene.state is OFF
+        assert scene.listener.closed
+        for connection in scene.connections.values():
+            if connection.stream is not None:
+                connection.stream.close()
 
 
 def test_no_descriptors(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,20 +1,24 @@
 """The loop and its connections at the moments that matter: each race is forced, and costs nobody anything."""
 
+import contextlib
+import errno
 import logging
 import os
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from spawning.ipc.messages import Handoff
 from spawning.worker.http1 import Http1
 from spawning.worker.lifecycle import CLOSED, EXECUTING, LEAVING, READING
 from spawning.worker.roles import Job, LeadLost
 from spawning.wsgi.responder import ClientGone
 from unit.crew import Held
-from unit.interleave import Stop, eventually, stopping
+from unit.interleave import DEADLINE, Stop, eventually, stopping
 from unit.office import REQUEST, Office, answer, ask, nothing_executes, respond
 
 
@@ -288,6 +292,41 @@ def test_what_is_frozen_is_not_read_any_more(site: Site) -> None:
             assert moved.recv(1000) == REQUEST % b"/"
 
 
+def test_a_frozen_connection_is_not_closed_for_being_idle(site: Site) -> None:
+    """It is not read any more: a request may have come in time, and waits."""
+    with opened(site) as office:
+        client = office.connect()
+        ask(client)
+        office.done(office.loop.retire)
+        client.sendall(REQUEST % b"/")
+        (connection,) = office.connections
+        connection.deadline = 0.0
+        office.done(connection.on_deadline)
+        office.context.post(office.loop.leave)
+        _, fd = office.received()
+        with socket.socket(fileno=fd) as moved:
+            assert moved.recv(1000) == REQUEST % b"/"
+
+
+@pytest.mark.parametrize("unread", ["", "GET "])
+def test_what_came_on_the_way_is_read_although_the_way_was_long(site: Site, unread: str) -> None:
+    """The deadline has passed meanwhile, and the sweep may come before the first event of the connection."""
+    with opened(site) as office:
+        client, moved = socket.socketpair()
+        office.clients.append(client)
+        client.settimeout(DEADLINE)
+        client.sendall((REQUEST % b"/")[len(unread) :])
+        loop: Any = office.loop
+
+        def arrive() -> None:
+            loop._handoff.take_up(Handoff("", "", socket.AF_UNIX, 0.0, unread, ""), moved.detach())
+            (connection,) = office.connections
+            connection.on_deadline()
+
+        office.done(arrive)
+        assert answer(client) == b"ok"
+
+
 def test_an_idle_connection_that_is_chosen_to_be_closed_is_served_if_a_request_is_on_its_way(site: Site) -> None:
     with opened(site) as office:
         client = office.connect()
@@ -362,3 +401,30 @@ def test_a_closed_connection_sends_nothing_to_who_has_its_number_by_then(
         seen: list[bytes] = []
         office.done(close_and_send)
         assert seen == [b"nothing"]
+
+
+def test_a_file_that_cannot_be_kept_for_a_slow_client_leaves_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(20_000_000)
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return environ["wsgi.file_wrapper"](path.open("rb"))
+
+    def fail(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Office(application) as office:
+        client = office.client()
+        monkeypatch.setattr(office.poller, "register", fail)
+        before = len(os.listdir("/proc/self/fd"))
+        office.connect(client).sendall(REQUEST % b"/")
+        with contextlib.suppress(ConnectionResetError):
+            while client.recv(1_000_000):
+                pass
+        eventually(lambda: not office.connections, "the connection is closed")
+        office.done(lambda: None)
+        assert len(os.listdir("/proc/self/fd")) == before

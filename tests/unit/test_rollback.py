@@ -23,7 +23,7 @@ from spawning.controller.actions import (
 )
 from spawning.controller.condition import condition
 from spawning.controller.plan import FREEZE_SECONDS, Service
-from spawning.controller.records import GenerationState, Source, WorkerState
+from spawning.controller.records import ForkServerState, GenerationState, Source, WorkerState
 from spawning.ipc.messages import Frozen, Loaded, LoadFailed
 from spawning.systemd import Phase
 from unit.test_plan import SETTINGS, Scene
@@ -113,6 +113,28 @@ def test_a_rollback_step_by_step(kept: Scene) -> None:
     kept.say(NEW[1], Frozen())
     assert kept.settle() == [FinishCutover(1), PauseForkServer(2)]
     assert kept.fleet.kept is kept.fleet.generations[2]
+
+
+def test_a_rollback_that_is_asked_for_during_the_cutover_begins_at_its_end() -> None:
+    """The fork server is not stopped in between: nobody would continue it, and no worker would ever be born."""
+    scene = Scene(dataclasses.replace(SETTINGS, keep_previous=KEEP))
+    scene.serve()
+    scene.want(generation=2)
+    scene.load(2)
+    scene.ready(*NEW)
+    scene.settle()
+    scene.want(recall=1)
+    assert scene.settle() == []
+    scene.say(Source(1, 1), Frozen())
+    scene.say(Source(1, 2), Frozen())
+    assert scene.settle() == [FinishCutover(2), Recall(1), Fork(1), Fork(1)]
+    assert scene.fleet.generations[1].fork_server is ForkServerState.RUNNING
+
+
+def test_a_rollback_that_is_asked_for_in_the_last_moment_begins(kept: Scene) -> None:
+    kept.now = kept.until
+    kept.want(recall=1)
+    assert kept.settle() == [Recall(1), Fork(1), Fork(1)]
 
 
 def test_the_service_manager_hears_of_a_rollback(kept: Scene) -> None:

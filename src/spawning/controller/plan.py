@@ -119,7 +119,10 @@ class _Planner:
     # Running ---------------------------------------------------------------------------------------------------------
 
     def run(self) -> Iterator[Action]:
-        yield from self.begin()
+        for action in self.begin():
+            yield action
+            if isinstance(action, Recall):  # all else is due, or not any more, once the kept generation is under way
+                return
         for generation in self.fleet:
             if generation.state in UNDER_WAY:
                 yield from self.prepare(generation)

@@ -106,7 +106,7 @@ class Accepting:
         :raises LeadLost: the next leader has to finish.
         """
         if self.state is not OFF:
-            for listener in self._listeners.values():
+            for listener in list(self._listeners.values()):
                 self._accept(listener, most)
             self._become(OFF)
         self._let_go()
@@ -132,7 +132,7 @@ class Accepting:
                 self._crowd()
             return
         if state is not CROWDED:
-            if not self._may_go_on():
+            if not self._may_go_on() or self.state is OFF:  # what has arrived may have told that the worker retires
                 return
             self._crowd()
         if not context.full:
@@ -190,7 +190,7 @@ class Accepting:
     def _accept_leftovers(self) -> None:
         """Accept what no sibling has wanted either, so that a client waits for a thread and not for ever."""
         self._look_at = self._context.now + SIBLINGS_FIRST
-        for listener in self._listeners.values():
+        for listener in list(self._listeners.values()):  # it may learn meanwhile that it has been succeeded, and stop
             self._accept(listener, LEFTOVERS)
 
     def _accept(self, listener: Listener, most: int) -> None:
@@ -218,7 +218,7 @@ class Accepting:
             pollables[fd] = connection
             try:
                 connection.on_event()
-                if not connection.registered and pollables.get(fd) is connection:
+                if not connection.registered and pollables.get(fd) is connection and not connection.leaving:
                     connection.register()
             except Exception:  # boundary: what one connection does wrong must not cost the others theirs
                 poller.drop(connection)

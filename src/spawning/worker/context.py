@@ -26,7 +26,8 @@ class Context:
     :param settings: of the generation.
     :param logs_access: requests get a line in the access log.
 
-    :ivar now: (monotonic seconds) of the last poll; leader.
+    :ivar now: (monotonic seconds) of the last poll, or of a measured call since then; leader.
+    :ivar polled: (monotonic seconds) the last poll: since then the clients have had their turns; leader.
     :ivar idle_deadline: (monotonic seconds) until when a connection that is idle from now on is kept; leader.
     :ivar keep_alive: connections may persist; leader.
     :ivar closing: the worker has been retired or stopped; leader.
@@ -68,7 +69,7 @@ class Context:
         self.post = self.mail.post
         self.receiver = Receiver(READ_SIZE)
         self.budget = Budget(settings.max_kept_output)
-        self.now = monotonic()
+        self.now = self.polled = monotonic()
         self.idle_deadline = self.now + settings.keepalive_timeout
         self.keep_alive = not settings.no_keepalive and settings.keepalive_timeout > 0
         self.closing = False

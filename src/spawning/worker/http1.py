@@ -35,8 +35,11 @@ from spawning.wsgi.exchange import Exchange
 from spawning.wsgi.input import BodyBuffer
 from spawning.wsgi.responder import ClientGone
 
-TURN_SECONDS: Final = 0.005  # of one client, before the others get their turn
-TURN_REQUESTS: Final = 32  # pipelined requests, likewise
+# How much one client may have done before the others get their turn. The time counts from the poll, for all together:
+# when it is over, each gets one request more, or one read, so that a turn of many clients does not take many times as
+# long.
+TURN_SECONDS: Final = 0.005
+TURN_REQUESTS: Final = 32  # pipelined requests
 
 _NO_LINE: Final = RequestLine("", "", "", "", "")  # none has come
 _ANY_LINE: Final = RequestLine("", "", "", "", "")  # one has come, and is forgotten
@@ -77,7 +80,7 @@ class Http1(Migrating):
         self.registered = False
         self.missed = False
         self.ended = False  # the client will send nothing more, an event has said
-        self.yielded = False  # others have their turn, and further requests have been received
+        self.yielded = False  # further requests have been received, and go_on() will serve them
         self.awaited = REQUEST
         self.body_since = 0.0
         self.deadline = context.now + context.settings.head_timeout
@@ -106,7 +109,6 @@ class Http1(Migrating):
             return
         context = self.context
         reads = 0
-        until = 0.0
         try:
             while True:
                 data = context.receiver.receive(self.fd) if context.contended else self.stream.recv(READ_SIZE, DONTWAIT)
@@ -123,8 +125,7 @@ class Http1(Migrating):
                 if not more:
                     return
                 reads += 1
-                until = until or monotonic() + TURN_SECONDS
-                if reads >= MAX_READS or monotonic() >= until:
+                if reads >= MAX_READS or monotonic() >= context.polled + TURN_SECONDS:
                     context.post(self.on_event)
                     return
         except BlockingIOError:
@@ -167,7 +168,7 @@ class Http1(Migrating):
             if not reader.unread:
                 return True
             served += 1
-            if served >= TURN_REQUESTS or monotonic() >= context.now + TURN_SECONDS:
+            if served >= TURN_REQUESTS or monotonic() >= context.polled + TURN_SECONDS:
                 self.yielded = True
                 context.post(self.go_on)
                 return False
@@ -296,6 +297,8 @@ class Http1(Migrating):
         except OSError as error:
             self.broken(error)
             return False
+        if self.reader.unread:
+            self.yielded = True  # before the leader may read: it must not take an end for the end of all there is
         if self.finish():
             context = self.context
             if context.closing:  # the worker was retired since finish() looked, and may have passed this one by
@@ -305,10 +308,15 @@ class Http1(Migrating):
         return False
 
     def _read_on(self) -> bool:
-        """Read the next request without leaving ``EXECUTING``, if this one has ended in the usual way."""
+        """Read the next request without leaving ``EXECUTING``, if this one has ended in the usual way.
+
+        Not behind one that computes, which has lasted so long that it was taken over: its client would have a thread
+        for all that it asks for, beside the leader, who needs the interpreter lock for all the others.
+        """
         context = self.context
         reader = self.reader
-        if self.cut or not self.keep_alive or self.output is not None or context.closing:
+        computes = self.sensor.inline and not context.full
+        if self.cut or not self.keep_alive or self.output is not None or context.closing or computes:
             return False
         if reader.unread and reader.receive(b""):
             self.missed = True
@@ -424,7 +432,7 @@ class Http1(Migrating):
             self.refuse(ProtocolError(408, f"the request's {what} took too long"))
         elif state is EXECUTING or state is FLUSHING:
             self._look_for_progress()
-        elif state is not CLOSED:
+        elif state is not CLOSED and state is not LEAVING:  # on its way it is not read, so a request may be waiting
             self.close()
 
     def _look_for_progress(self) -> None:

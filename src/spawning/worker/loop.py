@@ -95,7 +95,7 @@ class Loop:
                 if not self._between_polls():
                     return False
                 polled = poll(self._timeout())
-                context.now = now = monotonic()
+                context.now = context.polled = now = monotonic()
                 context.idle_deadline = now + self._keepalive_timeout
                 context.clock.set(time())
                 in_threads = dispatch.handed_over + threads.read

@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from functools import partial
-from time import monotonic
+from time import monotonic, sleep
 from types import FrameType
 from typing import Final
 
@@ -57,6 +57,7 @@ from spawning.wsgi.request_id import id_at_end, identified
 
 REPORT_EVERY: Final = 1.0  # seconds
 ORPHAN_SECONDS: Final = 30.0  # seconds to finish when the controller is dead
+PAUSE: Final = 0.05  # seconds behind a turn that has failed
 LOG_AWAKE: Final = 0.05  # seconds between writes of the access log while requests come in
 
 log = Log("spawning.worker")
@@ -179,7 +180,10 @@ class Worker:
         self._dispatch.threads.start()
         self._channel.send(Ready(list(files)))
         while not self._ended and monotonic() < self.give_up_at:
-            self._turn()
+            try:
+                self._turn()
+            except BaseException:  # boundary: a signal handler of the application raises here, whatever thread it means
+                self._tell_of_exception()
         if self._access_log is not None:
             self._access_log.end()
         self._errors.close()
@@ -209,6 +213,12 @@ class Worker:
         if self._access_log is not None and now >= self._next_flush:
             self._access_log.flush()
             self._next_flush = now + LOG_AWAKE
+
+    def _tell_of_exception(self) -> None:
+        """Log what a turn has raised, and pause: the next one may do so as well."""
+        with contextlib.suppress(BaseException):  # boundary: as for the turn itself
+            log.exception("exception in the main thread, the worker goes on worker=%s", self.name)
+            sleep(PAUSE)
 
     def _look_for_stuck_requests(self, timeouts: Timeouts, now: float) -> None:
         self._unwell = timeouts.look(now) or self._unwell

@@ -5,12 +5,17 @@ served first, where its beginning is.
 """
 
 from abc import abstractmethod
+from typing import Final
 
 from spawning.http.request import RequestReader
 from spawning.ipc.messages import Handoff
 from spawning.worker.closing import Closing
 from spawning.worker.lifecycle import HEAD, LEAVING, READING, Awaited
 from spawning.worker.listener import Listener
+
+# Seconds that a connection is kept at least: its way may have taken long, and the next sweep may come before its first
+# event, which tells of what has arrived meanwhile.
+ARRIVAL: Final = 2.0
 
 
 class Migrating(Closing):
@@ -80,7 +85,7 @@ class Migrating(Closing):
         :param deadline: (monotonic seconds) as it was there.
         """
         self.register()
-        self.deadline = deadline
+        self.deadline = max(deadline, self.context.now + ARRIVAL)
         if unread:
             self.awaited = HEAD
             self.reader.unread += unread

@@ -124,8 +124,8 @@ class Sending(Responder):
             except OSError as error:
                 raise ClientGone(str(error)) from None
         if segment.size:
+            output = self._output()  # first, since it may fail, and the descriptor would be nobody's
             segment.outlive_file()
-            output = self._output()
             if output.put(segment):
                 self.context.post(self.flush_beside_owner)
 

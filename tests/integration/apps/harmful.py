@@ -5,9 +5,12 @@ With ``wait`` in the query a request only waits for a moment, so that its route 
 
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
 from typing import Any
 
 Environ = dict[str, Any]
@@ -68,6 +71,25 @@ def stderr(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     raise LookupError("on purpose")
 
 
+RAISED: list[type[BaseException]] = [TimeoutError]  # by the signal handler
+
+
+def on_alarm(_signal: int, _frame: FrameType | None) -> None:
+    raise RAISED[0]("by the application's signal handler")
+
+
+signal.signal(signal.SIGALRM, on_alarm)
+
+
+def alarm(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Set off an alarm. Python has handlers run in the main thread."""
+    RAISED[0] = SystemExit if environ["QUERY_STRING"] == "exit" else TimeoutError
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGALRM)
+    return respond(start_response)
+
+
 def leave(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     sys.exit(3)
 
@@ -112,6 +134,7 @@ PATHS: dict[str, Callable[[Environ, StartResponse], Iterable[bytes]]] = {
     "/user-interrupts": user_interrupts,
     "/records": records,
     "/stderr": stderr,
+    "/alarm": alarm,
     "/leave": leave,
     "/close": close,
     "/close-interrupts": close_interrupts,
