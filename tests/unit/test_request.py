@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spawning.http.request import Limits
+from spawning.http.limits import Limits
 from unit.requests import Story, byte_by_byte, cold, forget, reader, story, told
 from unit.test_corpus import INVALID, VALID
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic, sleep
 from typing import Final, NoReturn
 
-from spawning.http.request import RequestLine
+from spawning.http.line import RequestLine
 from spawning.logs.access import AccessLog
 from spawning.settings import Settings
 from spawning.worker.alarm import Alarm

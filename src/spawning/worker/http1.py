@@ -18,7 +18,8 @@ from typing import Final, cast
 
 from spawning.errors import ProtocolError
 from spawning.http.fields import Fields
-from spawning.http.request import RequestLine, RequestReader
+from spawning.http.line import RequestLine
+from spawning.http.request import RequestReader
 from spawning.http.response import CONTINUE, error_response
 from spawning.logs.access import NO_ENTRY, Entry, entry
 from spawning.logs.log import Log

@@ -8,7 +8,7 @@ this; where a connection carries several requests at a time, it is a pollable an
 from typing import Protocol
 
 from spawning.errors import ProtocolError
-from spawning.http.request import RequestLine
+from spawning.http.line import RequestLine
 from spawning.ipc.messages import Handoff
 from spawning.logs.access import Entry
 from spawning.worker.output import Output

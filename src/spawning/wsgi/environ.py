@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from spawning.http.body import Sink
 from spawning.http.fields import Fields
-from spawning.http.request import RequestLine
+from spawning.http.line import RequestLine
 from spawning.memo import ENTRY, STRING, Memo
 from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.files import FileWrapper
