@@ -23,7 +23,7 @@ class Refusing(Migrating):
         """Answer a request that cannot be served, and close (RFC 9112 section 9.6: not at once). Its owner."""
         if isinstance(error, NotHTTP):
             log.debug("connection closed address=%s protocol=%s", self.address, error.protocol)
-            self.close()
+            self.linger()  # a response before may still be on its way
             return
         log.debug("request refused address=%s status=%d reason=%r", self.address, error.status, error.reason)
         response = error_response(error.status, error.reason, self.clock, with_body=not self.reader.is_head)
