@@ -88,7 +88,7 @@ def connection_template(
 
     :param address: of the peer, empty for a Unix socket.
     :param port: of the peer.
-    :param believe: what a trusted peer says counts.
+    :param believe: whether what a trusted peer says counts.
     :raises ProtocolError: a trusted peer's forwarded fields are malformed.
     """
     memo: tuple[EnvironBase, Environ, dict[str, str]] | None = fields.memo
