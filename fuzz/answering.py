@@ -11,7 +11,7 @@ from typing import Any
 
 import atheris
 
-from spawning.http.request import RequestLine
+from spawning.http.line import RequestLine
 from spawning.http.response import Clock
 from spawning.wsgi.exchange import Exchange
 from spawning.wsgi.responder import Responder

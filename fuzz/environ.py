@@ -11,7 +11,9 @@ from fuzz.reading import CORPUS
 from spawning.errors import ProtocolError
 from spawning.http import grammar
 from spawning.http.fields import Fields
-from spawning.http.request import Limits, RequestLine, RequestReader
+from spawning.http.limits import Limits
+from spawning.http.line import RequestLine
+from spawning.http.request import RequestReader
 from spawning.wsgi.environ import Environ, EnvironBase, connection_template, set_line
 from spawning.wsgi.forwarded import Trust
 from unit.requests import forget

@@ -112,6 +112,8 @@ def agrees_with_another(whole: Story, data: bytes) -> None:
     other = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
     other.receive_data(data)
     for request in whole.requests:
+        if not request["target"].isascii():
+            return  # h11 refuses bytes above 127, which RFC 9112 does not allow, and clients send
         event = step(other, STRICTER_HEAD)
         if event is None:
             return

@@ -12,7 +12,7 @@ Values = dict[str, Any]
 
 _SEVERAL_LINES = ("traceback", "stacks")  # keys of what has lines of its own
 
-_COLUMNS = ("worker", "pid", "state", "age", "requests", "errors", "executing", "queued", "connections")
+_COLUMNS = ("worker", "pid", "state", "age", "requests", "errors", "refused", "executing", "queued", "connections")
 
 
 def escaped(text: str) -> str:
@@ -85,7 +85,7 @@ def _generation(generation: Values) -> list[str]:
     state, trigger, age = generation["state"], generation["trigger"], duration(generation["age"])
     head = f"generation {generation['number']} {state}, {fork_server}, {trigger} {age} ago"
     rows = [
-        (each["name"], each["pid"], each["state"], duration(each["age"]), *(each[key] for key in _COLUMNS[4:]))
+        (each["name"], each["pid"], each["state"], duration(each["age"]), *(each.get(key) for key in _COLUMNS[4:]))
         for each in generation["workers"]
     ]
     return [head, *(f"  {line}" for line in _table(_COLUMNS, rows))] if rows else [head]

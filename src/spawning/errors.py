@@ -29,6 +29,17 @@ class ProtocolError(Exception):
         self.reason = reason
 
 
+class NotHTTP(ProtocolError):
+    """Close a connection on which the client speaks another protocol, so that no answer would be understood.
+
+    :param protocol: the name of that protocol (str).
+    """
+
+    def __init__(self, protocol: str) -> None:
+        super().__init__(400, f"{protocol} where HTTP is spoken")
+        self.protocol = protocol
+
+
 class AppLoadError(Exception):
     """One line: what was looked for where.
 

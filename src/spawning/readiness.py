@@ -15,7 +15,9 @@ import traceback
 from typing import Final
 
 from spawning.errors import AppLoadError
-from spawning.http.request import Limits, RequestLine, RequestReader
+from spawning.http.limits import Limits
+from spawning.http.line import RequestLine
+from spawning.http.request import RequestReader
 from spawning.http.response import Clock
 from spawning.primitives import ServerThread
 from spawning.settings import Settings, status_range

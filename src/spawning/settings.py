@@ -447,11 +447,11 @@ class Settings:
         help="Longest request line.",
     )
     max_head_bytes: int = _option(
-        65536, "--max-head-bytes", parse=_integer(256, 2**24), metavar="BYTES", group=_LIMITS,
+        131072, "--max-head-bytes", parse=_integer(256, 2**24), metavar="BYTES", group=_LIMITS,
         help="Largest head of a request: its line and its fields.",
     )
     max_fields: int = _option(
-        100, "--max-fields", parse=_integer(1, 10000), metavar="N", group=_LIMITS,
+        200, "--max-fields", parse=_integer(1, 10000), metavar="N", group=_LIMITS,
         help="Most fields in the head of a request.",
     )
     max_body_bytes: int = _option(

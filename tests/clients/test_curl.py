@@ -28,6 +28,15 @@ def test_several_urls_share_a_connection(basics: Server) -> None:
     assert [answer[:3] for answer in told(out)] == [("200", "1.1", connects) for connects in ("1", "0", "0", "0")]
 
 
+def test_a_url_that_is_not_encoded() -> None:
+    """curl sends the bytes that it was given."""
+    with Server("pep3333.application", "-s", "1") as server:
+        environ = json.loads(curl(f"{server.url}/environ?q=caf\xe9"))
+        assert environ["QUERY_STRING"].encode("latin-1").decode() == "q=caf\xe9"
+        assert environ["RAW_URI"].encode("latin-1").decode() == "/environ?q=caf\xe9"
+        server.out.find(r'"GET /environ\?q=caf\\xc3\\xa9 HTTP/1\.1" 200 ', 30)
+
+
 def test_a_large_body_waits_for_100_continue(basics: Server, tmp_path: Path) -> None:
     path = tmp_path / "body"
     path.write_bytes(bytes(range(256)) * 8192)  # curl expects by itself from 1 MiB on

@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from clients.programs import program
 from clients.proxies import NGINX, HAProxy, Nginx, Proxy
-from integration.server import Server
+from integration.server import RUNTIME, Server, until
 
 PAGE = Path(__file__).parents[2] / "docs" / "proxies.md"
 CLIENT = "127.0.0.2"  # another address than the proxy's, which is 127.0.0.1
@@ -36,12 +37,31 @@ def example(language: str, old_listener: str, new_listener: str, upstream: int) 
 
 
 class DocumentedNginx(Nginx):
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
     def command(self, descriptor: int) -> list[str]:
         command = super().command(descriptor)
         before = NGINX.partition("    upstream ")[0].format(directory=self.directory, user="user root;")
-        site = example("nginx", "listen 80;", f"listen 127.0.0.1:{self.port};", self.upstream)
+        site = example("nginx", "listen 80;", f"listen {self.address};", self.upstream)
         (self.directory / "nginx.conf").write_text(f"{before}{site}}}\n")
         return command
+
+
+class UnixNginx(DocumentedNginx):
+    """The same, asked through a Unix socket, which it makes itself."""
+
+    @property
+    def path(self) -> Path:
+        return Path(RUNTIME.name) / f"nginx-{self.port}"  # in a directory whose name is short enough
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self.path}"
+
+    def environment(self, descriptor: int) -> dict[str, str]:
+        return {}
 
 
 class DocumentedHAProxy(HAProxy):
@@ -55,6 +75,10 @@ class DocumentedHAProxy(HAProxy):
 def seen(proxy: Proxy, fields: dict[str, str]) -> dict[str, Any]:
     """Ask through the proxy, from the client's address."""
     connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=30, source_address=(CLIENT, 0))
+    return asked(connection, fields)
+
+
+def asked(connection: http.client.HTTPConnection, fields: dict[str, str]) -> dict[str, Any]:
     connection.request("GET", "/a", headers={"Host": "www.example.com:81", **fields})
     response = connection.getresponse()
     body = response.read()
@@ -74,3 +98,17 @@ def test_a_client_cannot_forge_what_the_proxy_says(kind: type[Proxy], tmp_path: 
             assert (found["HTTP_HOST"], found["SERVER_PORT"]) == ("www.example.com:81", "81")
             assert len(found["REQUEST_ID"]) >= 32  # neither the client's nor the server's own
         server.out.find(rf'^{re.escape(CLIENT)} - - .*"GET /a HTTP/1\.1" 200 .* {found["REQUEST_ID"]}$', 30)
+
+
+def test_nginx_on_a_unix_socket_names_no_client(tmp_path: Path) -> None:
+    """Its ``$remote_addr`` is ``unix:`` then, in each request."""
+    options = ("-s", "1", "--forwarded-allow-ips", "127.0.0.1", "--request-id-header", "X-Request-ID")
+    with Server("pep3333.application", *options) as server, UnixNginx(tmp_path, server.port) as proxy:
+        until(proxy.path.is_socket, "nginx listens")
+        connection = http.client.HTTPConnection("localhost", timeout=30)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(proxy.path))
+        found = asked(connection, FORGED)
+        assert (found["HTTP_X_FORWARDED_FOR"], found["REMOTE_ADDR"]) == ("unix:", "")
+        assert (found["wsgi.url_scheme"], found["HTTP_HOST"]) == ("http", "www.example.com:81")
+        server.out.find(r'^- - - .*"GET /a HTTP/1\.1" 200 ', 30)

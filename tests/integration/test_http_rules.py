@@ -20,6 +20,13 @@ from integration.server import Server
         b"GET /hello HTTP/1.1\r\nHost: a\n\n",
         b"GET /hello HTTP/1.1\rHost: a\r\r",
         b"GET /hello HTTP/1.1\r\nHost: \0",
+        b"GET /hello\r\n",
+        b"GET /hello HTTP %\r\n",
+        b"GET  /hello HTTP/1.1\r\n",
+        b"EHLO localhost\r\n",
+        b"PRI * HTTP/2.0\r\n",
+        b"GET /hello HTTP/1.1\r\nBad Header\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;=",
     ],
 )
 def test_what_cannot_become_a_request_is_refused_at_once(basics: Server, begun: bytes) -> None:
@@ -27,7 +34,8 @@ def test_what_cannot_become_a_request_is_refused_at_once(basics: Server, begun: 
     with Client(basics.port) as client:
         client.send(begun)
         response = client.read()
-        assert (response.status, response.closes, response["server"]) == (400, True, "spawning")
+        status = 505 if begun.startswith(b"PRI") else 400
+        assert (response.status, response.closes, response["server"]) == (status, True, "spawning")
         assert response["date"]
         assert client.read_eof() == b""
 

@@ -110,6 +110,34 @@ def test_nobody_is_trusted_by_default() -> None:
     assert not [key for key in found if "FORWARDED" in key]
 
 
+def test_fields_that_count_for_nothing_are_named_once_a_process() -> None:
+    """Behind a proxy, they are why ``SECURE_SSL_REDIRECT`` redirects for ever."""
+    with Server("pep3333.application", *QUIET) as server:
+        with Client(server.port) as client:
+            environ(client)
+            environ(client, "X-Forwarded-Proto: https", "x-forwarded-" + "a" * 1000 + ": b")
+            environ(client, "Forwarded: for=1.2.3.4")
+        with Client(server.port) as client:
+            environ(client, "X-Forwarded-Proto: https")
+        rest = "X-Forwarded-A{28} from 127\\.0\\.0\\.1 ignored, see --forwarded-allow-ips$"
+        server.wait_for_log(f" WARNING X-Forwarded-Proto, {rest}".replace("A{28}", "A" + "a" * 27))
+        told = server.mark()
+        assert server.reload()  # another process
+        with Client(server.port) as client:
+            environ(client, "X-Forwarded-For: 1.2.3.4")
+        server.wait_for_log("X-Forwarded-For from 127", after=told)
+    assert len([line for line in server.err.since() if "ignored" in line]) == 2
+
+
+def test_fields_that_count_for_nothing_beside_a_proxy_that_is_trusted_are_not_named() -> None:
+    """Whoever has named the proxies knows, and strangers may send what they like."""
+    with Server("pep3333.application", *QUIET, "--forwarded-allow-ips", "10.0.0.1") as server:
+        with Client(server.port) as client:
+            environ(client, *SAID)
+        server.stop()
+        assert "ignored" not in server.log()
+
+
 @pytest.mark.parametrize("peers", [["127.0.0.0/8"], ["10.0.0.1", "--forwarded-allow-ips", "::1,127.0.0.1"], ["*"]])
 def test_a_trusted_proxy_says_who_the_client_is(peers: list[str]) -> None:
     arguments = ("pep3333.application", "-s", "1", "--forwarded-allow-ips", *peers)

@@ -129,6 +129,7 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"poller", "sending", "threads"}),
     frozenset({"closing", "lead", "trials", "overdue", "handoff"}),
     frozenset({"migrating", "dispatch", "accepting"}),
+    frozenset({"refusing"}),
     frozenset({"http1"}),
     frozenset({"loop", "watchdog", "details"}),
     frozenset({"timeouts"}),

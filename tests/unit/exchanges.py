@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from spawning.http.request import RequestLine
+from spawning.http.line import RequestLine
 from spawning.http.response import Clock
 from spawning.wsgi.exchange import Exchange, WSGIApplication
 from spawning.wsgi.responder import ClientGone, Responder

@@ -11,13 +11,14 @@ from io import BytesIO
 from typing import Any
 
 from spawning.errors import ProtocolError
-from spawning.http import fields, request
-from spawning.http.request import Limits, RequestReader
+from spawning.http import fields, line, request
+from spawning.http.limits import Limits
+from spawning.http.request import RequestReader
 
 
 def forget() -> None:
     """Drop the request lines, heads, header blocks and field lines that earlier readers left."""
-    request._lines.clear()
+    line._lines.clear()
     fields._blocks.clear()
     fields._lines.clear()
     request._heads.clear()
@@ -49,14 +50,14 @@ class Story:
 
 def told(source: RequestReader) -> dict[str, Any]:
     """Describe the request that the reader has just completed, in the words of the corpus."""
-    line, found, body = source.line, source.fields, source.body
+    asked, found, body = source.line, source.fields, source.body
     assert body is None or isinstance(body, BytesIO)
     return {
-        "method": line.method,
-        "target": line.target,
-        "path": line.path,
-        "query": line.query,
-        "host": line.host,
+        "method": asked.method,
+        "target": asked.target,
+        "path": asked.path,
+        "query": asked.query,
+        "host": asked.host,
         "minor": found.minor,
         "keep_alive": found.keep_alive,
         "expects_continue": found.expects_continue,

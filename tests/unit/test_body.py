@@ -59,6 +59,15 @@ def refused(data: bytes) -> list[int]:
     return sorted(set(found))
 
 
+@pytest.mark.parametrize("head", [b"5", b"a5;b", b'5 ; a = "b\\"\\\\" ;\tc;d=e', b'1;a="";b'])
+def test_what_can_become_a_chunk_head_is_awaited(head: bytes) -> None:
+    """And what cannot is refused by the byte that shows it: a control character can stand nowhere."""
+    for end in range(len(head) + 1):
+        assert ChunkedReader(BytesIO(), 0).feed(head[:end]) is None
+        with pytest.raises(ProtocolError, match="malformed chunk"):
+            ChunkedReader(BytesIO(), 0).feed(head[:end] + b"\x01")
+
+
 @pytest.mark.parametrize(("excess", "status"), [(0, 0), (1, 400)])
 def test_a_chunk_head_has_a_longest_length(excess: int, status: int) -> None:
     extension = b"a" * (MAX_CHUNK_HEAD - len(b"5;\r\n") + excess)

@@ -8,7 +8,8 @@ from wsgiref.validate import validator
 import pytest
 
 from spawning.errors import ProtocolError
-from spawning.http.request import Limits, RequestReader
+from spawning.http.limits import Limits
+from spawning.http.request import RequestReader
 from spawning.wsgi.environ import EnvironBase, connection_template, request_environ, set_line
 from spawning.wsgi.files import FileWrapper
 from spawning.wsgi.forwarded import Trust

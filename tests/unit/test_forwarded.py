@@ -62,11 +62,20 @@ CHAINS = [
     ("_hidden.One-2", ""),
 ]
 
+UNIX = ["unix:", "UNIX:", "203.0.113.66, unix:", "unix:, 10.1.1.1", "203.0.113.66, unix:, 10.1.1.1"]
+
 
 @pytest.mark.parametrize(("hops", "address"), CHAINS)
 def test_the_right_most_untrusted_hop_is_the_client(hops: str, address: str) -> None:
     assert said({"for": hops}) == Origin(address=address)
     assert said({"forwarded": ", ".join(f"for={hop}" for hop in hops.split(", "))}) == Origin(address=address)
+
+
+@pytest.mark.parametrize("hops", UNIX)
+def test_a_client_of_nginx_on_a_unix_socket_is_not_known(hops: str) -> None:
+    """That is nginx's ``$remote_addr`` then."""
+    assert said({"for": hops}) == Origin(address="")
+    assert said({"forwarded": ", ".join(f'for="{hop}"' for hop in hops.split(", "))}) == Origin(address="")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +172,8 @@ def test_what_contradicts_itself_is_refused(fields: dict[str, str]) -> None:
             ({"for": node}, "X-Forwarded-For")
             for node in [
                 "localhost", "1.2.3", "1.2.3.256", "01.2.3.4", "1.2.3.4:", "1.2.3.4:99999", "1.2.3.4:x", "[::1", "::1]",
-                "[1.2.3.4]", "[::1]:99999", "[fe80::1%1]", "_", "_a b", ":80", "1.2.3.4 5.6.7.8", '"1.2.3.4"', "::g",
+                "[1.2.3.4]", "[::1]:99999", "unix", "unix:/run/a", "unix:80",
+                "[fe80::1%1]", "_", "_a b", ":80", "1.2.3.4 5.6.7.8", '"1.2.3.4"', "::g",
             ]
         ],
         ({"for": "203.0.113.9, x, 10.0.0.1"}, "X-Forwarded-For"),

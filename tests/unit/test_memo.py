@@ -10,7 +10,9 @@ import pytest
 
 from spawning.http import request
 from spawning.http.fields import Field, Fields
-from spawning.http.request import Head, Limits, RequestLine, RequestReader
+from spawning.http.limits import Limits
+from spawning.http.line import RequestLine
+from spawning.http.request import Head, RequestReader
 from spawning.http.response import encode_head
 from spawning.logs.access import entry
 from spawning.memo import Memo

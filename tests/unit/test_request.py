@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spawning.http.request import Limits
+from spawning.http.limits import Limits
 from unit.requests import Story, byte_by_byte, cold, forget, reader, story, told
 from unit.test_corpus import INVALID, VALID
 
@@ -165,6 +165,34 @@ def test_a_refused_request_is_known_to_be_head(data: bytes, is_head: bool) -> No
         source = reader(max_body=8)
         assert story(pieces, source).status
         assert source.is_head is is_head
+
+
+LONG = b"GET /" + b"a" * 2000
+
+
+@pytest.mark.parametrize(
+    ("data", "begun"),
+    [
+        (b"GET /a", b"GET /a"),
+        (b"GET /a HTTP/1.1\r\nHost", b"GET /a HTTP/1.1"),
+        (b"GET /a HTTP/1.1\r\nno colon\r\n", b"GET /a HTTP/1.1"),
+        (b"GET /a HTTP/1.1\r\n\r\n", b"GET /a HTTP/1.1"),  # no Host
+        (b"\r\n\r\n", b""),
+        (LONG, LONG[:1024]),
+        (LONG + b" HTTP/1.1\n", LONG[:1024]),
+        (GET, None),
+        (GET.replace(b"Host", b"Content-Length: 2\r\nHost"), None),
+        (GET.replace(b"Host", b"Content-Length: 9\r\nHost"), None),  # too large
+        (GET.replace(b"Host", b"Transfer-Encoding: chunked\r\nHost") + b"x", None),
+    ],
+)
+@pytest.mark.parametrize("before", [b"", GET, GET.replace(b"Host", b"Content-Length: 1\r\nHost") + b"b"])
+def test_what_has_been_read_of_a_request_is_known(data: bytes, begun: bytes | None, before: bytes) -> None:
+    """Of the request before nothing is told."""
+    for pieces in ([before, data], byte_by_byte(before + data)):
+        source = reader(max_body=8)
+        story(pieces, source)
+        assert source.begun == begun
 
 
 def test_an_unfinished_request_is_known_to_be_head() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spawning.http.request import RequestLine
+from spawning.http.line import RequestLine
 from spawning.worker.routes import MOST, Routes
 
 

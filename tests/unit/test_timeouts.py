@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from spawning.errors import RequestTimeout
-from spawning.http.request import RequestLine
+from spawning.http.line import RequestLine
 from spawning.http.response import Clock
 from spawning.worker.timeouts import INTERRUPTED, PATIENCE, STUCK, Timeouts
 from spawning.wsgi.exchange import Exchange, WSGIApplication

@@ -50,5 +50,5 @@ def _worker(worker: WorkerRecord, now: float) -> dict[str, Any]:
         "pid": worker.pid,
         "state": worker.state.value,
         "age": round(now - worker.forked_at, 3),
-        **{key: report.get(key) for key in ("requests", "errors", "executing", "queued", "connections")},
+        **{key: report.get(key) for key in ("requests", "errors", "refused", "executing", "queued", "connections")},
     }

@@ -65,7 +65,7 @@ class _Part(Enum):
 
 
 class ChunkedReader:
-    """A chunked body. Extensions and trailers are bounded and dropped; line ends are CRLF exactly.
+    """A chunked body. Extensions and trailers are checked, bounded and dropped; line ends are CRLF exactly.
 
     The content of all chunks that arrived together goes to the sink together, however small they are.
 
@@ -140,7 +140,7 @@ class ChunkedReader:
 
     def _check_unfinished(self, data: bytes, position: int) -> int | None:
         if not _may_become_chunk_head(data[position : position + MAX_CHUNK_HEAD]):
-            raise ProtocolError(400, "malformed chunk size")
+            raise ProtocolError(400, "malformed chunk size or extension")
         if len(data) - position > MAX_CHUNK_HEAD:
             raise ProtocolError(400, "chunk extensions too long")
         return None
@@ -185,7 +185,4 @@ class ChunkedReader:
 
 def _may_become_chunk_head(data: bytes) -> bool:
     """Whether some continuation of `data` is a chunk's head, so that garbage is refused as soon as it is seen."""
-    if not data:
-        return True
-    end = b"\n" if data.endswith(b"\r") else b";\r\n"  # whitespace is allowed before an extension only
-    return grammar.CHUNK_HEAD.fullmatch(data + end) is not None
+    return not data or grammar.CHUNK_HEAD_BEGUN.fullmatch(data) is not None

@@ -8,16 +8,19 @@ from typing import Any, Final
 
 from spawning.errors import ProtocolError
 from spawning.http import grammar
+from spawning.http.line import read_version
 from spawning.memo import ENTRY, STRING, Memo
 
 _MAX_REMEMBERED_BLOCK: Final = 4096  # bytes of a header block that is remembered
 
-# Fields that a request may have once only; a second one would let two parsers disagree (RFC 9110 section 5.3).
+# Fields that a request may have once only; a second one would let two parsers disagree (RFC 9110 section 5.3) on where
+# the request ends, where it goes, who asks or what is wanted. Others of one value (User-Agent, Origin) only inform.
+# They are joined like a list, so an application that compares the value finds neither of the two.
 _SINGLE: Final = frozenset(
     {
-        "authorization", "content-length", "content-location", "content-range", "content-type", "date", "expect",
-        "from", "host", "if-modified-since", "if-range", "if-unmodified-since", "max-forwards", "origin",
-        "proxy-authorization", "range", "referer", "transfer-encoding", "user-agent",
+        "authorization", "content-length", "content-location", "content-range", "content-type", "host",
+        "if-modified-since", "if-range", "if-unmodified-since", "max-forwards", "proxy-authorization", "range",
+        "transfer-encoding",
     }
 )  # fmt: skip
 
@@ -33,7 +36,7 @@ class Field:
     :ivar name: as sent.
     :ivar value: without surrounding whitespace.
     :ivar lower: the name in lower case.
-    :ivar counts: there may be one only, or it says something about framing or the connection.
+    :ivar counts: there may be one only, or it says something about framing, the connection or what is expected.
     :ivar options: which of ``close`` and ``keep-alive`` it says if it is ``Connection``.
     :ivar is_host: it is ``Host`` and has the form of one.
     :ivar memo: whatever the layer above derived from it; it is dropped with it.
@@ -47,7 +50,7 @@ class Field:
         self.lower = lower = name.lower()
         self.options: tuple[str, ...] = ()
         self.is_host = False
-        self.counts = lower in _SINGLE
+        self.counts = lower in _SINGLE or lower == "expect"
         self.memo: Any = None
         if lower == "connection":
             self.options = _options(value)
@@ -128,22 +131,13 @@ def _read(block: bytes, most: int) -> Fields:
     version, *lines = block.decode("latin-1").split("\r\n")
     minor = _MINORS.get(version)
     if minor is None:
-        minor = _read_version(version)
+        minor = read_version(version)
     del lines[-2:]  # what is behind the last line, and the empty one
     if len(lines) > most:
         raise ProtocolError(431, "too many header fields")
     fields = Fields(minor, [_known_line(line) or _read_field(line) for line in lines])
     _interpret(fields)
     return fields
-
-
-def _read_version(text: str) -> int:
-    match = grammar.VERSION.fullmatch(text)
-    if match is None:
-        raise ProtocolError(400, "malformed HTTP version")
-    if match[1] != "1":
-        raise ProtocolError(505, "HTTP version not supported")
-    return 1  # a higher minor version is answered as the highest that is known (RFC 9110 section 2.5)
 
 
 def _read_field(line: str) -> Field:
@@ -154,6 +148,15 @@ def _read_field(line: str) -> Field:
     field = Field(name, value.rstrip(" \t"))
     _lines.put(line, field if line in _lines else None, _SIZE_OF_FIELD + 5 * len(line))
     return field
+
+
+def check_field(line: str) -> None:
+    """Read a field line, without its end, and keep nothing of it.
+
+    :raises ProtocolError: it breaks the grammar.
+    """
+    if not grammar.FIELD.fullmatch(line):
+        raise ProtocolError(400, _what_is_wrong(line))
 
 
 def _what_is_wrong(line: str) -> str:
@@ -172,10 +175,13 @@ def _interpret(fields: Fields) -> None:
     """Find out what the fields say about framing and connection, and refuse what is ambiguous."""
     single: dict[str, Field] = {}
     options: tuple[str, ...] = ()
+    expectations = ""
     for field in fields.all:
         if field.counts:
             if field.options:
                 options += field.options
+            elif field.lower == "expect":
+                expectations += f"{field.value},"
             elif field.lower in single:
                 raise ProtocolError(400, f"repeated {field.lower} field")
             else:
@@ -187,14 +193,19 @@ def _interpret(fields: Fields) -> None:
     elif not host.is_host:
         raise ProtocolError(400, "malformed host field")
     _read_framing(fields, single.get("transfer-encoding"), single.get("content-length"))
-    if "expect" in single:
-        if single["expect"].value.lower() != "100-continue":
-            raise ProtocolError(417, "unknown expectation")
+    if expectations:
+        _check_expectations(expectations[:-1])
         fields.expects_continue = True
     if "close" in options:
         fields.keep_alive = False
     elif "keep-alive" in options:
         fields.keep_alive = True
+
+
+def _check_expectations(value: str) -> None:
+    """Refuse everything but ``100-continue``, which may be said more than once (RFC 9110 section 10.1.1)."""
+    if {each.strip(" \t").lower() for each in value.split(",")} != {"100-continue"}:
+        raise ProtocolError(417, "unknown expectation")
 
 
 def _read_framing(fields: Fields, coding: Field | None, length: Field | None) -> None:
@@ -204,10 +215,22 @@ def _read_framing(fields: Fields, coding: Field | None, length: Field | None) ->
             raise ProtocolError(400, "transfer-encoding in HTTP/1.0")
         if length is not None:
             raise ProtocolError(400, "both transfer-encoding and content-length")
-        if coding.value.lower() != "chunked":
-            raise ProtocolError(501, "unknown transfer coding")
+        _check_codings(coding.value)
         fields.chunked = True
     elif length is not None:
         if not grammar.CONTENT_LENGTH.fullmatch(length.value):
             raise ProtocolError(400, "malformed content-length")
         fields.content_length = int(length.value)
+
+
+def _check_codings(value: str) -> None:
+    """Refuse everything but ``chunked``. The body's end is found by a last coding that is chunked, or not at all (RFC
+    9112 section 6.3); an empty element of the list, a parameter and a second chunked are read by some as no chunked.
+    """
+    if value.lower() == "chunked":
+        return
+    *before, last = value.lower().split(",")
+    names = [match and match[1] for match in (grammar.TRANSFER_CODING.fullmatch(each.strip(" \t")) for each in before)]
+    if last.strip(" \t") != "chunked" or "chunked" in names or None in names:
+        raise ProtocolError(400, "malformed transfer-encoding, or one whose last coding is not chunked")
+    raise ProtocolError(501, "unknown transfer coding")

@@ -13,8 +13,9 @@ TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # field-value without CTL: field-vchar = VCHAR / obs-text; plus SP and HTAB (RFC 9110 section 5.5)
 VALUE = r"[\t\x20-\x7e\x80-\xff]*"
 
-# request-line = method SP request-target SP HTTP-version (RFC 9112 section 3); a target is visible ASCII, nothing else.
-METHOD_AND_TARGET = re.compile(rf"({TOKEN}) ([\x21-\x7e]+)")
+# request-line = method SP request-target SP HTTP-version (RFC 9112 section 3). A target is visible ASCII. Bytes above
+# 127 are taken as they are in a path and a query: there are clients that do not encode them, and proxies pass them on.
+METHOD_AND_TARGET = re.compile(rf"({TOKEN}) ([\x21-\x7e\x80-\xff]+)")
 
 # HTTP-version = "HTTP" "/" DIGIT "." DIGIT (RFC 9112 section 2.3)
 VERSION = re.compile(r" HTTP/([0-9])\.([0-9])")
@@ -41,5 +42,21 @@ ABSOLUTE = re.compile(r"https?://([^/?#]+)([^#]*)", re.IGNORECASE)
 # Content-Length = 1*DIGIT (RFC 9110 section 8.6); 18 digits stay below 2**63
 CONTENT_LENGTH = re.compile(r"[0-9]{1,18}")
 
-# chunk-size = 1*HEXDIG; chunk-ext = *( BWS ";" … ), bounded by the caller (RFC 9112 section 7.1)
-CHUNK_HEAD = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+# transfer-coding = token *( OWS ";" OWS token BWS "=" BWS ( token / quoted-string ) ) (RFC 9112 section 7)
+TRANSFER_CODING = re.compile(rf'({TOKEN})(?:[ \t]*;[ \t]*{TOKEN}[ \t]*=[ \t]*(?:{TOKEN}|"[^"\\]*+"))*')
+
+# chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] ), chunk-ext-val = token / quoted-string
+# (RFC 9112 section 7.1.1); bounded by the caller
+_NAME = TOKEN.encode() + b"+"
+_TEXT = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+'  # a quoted-string but its end
+_VALUE = rb"[ \t]*+=[ \t]*+"
+_EXTENSION = rb"[ \t]*+;[ \t]*+" + _NAME + rb"(?:" + _VALUE + rb"(?:" + _NAME + rb"|" + _TEXT + rb'")|(?![ \t]*+=))'
+
+# chunk-size [ chunk-ext ] CRLF, chunk-size = 1*HEXDIG (RFC 9112 section 7.1)
+_SIZED = rb"([0-9A-Fa-f]{1,15}+)(?:" + _EXTENSION + rb")*+"
+CHUNK_HEAD = re.compile(_SIZED + rb"\r\n")
+
+# What can become one.
+CHUNK_HEAD_BEGUN = re.compile(
+    _SIZED + rb"(?:\r|[ \t]*+(?:;[ \t]*+(?:" + _NAME + _VALUE + rb"(?:" + _TEXT + rb"\\?)?)?)?)"
+)

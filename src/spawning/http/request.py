@@ -11,67 +11,25 @@ whole head, and so does one that sends the same form again, so recent heads of t
 bounded.
 """
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
-from urllib.parse import unquote_to_bytes
+from typing import Final
 
 from spawning.errors import ProtocolError
-from spawning.http import grammar
 from spawning.http.body import BodyReader, ChunkedReader, FixedReader, Sink, SinkFactory
 from spawning.http.fields import Fields, read_fields, size_of
-from spawning.memo import ENTRY, STRING, Memo
+from spawning.http.limits import Limits
+from spawning.http.line import MAX_REMEMBERED_LINE, SIZE_OF_LINE, RequestLine, end_of_target, known_line, read_line
+from spawning.http.unfinished import UnfinishedHead
+from spawning.memo import Memo
 
-_MAX_REMEMBERED_LINE: Final = 256  # bytes of a request line that is remembered
 _MAX_REMEMBERED_HEAD: Final = 512  # bytes of a head that is remembered: one without a last block to compare with
-_SIZE_OF_LINE: Final = ENTRY + 128 + 6 * STRING  # bytes that a request line takes, beside five times what was sent
+
+_MOST_OF_A_LINE: Final = 1024  # bytes that are told of the request line of a refused request
 
 _CR: Final = 13
 
 # Stands for "no last block": longer than anything that is received at once, so nothing ends with it.
 _NO_BLOCK: Final = bytes(1 << 20)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a request may be at most, and whether it may be CONNECT.
-
-    :param max_line: bytes of the request line; never more than ``max_head``.
-    :param max_head: bytes of the head, the request line included.
-    :param max_fields: header fields.
-    :param max_body: bytes of the body; 0 is unlimited.
-    :param connect: CONNECT is left to the application; otherwise it is refused.
-    """
-
-    max_line: int = 16384
-    max_head: int = 65536
-    max_fields: int = 100
-    max_body: int = 1 << 30
-    connect: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "max_line", min(self.max_line, self.max_head))
-
-
-class RequestLine:
-    """Method and target of a request.
-
-    ``path`` is percent-decoded, one character an octet (latin-1), as PEP 3333 wants it; ``query`` is not decoded;
-    ``target`` is what the client sent; ``host`` is the authority of an absolute-form target, otherwise empty; ``plain``
-    tells that the response has the content that its status and fields announce (so neither HEAD nor CONNECT); ``memo``
-    is whatever the layer above derived from this line, and is dropped with it.
-    """
-
-    __slots__ = ("host", "memo", "method", "path", "plain", "query", "target")
-
-    def __init__(self, method: str, target: str, path: str, query: str, host: str) -> None:
-        self.method = method
-        self.target = target
-        self.path = path
-        self.query = query
-        self.host = host
-        self.plain = method not in ("HEAD", "CONNECT")
-        self.memo: Any = None
 
 
 class Head:
@@ -89,9 +47,7 @@ class Head:
 _NO_LINE: Final = RequestLine("", "", "", "", "")
 _NO_FIELDS: Final = Fields(1, [])
 
-_lines: Final[Memo[bytes, RequestLine]] = Memo(1024, 1 << 20, 4096)
 _heads: Final[Memo[bytes, Head]] = Memo(256, 4 << 20, 1 << 17)
-_known_line: Final = _lines.get
 _known_head: Final = _heads.get
 
 
@@ -118,7 +74,7 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_block", "_limits", "_line_end", "_make_sink", "_phase", "_reader", "_refused_head", "_searched", "_skipped",
+        "_begun", "_block", "_limits", "_line_end", "_make_sink", "_phase", "_reader", "_skipped", "_unfinished",
         "body", "fields", "line", "unread", "wants_continue",
     )  # fmt: skip
 
@@ -132,9 +88,9 @@ class RequestReader:
         self._line_end = 0
         self._phase = _HEAD
         self._reader: BodyReader | None = None
-        self._searched = 0
+        self._unfinished: UnfinishedHead | None = None
         self._skipped = False  # an empty line before this request
-        self._refused_head = False
+        self._begun: bytes | None = None  # of a refused request: what ``begun`` is
         self.unread = bytearray()  # received, not yet interpreted
         self.body: Sink | None = None
         self.wants_continue = False
@@ -155,16 +111,22 @@ class RequestReader:
         return self._phase is _BODY
 
     @property
+    def begun(self) -> bytes | None:
+        """The request line so far, at most a kilobyte, of a request whose head has not been read; None: ``line`` and
+        ``fields`` are those of the request that is being read, has been read or was refused.
+        """
+        if self._phase is _FAILED:
+            return self._begun
+        return _first_line(self.unread) if self._phase is _HEAD else None
+
+    @property
     def is_head(self) -> bool:
         """Whether the request that is being read, has been read or was refused is HEAD, so that no content answers it.
 
         Of one whose head is not complete this is what can be seen so far.
         """
-        if self._phase is _FAILED:
-            return self._refused_head
-        if self._phase is not _HEAD:
-            return self.line.method == "HEAD"
-        return self.unread.startswith(b"HEAD ")
+        begun = self.begun
+        return self.line.method == "HEAD" if begun is None else begun.startswith(b"HEAD ")
 
     def receive(self, data: bytes) -> bool:
         """Take what has arrived; empty when only bytes received earlier are to be looked at.
@@ -175,7 +137,7 @@ class RequestReader:
         if data.endswith(self._block) and not self.unread:
             # The usual case whole: the request line is known, and the block is the last one. Nothing else fits in
             # between, since a request line that is remembered has neither space nor line end where this one ends.
-            line = _known_line(data[: self._line_end])
+            line = known_line(data[: self._line_end])
             if line is not None:
                 self.line = line
                 self.body = None
@@ -202,14 +164,15 @@ class RequestReader:
             unread += data
             if unread.startswith(b"\r\n"):
                 self._skip_empty_line()
-            end = unread.find(b"\r\n\r\n", max(0, self._searched - 3))
+            unfinished = self._unfinished
+            end = unread.find(b"\r\n\r\n", max(0, unfinished.searched - 3) if unfinished is not None else 0)
             if end < 0 or end > self._limits.max_line:
                 self._check_unfinished(end)
                 if end < 0:
                     return False
             head = bytes(unread[: end + 4])
             del unread[: end + 4]
-            self._searched = 0
+            self._unfinished = None
         if self._block is not _NO_BLOCK or not self._recall(head):
             self._read_head(head)
         return self._complete(rest)
@@ -242,38 +205,27 @@ class RequestReader:
         """Skip one empty line before a request (RFC 9112 section 2.2), but not two."""
         del self.unread[:2]
         if self._skipped or self.unread.startswith(b"\r\n"):
-            raise self._failed(400, "empty lines before the request line")
+            self._fail(b"")
+            raise ProtocolError(400, "empty lines before the request line")
         self._skipped = True
-        self._searched = 0
+        self._unfinished = None
         self._forget_block()  # so that the request comes through _receive(), which sets `_skipped` back
 
     def _check_unfinished(self, end: int) -> None:
-        """Refuse what cannot become a head that is taken, at the same byte however the bytes are split.
-
-        An error that can be seen in an unfinished head is told at once: the client may be waiting for an answer.
-
-        :param end: where the head ends (it may be too long all the same), -1 if that has not come.
-        """
-        unread = self.unread
-        limits = self._limits
-        start, self._searched = max(0, self._searched - 1), len(unread)
-        length = len(unread) if end < 0 else end + 4
-        if length and not (33 <= unread[0] <= 126 or unread == b"\r"):
-            raise self._failed(400, "malformed request line")
-        forbidden = grammar.FORBIDDEN.search(unread, start, length)
-        seen_at = forbidden.end() - 1 if forbidden else length
-        line_end = unread.find(b"\r\n")
-        if (length - 1 if line_end < 0 else line_end) > limits.max_line and seen_at > limits.max_line + 1:
-            raise self._failed(414, "request line too long")
-        if (length - 3 if end < 0 else end) > limits.max_head and seen_at > limits.max_head + 3:
-            raise self._failed(431, "request head too large")
-        if forbidden:
-            raise self._failed(400, _what_is_forbidden(forbidden[0]))
+        """Refuse what cannot become a head that is taken; see ``unfinished``."""
+        unfinished = self._unfinished
+        if unfinished is None:
+            unfinished = self._unfinished = UnfinishedHead(self._limits)
+        try:
+            unfinished.check(self.unread, end)
+        except ProtocolError:
+            self._fail(_first_line(self.unread))
+            raise
 
     def _read_head(self, head: bytes) -> None:
         try:
-            split = _end_of_target(head)
-            self.line = _known_line(head[:split]) or _read_line(head[:split], self._limits.connect)
+            split = end_of_target(head)
+            self.line = known_line(head[:split]) or read_line(head[:split], self._limits.connect)
             block = head[split:]
             first = self._block is _NO_BLOCK
             if block != self._block:
@@ -283,22 +235,20 @@ class RequestReader:
                 self._line_end = -len(block)  # seen from the end of what is received
                 # A block that announces a body must not take the short way through receive(), nor one that a longer
                 # request line would make too long.
-                if fields.chunked or fields.content_length or len(block) + _MAX_REMEMBERED_LINE > self._limits.max_head:
+                if fields.chunked or fields.content_length or len(block) + MAX_REMEMBERED_LINE > self._limits.max_head:
                     self._forget_block()
             if self.line.method == "CONNECT":
                 self.fields = self.fields.closing()
                 self._forget_block()
             elif first and len(head) <= _MAX_REMEMBERED_HEAD:
                 self._remember(head)
-        except ProtocolError as error:
-            self._phase = _FAILED
-            self._refused_head = head.startswith(b"HEAD ")
-            # What _check_unfinished() would have refused, had less of it arrived at once, is refused in its words.
-            forbidden = grammar.FORBIDDEN.search(head) if 33 <= head[0] <= 126 else None
-            raise ProtocolError(400, _what_is_forbidden(forbidden[0])) if forbidden else error from None
+        except ProtocolError:
+            self._fail(_first_line(head))
+            UnfinishedHead(self._limits).check(head, len(head) - 4)  # what would have been seen with less of it
+            raise
 
     def _remember(self, head: bytes) -> None:
-        size = _SIZE_OF_LINE + 7 * len(head) + size_of(head, self.fields)
+        size = SIZE_OF_LINE + 7 * len(head) + size_of(head, self.fields)
         _heads.put(head, Head(self.line, self.fields, self._block, self._limits), size)
 
     def _forget_block(self) -> None:
@@ -311,7 +261,8 @@ class RequestReader:
         max_body = self._limits.max_body
         self._phase = _BODY
         if max_body and fields.content_length > max_body:
-            raise self._failed(413, "request body too large")
+            self._fail(None)
+            raise ProtocolError(413, "request body too large")
         self.body = sink = self._make_sink(fields.content_length)
         self._reader = ChunkedReader(sink, max_body) if fields.chunked else FixedReader(sink, fields.content_length)
         self.unread.clear()
@@ -324,8 +275,7 @@ class RequestReader:
         try:
             rest = self._reader.feed(data)
         except ProtocolError:
-            self._refused_head = self.is_head
-            self._phase = _FAILED
+            self._fail(None)
             raise
         if rest is None:
             return False
@@ -334,61 +284,10 @@ class RequestReader:
         self._phase = _COMPLETE
         return True
 
-    def _failed(self, status: int, reason: str) -> ProtocolError:
-        self._refused_head = self.is_head
+    def _fail(self, begun: bytes | None) -> None:
         self._phase = _FAILED
-        return ProtocolError(status, reason)
+        self._begun = begun
 
 
-def _end_of_target(head: bytes) -> int:
-    """Find the second space, which must be in the request line."""
-    end = head.find(b" ", head.find(b" ") + 1)
-    if not 0 < end < head.find(b"\r\n"):
-        raise ProtocolError(400, "malformed request line")
-    return end
-
-
-def _what_is_forbidden(found: bytes) -> str:
-    if found == b"\n":
-        return "bare line feed"
-    return "bare carriage return" if found[:1] == b"\r" else "control character"
-
-
-def _read_line(data: bytes, connect: bool) -> RequestLine:
-    match = grammar.METHOD_AND_TARGET.fullmatch(data.decode("latin-1"))
-    if match is None:
-        raise ProtocolError(400, "malformed request line")
-    method, target = match.groups()
-    host = ""
-    path = target
-    if method == "CONNECT":
-        return _read_connect(target, connect)
-    if not target.startswith("/"):
-        path, host = _other_form(method, target)
-    path, _, query = path.partition("?")
-    if "#" in target:
-        raise ProtocolError(400, "fragment in the request target")
-    line = RequestLine(method, target, unquote_to_bytes(path).decode("latin-1"), query, host)
-    if len(data) <= _MAX_REMEMBERED_LINE:
-        _lines.put(data, line, _SIZE_OF_LINE + 5 * len(data))
-    return line
-
-
-def _read_connect(target: str, allowed: bool) -> RequestLine:
-    """Read a target in authority-form (RFC 9112 section 3.2.3). Never remembered: only some readers take it."""
-    if not allowed:
-        raise ProtocolError(501, "CONNECT is not implemented")
-    if not grammar.AUTHORITY.fullmatch(target):
-        raise ProtocolError(400, "malformed request target")
-    return RequestLine("CONNECT", target, "", "", target)
-
-
-def _other_form(method: str, target: str) -> tuple[str, str]:
-    """Read a target that is not in origin-form (RFC 9112 section 3.2); gives path with query, and host."""
-    if target == "*" and method == "OPTIONS":
-        return "", ""  # no path, since one begins with a slash (RFC 3875 section 4.1.5); the target says which it was
-    match = grammar.ABSOLUTE.fullmatch(target)
-    if match is None or not grammar.HOST.fullmatch(match[1]):
-        raise ProtocolError(400, "malformed request target")
-    path = match[2]
-    return (path if path.startswith("/") else "/" + path), match[1]
+def _first_line(head: bytes | bytearray) -> bytes:
+    return bytes(head[:_MOST_OF_A_LINE]).partition(b"\r\n")[0]

@@ -152,13 +152,18 @@ class Frozen:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Once a second: totals since birth (`requests`, `errors` are responses with status 5xx), and what is under way."""
+    """Once a second: totals since birth, and what is under way.
+
+    `requests` were executed; `errors` are responses with status 5xx; `refused` were answered without being executed: no
+    HTTP, or against a limit.
+    """
 
     requests: int
     errors: int
     executing: int
     queued: int
     connections: int
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)

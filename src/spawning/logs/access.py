@@ -58,6 +58,16 @@ def entry(environ: dict[str, Any]) -> Entry:
     return Entry(environ["REMOTE_ADDR"], client, request, referrer + agent)
 
 
+def begun_entry(address: str, begun: bytes) -> Entry:
+    """Make the entry of a request that was refused before its head was read; nothing of it is remembered.
+
+    :param address: of the client.
+    :param begun: the request line as far as it has come.
+    """
+    line = _quoted(begun.decode("latin-1") or None)
+    return Entry(address, _begin(address, None), f'] "{line}" ', ' "-" "-" ')
+
+
 class AccessLog:
     """:meth:`record` from any thread; the rest from the main thread only.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from spawning.http.request import Limits
+from spawning.http.limits import Limits
 from spawning.http.response import Clock
 from spawning.ipc.fence import NEVER
 from spawning.settings import Settings

@@ -12,10 +12,10 @@ way back to the loop touches what belongs to the leader.
 
 from collections.abc import Callable, Iterable
 from time import monotonic, sleep
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
-from spawning.http.request import RequestLine
-from spawning.logs.access import AccessLog
+from spawning.http.line import RequestLine
+from spawning.logs.access import AccessLog, Entry
 from spawning.settings import Settings
 from spawning.worker.alarm import Alarm
 from spawning.worker.bug import tell_of_bug
@@ -167,6 +167,14 @@ class Dispatch:
         except BaseException:  # boundary: what the server does for one request must not cost the others theirs
             self._abandon(job)
         exchange.environ = ENDED  # it holds the exchange: only a garbage collection would take the two apart
+
+    def note_refused(self, entry: Entry, environ: dict[str, Any], status: int, sent: int) -> None:
+        """Count and log a request that was refused before anything was executed; see ``roles``. Any thread."""
+        self._context.refused += 1
+        if status >= 500:
+            self._context.errors += 1
+        if self._access_log is not None:
+            self._access_log.record(entry, environ, status, sent, monotonic())
 
     def _answer(self, job: Job, application: WSGIApplication) -> None:
         """Answer a request in the application's place, and go on. Leader only. Raises LeadLost."""

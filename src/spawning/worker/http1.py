@@ -18,22 +18,21 @@ from typing import Final, cast
 
 from spawning.errors import ProtocolError
 from spawning.http.fields import Fields
-from spawning.http.request import RequestLine, RequestReader
-from spawning.http.response import CONTINUE, error_response
+from spawning.http.line import RequestLine
+from spawning.http.request import RequestReader
+from spawning.http.response import CONTINUE
 from spawning.logs.access import NO_ENTRY, Entry, entry
-from spawning.logs.log import Log
 from spawning.worker.closing import MAX_READS
 from spawning.worker.context import READ_SIZE, Context
 from spawning.worker.lifecycle import BODY, CLOSED, EXECUTING, FLUSHING, HEAD, LEAVING, LINGERING, READING, REQUEST
 from spawning.worker.listener import Listener
-from spawning.worker.migrating import Migrating
 from spawning.worker.output import ALL, TURN_OVER
+from spawning.worker.refusing import Refusing
 from spawning.worker.sensor import Sensor
 from spawning.worker.stream import DONTWAIT, Stream
 from spawning.wsgi.environ import Environ, connection_template, request_environ, set_line
 from spawning.wsgi.exchange import Exchange
 from spawning.wsgi.input import BodyBuffer
-from spawning.wsgi.responder import ClientGone
 
 # How much one client may have done before the others get their turn. The time counts from the poll, for all together:
 # when it is over, each gets one request more, or one read, so that a turn of many clients does not take many times as
@@ -47,10 +46,8 @@ _NO_TEMPLATE: Final[Environ] = {}
 # Between requests: nothing that the last one left is kept alive, and whoever looks from outside finds an exchange.
 _NO_EXCHANGE: Final = Exchange(cast("Http1", None), {})
 
-log = Log("spawning.worker")
 
-
-class Http1(Migrating):
+class Http1(Refusing):
     """See the module.
 
     :param context: of the worker.
@@ -240,17 +237,6 @@ class Http1(Migrating):
         # A client that half-closed before its request was complete gets no answer; one that did so behind a complete
         # request was answered before this is seen.
         self.close()
-
-    def refuse(self, error: ProtocolError) -> None:
-        """Answer a request that cannot be served, and close (RFC 9112 section 9.6: not at once)."""
-        log.debug("request refused address=%s status=%d reason=%r", self.address, error.status, error.reason)
-        self.context.refused += 1
-        try:
-            self.send(error_response(error.status, error.reason, self.clock, with_body=not self.reader.is_head))
-        except ClientGone:
-            self.close()
-            return
-        self.linger()
 
     # -- the end of a request: its owner ------------------------------------------------------------------------------
 

@@ -339,6 +339,7 @@ class Worker:
             executing=threads.executing + len(self._dispatch.lead.box),
             queued=threads.waiting.size,
             connections=self._loop.connections,
+            refused=self._context.refused,
         )
         # A controller that is busy misses a report; the next one has the totals.
         with contextlib.suppress(BlockingIOError):

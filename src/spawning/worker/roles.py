@@ -5,10 +5,10 @@ a :class:`Dispatcher`. A connection of HTTP/1 is both its own pollable and its o
 this; where a connection carries several requests at a time, it is a pollable and each of its streams is a job.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from spawning.errors import ProtocolError
-from spawning.http.request import RequestLine
+from spawning.http.line import RequestLine
 from spawning.ipc.messages import Handoff
 from spawning.logs.access import Entry
 from spawning.worker.output import Output
@@ -188,6 +188,15 @@ class Dispatcher(Protocol):
 
     def resume(self, job: Job) -> None:
         """Execute a request that has waited, and what has come behind it. The leader. Raises LeadLost."""
+
+    def note_refused(self, entry: Entry, environ: dict[str, Any], status: int, sent: int) -> None:
+        """Count and log a request that was refused before anything was executed. Any thread.
+
+        :param entry: what is known of it.
+        :param environ: likewise.
+        :param status: of the answer.
+        :param sent: bytes of its content.
+        """
 
     def wait_for_client(self, output: Output) -> None:
         """Wait, in the thread that executes a request, until its client has taken enough.

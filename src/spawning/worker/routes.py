@@ -13,7 +13,7 @@ the two sensors is forgotten.
 
 from typing import Final
 
-from spawning.http.request import RequestLine
+from spawning.http.line import RequestLine
 from spawning.worker.sensor import Sensor
 
 MOST: Final = 256  # routes with a judgement of their own

@@ -8,6 +8,7 @@ system call which would say so for all. Whoever offers another kind of stream of
 import os
 import select
 import socket
+from contextlib import suppress
 from typing import Final
 
 DONTWAIT: Final = int(socket.MSG_DONTWAIT)
@@ -15,6 +16,7 @@ MORE: Final = int(socket.MSG_DONTWAIT | socket.MSG_MORE)
 _SHUT_WR: Final = socket.SHUT_WR
 _GONE: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 _ABRUPTLY: Final = b"\1\0\0\0\0\0\0\0"  # struct linger: on, for no time
+_LONGEST: Final = 2**31 - 1  # milliseconds
 _poll: Final = select.poll  # by this name, whatever the application makes of the module
 
 
@@ -67,6 +69,21 @@ class Stream(socket.SocketType):
         poll = _poll()
         poll.register(fd, _GONE)
         return bool(poll.poll(0))
+
+
+def end_unheard(sock: socket.socket, seconds: float) -> None:
+    """Have the kernel end the connections of a listening socket whose other side acknowledges nothing for that long.
+
+    Its link is down, and no FIN will come. What is sent fits into the kernel's buffer, so nobody else would notice for
+    a quarter of an hour (``tcp_retries2``). Connections have the option from the socket that they come from
+    (``TCP_USER_TIMEOUT``, ``tcp(7)``), so this costs none of them anything. It does not concern those on which nothing
+    is sent.
+
+    :param sock: of any family; only TCP has links that can be down.
+    """
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):  # a socket that somebody else has opened may be of another protocol
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, min(int(seconds * 1000) + 1, _LONGEST))
 
 
 def never_waiting(kind: int) -> int:

@@ -7,13 +7,15 @@ with the fields (``Fields.memo``), since a client repeats them; and what each re
 """
 
 import re
+from contextlib import suppress
 from io import BytesIO
 from typing import Any, Final
 from urllib.parse import unquote
 
 from spawning.http.body import Sink
 from spawning.http.fields import Fields
-from spawning.http.request import RequestLine
+from spawning.http.line import RequestLine
+from spawning.logs.log import Log
 from spawning.memo import ENTRY, STRING, Memo
 from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.files import FileWrapper
@@ -28,9 +30,13 @@ _SPECIAL: Final = frozenset({"proxy", "content-length", "transfer-encoding", "co
 
 _FORWARDED: Final = re.compile("forwarded|x-forwarded-[^_]*", re.IGNORECASE)
 
+_untold: Final = [None]  # empty when the log has been told of fields that were ignored
+
 # Field name as sent: its key, empty if it is special.
 _keys: Final[Memo[str, str]] = Memo(512, 1 << 18, 1024)
 _known_key: Final = _keys.get
+
+log = Log("spawning.worker")
 
 
 class EnvironBase:
@@ -75,11 +81,14 @@ class EnvironBase:
         }
 
 
-def connection_template(base: EnvironBase, fields: Fields, line: RequestLine, address: str, port: str) -> Environ:
+def connection_template(
+    base: EnvironBase, fields: Fields, line: RequestLine, address: str, port: str, *, believe: bool = True
+) -> Environ:
     """Build what requests on this connection share, as long as they have these fields; with the first request line.
 
     :param address: of the peer, empty for a Unix socket.
     :param port: of the peer.
+    :param believe: whether what a trusted peer says counts.
     :raises ProtocolError: a trusted peer's forwarded fields are malformed.
     """
     memo: tuple[EnvironBase, Environ, dict[str, str]] | None = fields.memo
@@ -90,7 +99,10 @@ def connection_template(base: EnvironBase, fields: Fields, line: RequestLine, ad
     template["REMOTE_ADDR"] = address
     template["REMOTE_PORT"] = port
     set_line(template, line)
-    if base.trust is not None and base.trust.peer(address):
+    if base.trust is None:
+        if forwarded and _untold:
+            _tell_ignored(forwarded, address)
+    elif believe and base.trust.peer(address):
         template.update(forwarded)
         if reasonable(template.get(base.request_id_key)):
             template["REQUEST_ID"] = template[base.request_id_key]
@@ -154,6 +166,17 @@ def _from_fields(base: EnvironBase, fields: Fields) -> tuple[Environ, dict[str, 
             key = _key(field.name)
             forwarded[key] = f"{forwarded[key]}, {field.value}" if key in forwarded else field.value
     return environ, forwarded
+
+
+def _tell_ignored(forwarded: dict[str, str], address: str) -> None:
+    """Name, once a process, the fields that count for nothing because nobody is trusted. Behind a proxy that can be why
+    an application redirects to https for ever. The names are the client's, so neither many nor long ones are told.
+    """
+    with suppress(IndexError):  # another thread tells it
+        _untold.pop()
+        names = [key.removeprefix("HTTP_").replace("_", "-").title()[:40] for key in list(forwarded)[:6]]
+        peer = address or "a Unix socket"
+        log.warning("%s from %s ignored, see --forwarded-allow-ips", ", ".join(names), peer)
 
 
 def _remember(name: str) -> str:

@@ -6,7 +6,8 @@ said along with it counts. What stands further left is the client's own and not 
 
 Nothing is guessed. A value that is malformed where it counts, or two kinds that contradict each other, refuse the
 request: a proxy that is trusted writes neither, and the address of the proxy in the place of the client's could open
-doors. What is empty has not been said. A client that the proxy does not name (``unknown``, obfuscated) has no address.
+doors. What is empty has not been said. A client that the proxy does not name (``unknown``, ``unix:``, obfuscated)
+has no address.
 """
 
 import re
@@ -28,9 +29,10 @@ _PAIR: Final = re.compile(
 )
 _QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
 
-# node = nodename [ ":" node-port ] (RFC 7239 section 6); and a bare IPv6 address, as X-Forwarded-For has it.
+# node = nodename [ ":" node-port ] (RFC 7239 section 6); and a bare IPv6 address, as X-Forwarded-For has it. "unix:" is
+# what nginx calls a client on a Unix socket ($remote_addr): not known either.
 _NODE: Final = re.compile(
-    r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)|unknown|_[0-9A-Za-z._\-]+)(?::(?:([0-9]{1,5})|_[0-9A-Za-z._\-]+))?",
+    r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)|unknown|_[0-9A-Za-z._\-]+)(?::(?:([0-9]{1,5})|_[0-9A-Za-z._\-]+))?|unix:",
     re.IGNORECASE,
 )
 _BARE_IPV6: Final = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f:.]+")

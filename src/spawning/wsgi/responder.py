@@ -10,7 +10,7 @@ What the application says wrong about its length is noted here (``cut``, ``too_l
 from abc import ABC, abstractmethod
 from typing import Final
 
-from spawning.http.request import RequestLine
+from spawning.http.line import RequestLine
 from spawning.http.response import (
     CLOSE,
     LAST_CHUNK,
