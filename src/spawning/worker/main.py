@@ -198,6 +198,7 @@ class Worker:
             self._next_report = before + REPORT_EVERY
             if self._timeouts is not None:
                 self._look_for_stuck_requests(self._timeouts, before)
+            self._ask_for_replacement()
         wait = min(tick, self._next_report - before, LOG_AWAKE if self._log_waits() else REPORT_EVERY)
         ready = self._poll.poll(wait * 1000)
         self._dispatch.disturbed += 1
@@ -216,12 +217,14 @@ class Worker:
         if len(stuck) > self._relieved:
             self._context.post(partial(self._dispatch.relieve, len(stuck) - self._relieved))
             self._relieved = len(stuck)
+        if self._context.closing and stuck and nothing_but(stuck, self._dispatch, self._loop):
+            self.give_up_at = now
+
+    def _ask_for_replacement(self) -> None:
         if self._unwell:
             with contextlib.suppress(BlockingIOError):  # else the next time
                 self._channel.send(Unwell(self._unwell))
                 self._unwell = ""
-        if self._context.closing and stuck and nothing_but(stuck, self._dispatch, self._loop):
-            self.give_up_at = now
 
     def _log_waits(self) -> bool:
         return self._access_log is not None and self._access_log.waiting
@@ -265,10 +268,7 @@ class Worker:
 
     def _on_retire(self, message: Message) -> None:
         assert isinstance(message, Retire)
-        self._retire(message.seconds)
-
-    def _retire(self, seconds: float) -> None:
-        self.give_up_at = monotonic() + seconds
+        self.give_up_at = monotonic() + message.seconds
         self._context.post(self._loop.retire)
         self._context.post(self._acknowledge)
         self._context.post(self._loop.leave)
@@ -309,8 +309,10 @@ class Worker:
         self._context.post(self._loop.stop_orphaned)
 
     def _on_term(self, _signal: int, _frame: FrameType | None) -> None:
-        # A person or a supervisor ends this worker alone; the controller will replace it.
-        self._retire(self._settings.deadman_timeout)
+        # The controller knows whether all are to end, since it has got the signal too, or this worker alone.
+        self._unwell = "SIGTERM"
+        self._next_report = 0.0
+        self._wake()
 
     _HANDLERS: Final = {
         Start: _on_start,
