@@ -155,6 +155,32 @@ def test_lines_of_several_workers_do_not_mix_on_a_pipe(tmp_path: Path) -> None:
             assert len(lines) == 400
 
 
+@pytest.mark.parametrize("streams", [">{0}", ">{0} 2>&1"], ids=["stdout", "both"])
+def test_lines_that_are_longer_than_a_pipe_takes_at_once_do_not_mix_either(tmp_path: Path, streams: str) -> None:
+    """Each worker waits in the middle of one, the short lines of others behind it, and in one worker both logs."""
+    long = "x" * 9000
+    with Stalled(tmp_path / "pipe") as pipe:
+        command = redirected(streams.format(pipe.path), NOISY, "-s", "4", "-t", "2")
+        with Server(command=command, ready=False) as server:
+            port = port_of(server)
+            assert get(port, "/") == 200
+            pipe.fill()
+            for number in range(200):
+                with Client(port) as client:
+                    headers = ("Connection: close", f"Referer: {long}") if number % 2 else ("Connection: close",)
+                    code = f"environ['wsgi.errors'].write('said ' + {'y' * 9000 * (number % 2)!r} + '\\n')"
+                    assert client.post("/do", code.encode(), *headers).status == 200
+            lines = pipe.read_until('"POST /do', 200)
+            assert server.stop() == 0
+        whole = [line for line in lines if (match := ACCESS.fullmatch(line)) and match["request"].startswith("POST")]
+        assert len(whole) == 200
+        assert sum(long in line for line in whole) == 100
+        if "2>&1" in streams:
+            said = [line for line in lines if " ERROR said " in line]
+            assert {re.sub(".* ERROR ", "", line) for line in said} == {"said ", f"said {'y' * 9000}"}
+            assert all(RECORD.match(line) for line in said)
+
+
 # Files that cannot be written, or opened -----------------------------------------------------------------------------
 
 

@@ -76,7 +76,7 @@ def main() -> int:
     birth.gate_hooks()
     prepare.for_application(readable=boot.settings.get("reload") == "dev")
     generation = Generation(boot, path, [fd])
-    configure(generation.settings.verbose, boot.zone)
+    configure(generation.settings.verbose, boot.zone, turns=False)  # it is stopped while it is kept
     write_by_lines()
     group = os.getpgrp()
     set_title("fork server", str(boot.generation), generation.settings)
@@ -140,7 +140,6 @@ def work(generation: Generation, order: Order, group: int) -> int:
     with contextlib.suppress(OSError):
         os.setpgid(0, group)
     generation.in_worker(order.descriptors)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     set_title("worker", name, generation.settings)
     settings = generation.settings
     try:

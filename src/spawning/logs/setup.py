@@ -21,17 +21,18 @@ log = Log("spawning.logs")
 _stdout: list[int] = []  # the server's own copy of it
 
 
-def configure(verbose: bool, zone: Sequence[Sequence[int]] = ()) -> None:
+def configure(verbose: bool, zone: Sequence[Sequence[int]] = (), *, turns: bool = True) -> None:
     """Have this process log to its stderr; called again, only change how much.
 
     :param verbose: log details too (level debug).
     :param zone: the controller's (``Zone.changes``), in the processes that it starts; by default that of this process.
+    :param turns: take turns with other processes (``turns.py``): not in one that may be stopped.
     """
     target.verbose = verbose
     if target.writer is None:
         target.zone = Zone(zone) if zone else Zone.here()
         _stdout.append(own(1))
-        target.writer = Writer(own(2), lambda count: report_lost(count, "error"))
+        target.writer = Writer(own(2), lambda count: report_lost(count, "error"), turns=turns)
         atexit.register(finish)
 
 
