@@ -28,10 +28,11 @@ from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Boot, Born, ForkWorker, Message
 from spawning.ipc.prctl import die_with_parent, outlive_parent
 from spawning.logs.setup import begin, configure, start
-from spawning.logs.streams import occupy, provide, write_by_lines
+from spawning.logs.streams import provide, write_by_lines
 from spawning.primitives import open_socket
 from spawning.readiness import check
 from spawning.settings import Settings
+from spawning.standard import occupy
 from spawning.worker import children
 from spawning.worker.leaving import look_after_end
 from spawning.worker.main import run

@@ -35,6 +35,7 @@ from spawning.logs.log import Log
 from spawning.logs.setup import stdout
 from spawning.logs.streams import open_file
 from spawning.settings import Settings
+from spawning.standard import occupy
 from spawning.worker import children
 from spawning.worker.context import Context
 from spawning.worker.descriptors import room_for_connections
@@ -195,6 +196,7 @@ class Worker:
         tick = self._watchdog.tick(before)
         if before >= self._next_report:
             self._report()
+            self._occupy()
             self._next_report = before + REPORT_EVERY
             if self._timeouts is not None:
                 self._look_for_stuck_requests(self._timeouts, before)
@@ -219,6 +221,11 @@ class Worker:
             self._relieved = len(stuck)
         if self._context.closing and stuck and nothing_but(stuck, self._dispatch, self._loop):
             self.give_up_at = now
+
+    def _occupy(self) -> None:
+        """Take the place of descriptors that a view has closed. What got one of the numbers meanwhile was moved."""
+        with contextlib.suppress(OSError):  # no descriptor is left: the next time
+            occupy()
 
     def _ask_for_replacement(self) -> None:
         if self._unwell:
