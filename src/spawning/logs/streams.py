@@ -17,7 +17,7 @@ _STANDARD: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 def provide() -> None:
-    """Occupy the descriptors 0 to 2, and make the streams that the interpreter did not, since their descriptors were closed."""
+    """Occupy the descriptors 0 to 2, and make the streams that the interpreter did not, since theirs were closed."""
     occupy()
     for fd, (name, mode) in enumerate(_STANDARD):
         if getattr(sys, name) is None:
