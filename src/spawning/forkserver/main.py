@@ -74,6 +74,8 @@ def main() -> int:
     boot, _ = channel.receive()
     if not isinstance(boot, Boot):
         return 0
+    children.handles(signals.leave_to_the_controller)
+    birth.disown(channel)
     birth.gate_hooks()
     prepare.for_application(readable=boot.settings.get("reload") == "dev")
     generation = Generation(boot, path, [fd])
@@ -136,7 +138,6 @@ def work(generation: Generation, order: Order, group: int) -> int:
     name = f"{generation.number}.{order.worker}"
     order.channel.send(Born(os.getpid()))
     children.disown(order.channel, *order.handoff, *order.listeners)
-    children.handles(signals.leave_to_the_controller)
     children.disown_processes()
     with contextlib.suppress(OSError):
         os.setpgid(0, group)

@@ -34,9 +34,11 @@ from spawning.logs.access import AccessLog
 from spawning.logs.log import Log
 from spawning.logs.setup import stdout
 from spawning.logs.streams import open_file
+from spawning.primitives import sleep
 from spawning.settings import Settings
 from spawning.standard import occupy
 from spawning.worker import children
+from spawning.worker.bug import mend_recursion_limit, tell_of_bug
 from spawning.worker.context import Context
 from spawning.worker.descriptors import room_for_connections
 from spawning.worker.details import details, executions, queued
@@ -58,6 +60,7 @@ from spawning.wsgi.request_id import id_at_end, identified
 
 REPORT_EVERY: Final = 1.0  # seconds
 ORPHAN_SECONDS: Final = 30.0  # seconds to finish when the controller is dead
+PAUSE: Final = 0.1  # seconds that the main thread does nothing after a bug in it
 LOG_AWAKE: Final = 0.05  # seconds between writes of the access log while requests come in
 
 log = Log("spawning.worker")
@@ -180,7 +183,11 @@ class Worker:
         self._dispatch.threads.start()
         self._channel.send(Ready(list(files)))
         while not self._ended and monotonic() < self.give_up_at:
-            self._turn()
+            try:
+                self._turn()
+            except Exception:  # boundary: without its main thread a worker would end with all its requests
+                tell_of_bug("the worker goes on")
+                sleep(PAUSE)
         if self._access_log is not None:
             self._access_log.end()
         self._errors.close()
@@ -196,7 +203,7 @@ class Worker:
         tick = self._watchdog.tick(before)
         if before >= self._next_report:
             self._report()
-            self._occupy()
+            self._look_after_process()
             self._next_report = before + REPORT_EVERY
             if self._timeouts is not None:
                 self._look_for_stuck_requests(self._timeouts, before)
@@ -222,8 +229,9 @@ class Worker:
         if self._context.closing and stuck and nothing_but(stuck, self._dispatch, self._loop):
             self.give_up_at = now
 
-    def _occupy(self) -> None:
-        """Take the place of descriptors that a view has closed. What got one of the numbers meanwhile was moved."""
+    def _look_after_process(self) -> None:
+        """Mend what a view has changed for all. What got the number of a descriptor that was closed has been moved."""
+        mend_recursion_limit()
         with contextlib.suppress(OSError):  # no descriptor is left: the next time
             occupy()
 
