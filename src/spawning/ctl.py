@@ -251,7 +251,8 @@ def status(where: Where, as_json: bool) -> None:
 def reload(where: Where, wait: bool) -> None:
     """Load the new code beside the old, and switch when it is ready.
 
-    With --wait the exit status is 0 when the new generation serves, and 1 when it was refused.
+    With --wait the exit status is 0 when the new generation serves and stays, and 1 when it was refused, or rolled back
+    because its workers died within ten seconds.
     """
     _show_begun(ask(where, "reload", patient=wait, wait=wait))
 

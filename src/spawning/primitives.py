@@ -10,6 +10,7 @@ Rules: nothing here knows any other part of Spawning. Names are imported from he
 import sys
 import threading
 from _thread import LockType, allocate_lock, get_ident, get_native_id, start_new_thread
+from contextlib import suppress
 from socket import SocketType, socket
 from time import monotonic, sleep
 from types import TracebackType
@@ -40,7 +41,9 @@ class ServerThread(threading.Thread):
     """
 
     def __init__(self, name: str) -> None:
-        super().__init__(name=name, daemon=False)
+        # It wants to have hooks for exceptions, which may be None; here it would not call them.
+        with suppress(RuntimeError):
+            super().__init__(name=name, daemon=False)
         self._running = allocate_lock()  # until the end of the thread
 
     def start(self) -> None:
@@ -61,10 +64,7 @@ class ServerThread(threading.Thread):
         self._started.set()  # type: ignore[attr-defined]
         threading._active[ident] = self  # type: ignore[attr-defined]
         try:
-            if (trace := threading.gettrace()) is not None:
-                sys.settrace(trace)
-            if (profile := threading.getprofile()) is not None:
-                sys.setprofile(profile)
+            _follow_hooks()
             self.run()
         finally:
             threading._active.pop(ident, None)  # type: ignore[attr-defined]
@@ -78,6 +78,23 @@ class ServerThread(threading.Thread):
         """Wait for its end, at most so many seconds."""
         if self._running.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
             self._running.release()
+
+
+def _follow_hooks() -> None:
+    """Trace and profile this thread as any other. A hook that raises is taken away by the interpreter: here, where that
+    costs no thread.
+    """
+    with suppress(Exception):
+        trace, profile = threading.gettrace(), threading.getprofile()
+        if trace is not None:
+            sys.settrace(trace)
+        if profile is not None:
+            sys.setprofile(profile)
+        _nothing()
+
+
+def _nothing() -> None:
+    """Be called, which is what hooks are told of."""
 
 
 class Condition:

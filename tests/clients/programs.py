@@ -11,6 +11,7 @@ PACKAGES = {
     "curl": "curl",
     "h2load": "nghttp2-client",
     "haproxy": "haproxy",
+    "logrotate": "logrotate",
     "nginx": "nginx",
     "wrk": "wrk",
 }

@@ -3,13 +3,15 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from integration.client import Client, Closed, fetch, request
 from integration.control import spawnctl
-from integration.server import Server, until
+from integration.server import DEADLINE, Server, until
 from integration.sites import version, write
 
 APP = "site_app:application"
@@ -58,21 +60,27 @@ def test_code_that_crashes_in_every_request_is_left_for_the_code_before(tmp_path
     write(tmp_path, "1")
     with Server(APP, "-s", "2", "-l", "/dev/null", "--control-socket", str(control), cwd=tmp_path) as server:
         (tmp_path / "site_app.py").write_text(ABORTS)
-        assert server.reload()
         mark = server.mark()
+        deploy = [sys.executable, "-m", "spawning.ctl", "-S", str(control), "reload", "--wait"]
+        with subprocess.Popen(deploy, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
+            server.wait_for_log(" reload finished generation=2 ", after=mark)
 
-        def rolled_back() -> bool:
-            attempt(server.port)
-            return any(" rollback finished generation=1 " in line for line in server.err.since(mark))
+            def rolled_back() -> bool:
+                attempt(server.port)
+                return any(" rollback finished generation=1 " in line for line in server.err.since(mark))
 
-        until(rolled_back, "the generation before serves")
+            until(rolled_back, "the generation before serves")
+            out, err = waiting.communicate(timeout=DEADLINE)
+        assert (waiting.returncode, out) == (1, "")
+        reason = "all workers of generation 2 died in their first requests; generation 1 serves again"
+        assert err.splitlines()[-1] == f"spawnctl: generation 2 was refused: {reason}"
         server.wait_for_log(
             " ERROR generation failed, going back to the one before generation=2"
             ' reason="all workers of generation 2 died in their first requests" to=1$',
             after=mark,
         )
         assert version(server.port) == "1"
-        assert "generation 2" in spawnctl("-S", control, "status").out
+        assert reason in spawnctl("-S", control, "status").out
         assert server.log().count("rollback started") == 1
         write(tmp_path, "3")
         assert server.reload()

@@ -1,8 +1,11 @@
 """``--drain-delay``: between the order to stop and the stop, load balancers have time to notice."""
 
+import json
 import os
 import signal
 from pathlib import Path
+
+import pytest
 
 from integration.client import Client, fetch
 from integration.server import Server, until
@@ -30,6 +33,25 @@ def test_the_readiness_path_says_503_and_everything_else_is_served_on() -> None:
         server.signal(signal.SIGHUP)  # nothing new is begun
         assert server.stop(signal.SIGINT) == 0
         assert "reload started" not in server.log()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=lambda each: each.name)
+def test_a_signal_to_the_whole_group_is_the_controllers_business(signum: signal.Signals) -> None:
+    """As systemd, ``timeout`` and shells send it: the workers serve until the delay is over."""
+    with Server("basics.application", "-s", "2", "--drain-delay", "60") as server:
+        workers = server.wait_workers(2)
+        os.killpg(server.pid, signum)
+        server.wait_for_log(r" stopping signal=SIG\w+ delay=60\.000$")
+        for _ in range(2):  # the second one means each worker alone as little as the first
+            for worker in workers:
+                os.kill(worker.pid, signum)
+            until(lambda: fetch(server.port, "/hello").closes, "the end announced")
+        for pid in {json.loads(fetch(server.port, "/environ").text)["pid"] for _ in range(20)}:
+            assert pid in [worker.pid for worker in workers]
+        assert server.workers() == workers
+        assert server.stop(signal.SIGQUIT) == 0
+        for wrong in (" worker recycled ", " worker retired ", " died "):
+            assert wrong not in server.log()
 
 
 def test_then_it_stops() -> None:

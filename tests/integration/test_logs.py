@@ -1,5 +1,6 @@
 """A log never blocks and never kills: what becomes of its readers, files and streams costs lines, and nothing else."""
 
+import contextlib
 import os
 import re
 import signal
@@ -153,6 +154,32 @@ def test_lines_of_several_workers_do_not_mix_on_a_pipe(tmp_path: Path) -> None:
             lines = pipe.read_until('"GET /', 400)
             assert [line for line in lines if not ACCESS.fullmatch(line)] == []
             assert len(lines) == 400
+
+
+@pytest.mark.parametrize("streams", [">{0}", ">{0} 2>&1"], ids=["stdout", "both"])
+def test_lines_that_are_longer_than_a_pipe_takes_at_once_do_not_mix_either(tmp_path: Path, streams: str) -> None:
+    """Each worker waits in the middle of one, the short lines of others behind it, and in one worker both logs."""
+    long = "x" * 9000
+    with Stalled(tmp_path / "pipe") as pipe:
+        command = redirected(streams.format(pipe.path), NOISY, "-s", "4", "-t", "2")
+        with Server(command=command, ready=False) as server:
+            port = port_of(server)
+            assert get(port, "/") == 200
+            pipe.fill()
+            for number in range(200):
+                with Client(port) as client:
+                    headers = ("Connection: close", f"Referer: {long}") if number % 2 else ("Connection: close",)
+                    code = f"environ['wsgi.errors'].write('said ' + {'y' * 9000 * (number % 2)!r} + '\\n')"
+                    assert client.post("/do", code.encode(), *headers).status == 200
+            lines = pipe.read_until('"POST /do', 200)
+            assert server.stop() == 0
+        whole = [line for line in lines if (match := ACCESS.fullmatch(line)) and match["request"].startswith("POST")]
+        assert len(whole) == 200
+        assert sum(long in line for line in whole) == 100
+        if "2>&1" in streams:
+            said = [line for line in lines if " ERROR said " in line]
+            assert {re.sub(".* ERROR ", "", line) for line in said} == {"said ", f"said {'y' * 9000}"}
+            assert all(RECORD.match(line) for line in said)
 
 
 # Files that cannot be written, or opened -----------------------------------------------------------------------------
@@ -386,6 +413,42 @@ def test_whatever_an_application_does_to_its_streams_the_logs_stay_where_they_ar
         assert get(server.port, "/after") == 200
         assert "not understood" not in server.log()
         assert server.stop() == 0
+
+
+def opened(pid: int) -> dict[int, str]:
+    """Say what the descriptors of a process are, as far as they stay what they are meanwhile."""
+    found = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
+    return found
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (1, 2), (0, 1, 2)], ids=str)
+def test_what_is_printed_reaches_no_client_though_a_view_closes_its_descriptors(
+    tmp_path: Path, closed: tuple[int, ...]
+) -> None:
+    """The next connection, body and file get numbers of their own, at once and when nobody has looked for a while."""
+    shout = f"for fd in {closed}:\n  try: os.write(fd, b'not for clients')\n  except OSError: pass\n"
+    large = b"x" * 3_000_000
+    with Server(NOISY, "-s", "1", "-t", "2", "-l", str(tmp_path / "access.log")) as server:
+        (worker,) = server.workers()
+        for _ in range(3):
+            do(server.port, f"[os.close(fd) for fd in {closed}]")
+            with Client(server.port) as client, Client(server.port) as upload:
+                assert client.get("/").text == "Hello, world!\n"
+                head = f"POST /do HTTP/1.1\r\nHost: x\r\nContent-Length: {len(large) + 3}\r\n\r\n".encode()
+                upload.send(head + large[:-1000])
+                do(server.port, shout)
+                assert client.get("/").text == "Hello, world!\n"
+                upload.send(large[-1000:] + b"= 0")
+                assert upload.read().status == 200
+                assert not any(opened(worker.pid).get(fd, "").startswith("socket:") for fd in closed)
+        do(server.port, f"[os.close(fd) for fd in {closed}]")
+        until(lambda: [opened(worker.pid).get(fd) for fd in closed] == ["/dev/null"] * len(closed), "all on /dev/null")
+        assert server.workers() == [worker]
+        assert server.reload()
+        assert get(server.port, "/") == 200
 
 
 def test_what_a_view_prints_is_there_at_once(tmp_path: Path) -> None:

@@ -104,8 +104,7 @@ def test_during_the_first_import(gate: Gate, tmp_path: Path, preload: list[str],
             gate.open(10)
             server.wait_ready()
             assert version(server.port) == "1"
-        if signum is not signal.SIGTERM or not preload:  # a worker alone may be ended by it
-            check_unharmed(server)
+        check_unharmed(server)
 
 
 @pytest.mark.parametrize("signum", [*LEAVING, *STAYING], ids=name)

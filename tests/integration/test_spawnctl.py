@@ -117,6 +117,7 @@ def test_reload_waits_for_the_end_and_says_how_it_went(path: Path) -> None:
         assert done.status == 0
         assert re.fullmatch(r"generation 2 serves, after \d+\.\d{3} s\n", done.out)
         assert "generation 2: loading\n" in done.err
+        assert "generation 2: serves, and is watched for 10 s\n" in done.err
         assert version(server.port) == "2"
         (path.parent / "site_app.py").write_text("import nothing_of_that_name\n")
         refused = spawnctl("-S", path, "reload", "--wait")

@@ -14,7 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "spawning"
 
-LEAVES = {"errors", "memo", "settings", "primitives", "interpreter"}
+LEAVES = {"errors", "memo", "settings", "primitives", "interpreter", "standard"}
 BASE = LEAVES | {"ipc", "net", "logs"}
 FACTORIES = {"wsgi_factory", "django_factory", "paste_factory"}
 
@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "memo": set(),
     "settings": {"errors"},
     "primitives": set(),
+    "standard": set(),
     "interpreter": {"errors"},
     "ipc": LEAVES,
     "net": LEAVES,

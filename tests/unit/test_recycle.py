@@ -7,6 +7,7 @@ import pytest
 
 from spawning.controller.actions import (
     Action,
+    AnnounceEnd,
     BeginCutover,
     Fork,
     KillWorker,
@@ -17,6 +18,7 @@ from spawning.controller.actions import (
     StartWorker,
     SuspectWorker,
 )
+from spawning.controller.plan import Service
 from spawning.controller.records import REPAIR, Source
 from spawning.controller.recycle import MB, RELOAD_PAUSE, SILENCE, SUSPICION, most_requests
 from spawning.ipc.messages import Frozen, LoadFailed, Report, Unwell
@@ -217,6 +219,22 @@ def test_a_worker_that_is_unwell_comes_before_those_that_are_only_due() -> None:
     assert scene.settle() == [Fork(1)]
     scene.ready(THREE)
     assert scene.settle() == [StartWorker(THREE), RecycleWorker(TWO, 120.0, "a request is stuck")]
+
+
+def test_nobody_is_replaced_while_the_service_is_about_to_end() -> None:
+    """Who sends SIGTERM to the whole process group means the service, not each worker."""
+    scene = RecyclingScene()
+    scene.say(ONE, Unwell("SIGTERM"))
+    scene.want(service=Service.DRAIN, drain_at=scene.now + 10.0)
+    assert scene.settle() == [AnnounceEnd(ONE), AnnounceEnd(TWO)]
+
+
+def test_a_replacement_that_was_begun_before_the_service_is_about_to_end_is_given_up() -> None:
+    scene = RecyclingScene()
+    scene.say(ONE, Unwell("SIGTERM"))
+    assert scene.settle() == [Fork(1)]
+    scene.want(service=Service.DRAIN, drain_at=scene.now + 10.0)
+    assert KillWorker(THREE, "not needed any more") in scene.settle()
 
 
 def test_a_worker_that_does_not_report_is_suspected_and_then_killed() -> None:

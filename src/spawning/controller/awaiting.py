@@ -1,24 +1,28 @@
 """How far a reload or rollback has come, for those who wait for its end: pure, from what is wanted and the records."""
 
+import math
 from dataclasses import dataclass
 
 from spawning.controller.fleet import Fleet
 from spawning.controller.plan import Service, Wanted
-from spawning.controller.records import ROLLBACK, GenerationRecord, GenerationState
+from spawning.controller.records import ROLLBACK, TRIAL, GenerationRecord, GenerationState
+from spawning.controller.recycle import trial_until
 
 
 @dataclass(frozen=True, slots=True)
 class Underway:
-    """Not at its end yet; `text` says where it is."""
+    """Not at its end yet; `text` says where it is, `until` (monotonic seconds) when to look even if nothing happens."""
 
     text: str
+    until: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class Serves:
-    """The generation serves."""
+    """The generation serves, and will not be left by itself; `since` is monotonic seconds."""
 
     number: int
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,12 @@ _DOING = {
 }
 
 
-def look(number: int, wanted: Wanted, fleet: Fleet) -> Progress:
-    """Return what has become of the generation that was asked for, by a reload or by a rollback."""
+def look(number: int, wanted: Wanted, fleet: Fleet, now: float) -> Progress:
+    """Return what has become of the generation that was asked for, by a reload or by a rollback.
+
+    One that serves is at its end only when it is certain that ``--auto-rollback`` does not take it back: who deploys
+    wants to know that.
+    """
     generation, refusal = fleet.generations.get(number), fleet.last_refusal
     if wanted.service is not Service.RUN:
         return Failed("the server is stopping")
@@ -58,7 +66,14 @@ def look(number: int, wanted: Wanted, fleet: Fleet) -> Progress:
         return Failed(f"generation {number} was given up")
     if generation.state in _DOING:
         return Underway(f"generation {number}: {_DOING[generation.state]}")
-    return Serves(number)
+    return _serving(generation, fleet, now)
+
+
+def _serving(generation: GenerationRecord, fleet: Fleet, now: float) -> Progress:
+    until = trial_until(generation, fleet)
+    if generation.state is GenerationState.SERVING and until > now:
+        return Underway(f"generation {generation.number}: serves, and is watched for {TRIAL:g} s", until)
+    return Serves(generation.number, generation.served_since)
 
 
 def _not_begun(number: int, generation: GenerationRecord | None, wanted: Wanted, fleet: Fleet) -> Progress:
@@ -70,7 +85,7 @@ def _not_begun(number: int, generation: GenerationRecord | None, wanted: Wanted,
     if generation is not None and generation.state is GenerationState.CUTOVER:
         return Underway(f"generation {number}: {_DOING[generation.state]}")
     if generation is not None and generation.state is not GenerationState.REFUSED:
-        return Serves(number)  # and is superseded already
+        return Serves(number, generation.served_since)  # and is superseded already, or about to be
     latest = fleet.generations.get(fleet.latest)
     if wanted.recall or (latest is not None and latest.trigger == ROLLBACK):
         return Failed(f"generation {number} was given up for a rollback")

@@ -68,6 +68,7 @@ class _Waiting:
     number: int
     since: float
     shown: str = ""
+    until: float = math.inf
 
 
 @dataclass(slots=True, eq=False)
@@ -178,7 +179,8 @@ class Commands:
     @property
     def until(self) -> float:
         """When to observe again even if nothing happens (infinity: never)."""
-        return min((question.until for question in self._questions.values()), default=math.inf)
+        times = [*(each.until for each in self._questions.values()), *(each.until for each in self._waiting)]
+        return min(times, default=math.inf)
 
     def on_details(self, source: Source, message: Details) -> None:
         """Take a worker's answer."""
@@ -292,14 +294,17 @@ class Commands:
 
     def _told(self, waiting: _Waiting, now: float) -> bool:
         """Send what has happened since the last time; return whether that is the end."""
-        progress = look(waiting.number, self._server.wanted, self._server.fleet)
+        progress = look(waiting.number, self._server.wanted, self._server.fleet, now)
+        waiting.until = math.inf
         if isinstance(progress, Replaced):
             self._progress(waiting, f"generation {waiting.number}: replaced by generation {progress.number}")
             waiting.number = progress.number
         elif isinstance(progress, Underway):
             self._progress(waiting, progress.text)
+            waiting.until = progress.until
         elif isinstance(progress, Serves):
-            self._answer(waiting.client, {"generation": progress.number, "seconds": round(now - waiting.since, 3)})
+            seconds = max(0.0, progress.since - waiting.since)
+            self._answer(waiting.client, {"generation": progress.number, "seconds": round(seconds, 3)})
             return True
         else:
             assert isinstance(progress, Failed)

@@ -6,12 +6,13 @@ what has begun by then is finished. None of this counts as a crash. Whether a re
 known beforehand, so there is a pause between two.
 """
 
+import math
 import random
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from spawning.controller.fleet import Fleet
-from spawning.controller.records import ROLLBACK, GenerationRecord, Source, WorkerRecord, WorkerState
+from spawning.controller.records import ROLLBACK, TRIAL, GenerationRecord, Source, WorkerRecord, WorkerState
 
 MAX_MEMORY = "max-memory"  # the trigger of a reload because of --max-memory
 RELOAD_PAUSE = 60.0  # seconds between the start of any reload and one by --max-memory
@@ -79,12 +80,25 @@ def is_unfit(generation: GenerationRecord) -> bool:
     return bool(generation.first) and generation.first <= generation.crashed
 
 
-def has_failed(serving: GenerationRecord, kept: GenerationRecord) -> bool:
-    """Whether the kept generation is to serve again although nobody has asked for that (``--auto-rollback``).
+def may_be_left(serving: GenerationRecord, kept: GenerationRecord) -> bool:
+    """Whether the kept generation may come to serve again although nobody has asked for that (``--auto-rollback``).
 
     What was rolled back to is not left again, or both would take turns; one that has failed itself is no refuge.
     """
-    return serving.settings.auto_rollback and serving.trigger != ROLLBACK and is_unfit(serving) and not is_unfit(kept)
+    return serving.settings.auto_rollback and serving.trigger != ROLLBACK and not is_unfit(kept)
+
+
+def has_failed(serving: GenerationRecord, kept: GenerationRecord) -> bool:
+    """Whether it is to serve again now."""
+    return is_unfit(serving) and may_be_left(serving, kept)
+
+
+def trial_until(serving: GenerationRecord, fleet: Fleet) -> float:
+    """Return when it is certain that a generation will not be left by itself; it is already: minus infinity."""
+    kept = fleet.kept
+    if kept is None or not kept.may_be_kept or not may_be_left(serving, kept):
+        return -math.inf
+    return serving.served_since + TRIAL
 
 
 def _reason(worker: WorkerRecord, generation: GenerationRecord, due: Due) -> str:

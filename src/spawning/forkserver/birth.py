@@ -19,10 +19,12 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+from spawning.ipc.channel import Channel
 from spawning.ipc.prctl import die_with_parent
 from spawning.logs.log import Log
 from spawning.logs.setup import fields
 from spawning.primitives import get_ident
+from spawning.worker.children import restore_handlers
 
 log = Log("spawning.forkserver")
 
@@ -61,6 +63,19 @@ def _gated(when: str, hook: Hook) -> Hook:
             hook()
 
     return gated
+
+
+def disown(channel: Channel) -> None:
+    """Have processes that the application forks during its import, or in threads of it, not be taken for the fork
+    server: they do not hold its channel, and signals that end programs end them.
+    """
+
+    def in_child() -> None:
+        if _under_way is Fork.ANY or get_ident() != _by:
+            channel.close()
+            restore_handlers()
+
+    _register(after_in_child=in_child)
 
 
 def fork_twice(generation: int, controller: int) -> bool:

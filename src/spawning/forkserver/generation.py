@@ -14,10 +14,10 @@ from spawning.errors import AppLoadError, ConfigError
 from spawning.forkserver import files, surroundings
 from spawning.ipc.messages import Boot, Configured, Loaded, LoadFailed
 from spawning.logs.setup import configure
-from spawning.logs.streams import occupy
 from spawning.readable import readable
 from spawning.settings import as_dict, checked
 from spawning.stamps import ChangedError, check_same, stamps
+from spawning.standard import occupy
 from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_path, resolve
 
 

@@ -28,10 +28,11 @@ from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Boot, Born, ForkWorker, Message
 from spawning.ipc.prctl import die_with_parent, outlive_parent
 from spawning.logs.setup import begin, configure, start
-from spawning.logs.streams import occupy, provide, write_by_lines
+from spawning.logs.streams import provide, write_by_lines
 from spawning.primitives import open_socket
 from spawning.readiness import check
 from spawning.settings import Settings
+from spawning.standard import occupy
 from spawning.worker import children
 from spawning.worker.leaving import look_after_end
 from spawning.worker.main import run
@@ -73,10 +74,12 @@ def main() -> int:
     boot, _ = channel.receive()
     if not isinstance(boot, Boot):
         return 0
+    children.handles(signals.leave_to_the_controller)
+    birth.disown(channel)
     birth.gate_hooks()
     prepare.for_application(readable=boot.settings.get("reload") == "dev")
     generation = Generation(boot, path, [fd])
-    configure(generation.settings.verbose, boot.zone)
+    configure(generation.settings.verbose, boot.zone, turns=False)  # it is stopped while it is kept
     write_by_lines()
     group = os.getpgrp()
     set_title("fork server", str(boot.generation), generation.settings)
@@ -135,12 +138,10 @@ def work(generation: Generation, order: Order, group: int) -> int:
     name = f"{generation.number}.{order.worker}"
     order.channel.send(Born(os.getpid()))
     children.disown(order.channel, *order.handoff, *order.listeners)
-    children.handles(signals.leave_to_the_controller)
     children.disown_processes()
     with contextlib.suppress(OSError):
         os.setpgid(0, group)
     generation.in_worker(order.descriptors)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     set_title("worker", name, generation.settings)
     settings = generation.settings
     try:

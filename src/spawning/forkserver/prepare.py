@@ -1,7 +1,8 @@
 """Import what is imported late, by the server and by what it imports, before the application's path counts.
 
 A file of the application that is named like one of these (``random.py``, ``json.py``) would be taken for it otherwise,
-at the first large upload or the first traceback. What is imported here, all workers share.
+at the first large upload or the first traceback. What is imported here, all workers share. A test notes what is
+imported later than this (``tests/integration/test_late_imports.py``): it belongs here.
 """
 
 import contextlib

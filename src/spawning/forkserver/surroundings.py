@@ -17,10 +17,8 @@ from typing import Any, Final
 
 from spawning.errors import EXIT_CLOSED, AppLoadError
 from spawning.ipc.signals import FOR_THE_CONTROLLER, leave_to_the_controller
+from spawning.worker.bug import LEAST_RECURSION, USUAL_RECURSION
 from spawning.wsgi import forked
-
-LEAST_RECURSION: Final = 200  # calls; what the server itself needs below its deepest call, several times
-_RECURSION: Final = 1000  # as every interpreter begins
 
 # An application may have its own use for these; if they are to end the process, it is the controller that they mean.
 _FREE: Final = (signal.SIGUSR1, signal.SIGUSR2)
@@ -81,7 +79,7 @@ class Surroundings:
             forked.leave(failure.__cause__ if isinstance(failure, AppLoadError) else failure)
         low = sys.getrecursionlimit()
         if low < LEAST_RECURSION:
-            sys.setrecursionlimit(_RECURSION)
+            sys.setrecursionlimit(USUAL_RECURSION)
         if any(_identity(fd) != identity for fd, identity in self._held.items()):
             os._exit(EXIT_CLOSED)  # nobody can be told any more; see the status
         restore_handlers()

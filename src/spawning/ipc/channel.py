@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Sequence
 
 from spawning.ipc.messages import Message, decode, encode
+from spawning.standard import FIRST_OF_OURS, moved
 
 MAX_DATAGRAM = 100_000  # about half of the default send buffer (net.core.wmem_default, 212 992 bytes)
 MAX_FDS = 64
@@ -120,4 +121,4 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    return list(fds)
+    return [moved(fd) if fd < FIRST_OF_OURS else fd for fd in fds]

@@ -181,7 +181,9 @@ class Details:
 
 @dataclass(frozen=True, slots=True)
 class Unwell:
-    """Serves, but should be replaced; `reason` is for the log."""
+    """Serves, but should be replaced; `reason` is for the log. Somebody may have sent it SIGTERM: one that reaches the
+    whole process group is the controller's business, which then does not replace anybody.
+    """
 
     reason: str
 

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from spawning.logs.log import Log, target
-from spawning.logs.streams import own
 from spawning.logs.writer import Writer
 from spawning.logs.zone import Zone
+from spawning.standard import copy
 
 LAST_SECONDS = 1.0  # that the end of a process waits for its log to be written
 
@@ -21,17 +21,18 @@ log = Log("spawning.logs")
 _stdout: list[int] = []  # the server's own copy of it
 
 
-def configure(verbose: bool, zone: Sequence[Sequence[int]] = ()) -> None:
+def configure(verbose: bool, zone: Sequence[Sequence[int]] = (), *, turns: bool = True) -> None:
     """Have this process log to its stderr; called again, only change how much.
 
     :param verbose: log details too (level debug).
     :param zone: the controller's (``Zone.changes``), in the processes that it starts; by default that of this process.
+    :param turns: take turns with other processes (``turns.py``): not in one that may be stopped.
     """
     target.verbose = verbose
     if target.writer is None:
         target.zone = Zone(zone) if zone else Zone.here()
-        _stdout.append(own(1))
-        target.writer = Writer(own(2), lambda count: report_lost(count, "error"))
+        _stdout.append(copy(1))
+        target.writer = Writer(copy(2), lambda count: report_lost(count, "error"), turns=turns)
         atexit.register(finish)
 
 

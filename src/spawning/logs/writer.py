@@ -8,7 +8,8 @@ a descriptor that may sleep, and all others put their lines into a queue.
 
 Rules: a buffer holds :data:`MOST_HELD` characters; what comes when it is full is lost and counted, and the count is
 reported when a write succeeds again. To anything but a regular file at most ``PIPE_BUF`` bytes are written at once, cut
-at the ends of lines: the kernel keeps those together (POSIX, "write"), so lines of several workers do not mix.
+at the ends of lines: the kernel keeps those together (POSIX, "write"), and lines that are longer go in turns
+(``turns.py``), so lines of several workers do not mix.
 
 Knows neither what a line says nor what the descriptor is.
 """
@@ -24,6 +25,8 @@ from select import poll
 from signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask, valid_signals
 from time import monotonic
 from typing import Final
+
+from spawning.logs.turns import Turn
 
 MOST_HELD: Final = 4 << 20
 """Characters that a buffer holds: some 28,000 lines of an access log, a second or more of a busy worker."""
@@ -48,19 +51,29 @@ class Writer:
     :param report: gets the number of lines that were lost, once a write succeeds again; called from the thread.
     :param lost: lines that were lost before, to be reported too.
     :param most: characters that the buffer holds.
+    :param turns: take turns with other processes (``turns.py``).
     """
 
-    def __init__(self, descriptor: int, report: Callable[[int], None], *, lost: int = 0, most: int = MOST_HELD) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        report: Callable[[int], None],
+        *,
+        lost: int = 0,
+        most: int = MOST_HELD,
+        turns: bool = True,
+    ) -> None:
         self._descriptor = descriptor
         self._report = report
         self._most = most
         self._at_once = _MOST_AT_ONCE if _is_regular(descriptor) else select.PIPE_BUF
         self._torn = False  # what was written last ends in the middle of a line
-        self.begin()
+        self.begin(turns=turns)
         self._lost = lost
 
-    def begin(self) -> None:
+    def begin(self, *, turns: bool = True) -> None:
         """Be this process's own writer, with an empty buffer."""
+        self._turn = Turn(self._descriptor if turns else -1)
         self._queue: SimpleQueue[str | LockType | None] = SimpleQueue()
         self._running = allocate_lock()  # taken once there is a thread
         self._given = 0  # characters that were put …
@@ -74,7 +87,7 @@ class Writer:
     def put(self, text: str) -> None:
         """Have whole lines written, soon; never waits, never raises."""
         if self._pid != getpid():
-            self._write(text)
+            self._write(text, Turn(self._descriptor))
             return
         room = self._most - (self._given - self._taken)
         if len(text) > room:
@@ -155,7 +168,7 @@ class Writer:
                 continue
             self._current = item
             try:
-                whole = self._write(item)
+                whole = self._write(item, self._turn)
             # boundary: a bug here, or want of memory, costs these lines; without the thread it would cost all
             except Exception:
                 self._lost += item.count("\n")
@@ -170,8 +183,12 @@ class Writer:
         if self._descriptor >= 0:
             os.close(self._descriptor)
 
-    def _write(self, text: str) -> bool:
+    def _write(self, text: str, turn: Turn) -> bool:
         """Write lines, and count what is lost; whether nothing is."""
+        with turn:
+            return self._write_in_turn(text)
+
+    def _write_in_turn(self, text: str) -> bool:
         data = text.encode("utf-8", "backslashreplace")
         if self._torn:
             data = b"\n" + data
@@ -193,8 +210,7 @@ class Writer:
 def _end(data: bytes, start: int, most: int) -> int:
     """Return where a write that begins at `start` has to end.
 
-    A line that is longer than `most` goes whole: the kernel does not promise to keep it together, but does as long as
-    there is room for it, and in pieces it would be cut for certain.
+    A line that is longer than `most` goes whole: it is this process's turn, and whoever takes none finds fewer gaps.
     """
     if len(data) - start <= most:
         return len(data)

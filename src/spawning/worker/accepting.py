@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import Final
 
 from spawning.logs.log import Log
+from spawning.standard import FIRST_OF_OURS, moved
 from spawning.worker.context import Context
 from spawning.worker.descriptors import Reserve
 from spawning.worker.handoff import HandoffSocket
@@ -206,6 +207,8 @@ class Accepting:
                 return
             try:
                 fd, address = listener.accept()
+                if fd < FIRST_OF_OURS:
+                    fd = moved(fd)
             except BlockingIOError:
                 self._left_at = inf
                 return

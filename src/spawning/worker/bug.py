@@ -1,8 +1,13 @@
-"""Telling the log of a bug."""
+"""Telling the log of a bug, and going on: also where a view has left no room for the calls that takes."""
 
 from contextlib import suppress
+from sys import getrecursionlimit, setrecursionlimit
+from typing import Final
 
 from spawning.logs.log import Log
+
+LEAST_RECURSION: Final = 200  # calls; what the server itself needs below its deepest call, several times
+USUAL_RECURSION: Final = 1000  # as every interpreter begins
 
 log = Log("spawning.worker")
 
@@ -13,4 +18,16 @@ def tell_of_bug(what: str) -> None:
     :param what: is done about it.
     """
     with suppress(BaseException):  # boundary: an interruption may strike here, or memory be short
+        if mend_recursion_limit():  # that was it
+            return
         log.exception("this is a bug in Spawning; %s", what)
+
+
+def mend_recursion_limit() -> bool:
+    """Have room for the server's calls again; True: a view had set the limit too low, for the whole process."""
+    low = getrecursionlimit()
+    if low >= LEAST_RECURSION:
+        return False
+    setrecursionlimit(USUAL_RECURSION)
+    log.warning("the application has set the recursion limit too low, so it is %d again limit=%d", USUAL_RECURSION, low)
+    return True

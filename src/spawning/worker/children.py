@@ -70,6 +70,11 @@ def _in_child() -> None:
     for close in _closers:
         with suppress(Exception):  # boundary: a child that holds something is better than one that fails at its birth
             close()
+    restore_handlers()
+
+
+def restore_handlers() -> None:
+    """Have signals that end a program end this process, where their handlers are the server's (:func:`handles`)."""
     for signum, default in _RESTORED.items():
         with suppress(ValueError, OSError):  # as above
             if any(_get_handler(signum) == each for each in _handlers):

@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from functools import partial
-from time import monotonic, sleep
+from time import monotonic
 from types import FrameType
 from typing import Final
 
@@ -34,8 +34,11 @@ from spawning.logs.access import AccessLog
 from spawning.logs.log import Log
 from spawning.logs.setup import stdout
 from spawning.logs.streams import open_file
+from spawning.primitives import sleep
 from spawning.settings import Settings
+from spawning.standard import occupy
 from spawning.worker import children
+from spawning.worker.bug import mend_recursion_limit
 from spawning.worker.context import Context
 from spawning.worker.descriptors import room_for_connections
 from spawning.worker.details import details, executions, queued
@@ -199,9 +202,11 @@ class Worker:
         tick = self._watchdog.tick(before)
         if before >= self._next_report:
             self._report()
+            self._look_after_process()
             self._next_report = before + REPORT_EVERY
             if self._timeouts is not None:
                 self._look_for_stuck_requests(self._timeouts, before)
+            self._ask_for_replacement()
         wait = min(tick, self._next_report - before, LOG_AWAKE if self._log_waits() else REPORT_EVERY)
         ready = self._poll.poll(wait * 1000)
         self._dispatch.disturbed += 1
@@ -217,6 +222,7 @@ class Worker:
     def _tell_of_exception(self) -> None:
         """Log what a turn has raised, and pause: the next one may do so as well."""
         with contextlib.suppress(BaseException):  # boundary: as for the turn itself
+            mend_recursion_limit()
             log.exception("exception in the main thread, the worker goes on worker=%s", self.name)
             sleep(PAUSE)
 
@@ -226,12 +232,20 @@ class Worker:
         if len(stuck) > self._relieved:
             self._context.post(partial(self._dispatch.relieve, len(stuck) - self._relieved))
             self._relieved = len(stuck)
+        if self._context.closing and stuck and nothing_but(stuck, self._dispatch, self._loop):
+            self.give_up_at = now
+
+    def _look_after_process(self) -> None:
+        """Mend what a view has changed for all. What got the number of a descriptor that was closed has been moved."""
+        mend_recursion_limit()
+        with contextlib.suppress(OSError):  # no descriptor is left: the next time
+            occupy()
+
+    def _ask_for_replacement(self) -> None:
         if self._unwell:
             with contextlib.suppress(BlockingIOError):  # else the next time
                 self._channel.send(Unwell(self._unwell))
                 self._unwell = ""
-        if self._context.closing and stuck and nothing_but(stuck, self._dispatch, self._loop):
-            self.give_up_at = now
 
     def _log_waits(self) -> bool:
         return self._access_log is not None and self._access_log.waiting
@@ -275,10 +289,7 @@ class Worker:
 
     def _on_retire(self, message: Message) -> None:
         assert isinstance(message, Retire)
-        self._retire(message.seconds)
-
-    def _retire(self, seconds: float) -> None:
-        self.give_up_at = monotonic() + seconds
+        self.give_up_at = monotonic() + message.seconds
         self._context.post(self._loop.retire)
         self._context.post(self._acknowledge)
         self._context.post(self._loop.leave)
@@ -319,8 +330,10 @@ class Worker:
         self._context.post(self._loop.stop_orphaned)
 
     def _on_term(self, _signal: int, _frame: FrameType | None) -> None:
-        # A person or a supervisor ends this worker alone; the controller will replace it.
-        self._retire(self._settings.deadman_timeout)
+        # The controller knows whether all are to end, since it has got the signal too, or this worker alone.
+        self._unwell = "SIGTERM"
+        self._next_report = 0.0
+        self._wake()
 
     _HANDLERS: Final = {
         Start: _on_start,

@@ -23,6 +23,7 @@ from typing import Final, Protocol
 
 from spawning.logs.log import Log
 from spawning.primitives import Condition
+from spawning.standard import copy, occupy
 from spawning.wsgi.responder import ClientGone
 
 HIGH_WATER: Final = 1 << 20  # bytes kept above which a producer waits before it adds more
@@ -123,7 +124,7 @@ class FileSegment:
 
     def outlive_file(self) -> None:
         """Get a descriptor of its own, so that the application may close its file."""
-        self._descriptor = os.dup(self._descriptor)
+        self._descriptor = copy(self._descriptor)
         self._own = True
 
     def send(self, sock: socket.SocketType, most: int) -> None:
@@ -273,6 +274,7 @@ def _spooled(data: bytes, start: int) -> FileSegment:
     """Write data to a temporary file, which is gone when the segment is."""
     view = memoryview(data)[start:]
     try:
+        occupy()  # what is printed must not get into it
         with tempfile.TemporaryFile(buffering=0) as file:
             written = 0
             while written < len(view):

@@ -17,6 +17,7 @@ from typing import IO, Final
 
 from spawning.errors import ProtocolError
 from spawning.logs.log import Log
+from spawning.standard import occupy
 
 SMALL: Final = 65536  # bytes that are kept in memory in any case, and that are written to a file at once
 MEDIUM: Final = 8 * SMALL  # bytes that are kept in memory while there is a place
@@ -127,6 +128,7 @@ class BodyBuffer:
         if place is None:
             raise self._refused(503, "too many bodies are in files")
         try:
+            occupy()  # what is printed must not get into it
             self._disk = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as the request
         except OSError as error:
             raise self._full(error) from error
