@@ -49,7 +49,11 @@ def test_an_event_stream_ends(host: str, reloads: int) -> None:
         until(lambda: not held(server, client), "the end of the connection")
 
 
+# Each begins with an answer, so the worker holds the connection then.
+
+
 def small_response(client: Client) -> None:
+    assert client.get("/").status == 200
     cut(client)
     client.send(request("/"))
 
@@ -60,8 +64,10 @@ def idle(client: Client) -> None:
 
 
 def upload(client: Client) -> None:
-    client.send(request("/", "Content-Length: 100", method="POST") + b"b")
+    client.send(request("/", "Content-Length: 100", "Expect: 100-continue", method="POST"))
+    assert client.read().status == 100
     cut(client)
+    client.send(b"b")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +79,5 @@ def test_whatever_is_under_way_ends_in_its_time(begin: Callable[[Client], None],
     with Server("events.application", "-s", "1", "-l", "/dev/null", option) as server:
         with Client(server.port) as client:
             begin(client)
-            until(lambda: held(server, client), "the connection")
             until(lambda: not held(server, client), "the end of the connection")
         assert serves(server)

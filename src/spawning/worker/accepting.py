@@ -23,7 +23,7 @@ from spawning.worker.handoff import HandoffSocket
 from spawning.worker.listener import Listener
 from spawning.worker.poller import Poller
 from spawning.worker.roles import Connection
-from spawning.worker.stream import Stream, end_unheard
+from spawning.worker.stream import Stream
 
 ACCEPTS: Final = 8  # connections a wake-up, so that workers share a burst
 SIBLINGS_FIRST: Final = 0.01  # seconds that connections are left to the siblings, of a burst or when threads are busy
@@ -85,9 +85,8 @@ class Accepting:
         self._handoff = handoff
         self._listeners = {listener.sock.fileno(): listener for listener in listeners}
         self._waiting = select.poll()  # tells whether anybody waits to be accepted
-        for fd, listener in self._listeners.items():
+        for fd in self._listeners:
             self._waiting.register(fd, select.POLLIN)
-            end_unheard(listener.sock, context.settings.response_timeout)
         self._look_at = 0.0  # monotonic seconds
         self._left_at = inf  # since when (monotonic seconds) a burst has been left to the siblings
 
