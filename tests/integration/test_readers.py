@@ -3,8 +3,10 @@
 import contextlib
 import os
 import select
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import psutil
 import pytest
@@ -129,7 +131,7 @@ def test_as_many_readers_as_may_hold_no_thread(most: int, status: int) -> None:
 
 def trickle(client: Client, left: int) -> int:
     """Take a little, and pause; return how much is left then, -1 when the connection has ended."""
-    select.select([], [], [], 0.05)
+    select.select([], [], [], 0.2)
     try:
         received = len(client.sock.recv(min(left, 32768)))
     except ConnectionResetError:
@@ -137,22 +139,44 @@ def trickle(client: Client, left: int) -> int:
     return left - received if received else -1
 
 
+class Trickling:
+    """Takes a little at a time between entry and exit, in a thread of its own: whatever the test does meanwhile."""
+
+    def __init__(self, client: Client, left: int) -> None:
+        self.left = left
+        self._client = client
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self.left > 0 and not self._over.is_set():
+            self.left = trickle(self._client, self.left)
+
+
 def test_who_reads_slowly_but_steadily_is_not_cut_and_who_stops_is() -> None:
     """What the kernel keeps for a client is megabytes: it is not for minutes that it wants more for a slow one."""
-    options = ("--response-timeout", "2")
+    options = ("--response-timeout", "4")
     with (
         Server("basics.application", "-s", "1", "-t", "2", "-l", "/dev/null", *options) as server,
         lazy(server) as steady,
     ):
-        left = LARGE
         steady.send(request(f"/repeat?bytes={LARGE}"))
-        for _ in range(2):  # one that stops, and one that stops later
-            with lazy(server) as stopped:
-                stopped.send(request(f"/repeat?bytes={LARGE}"))
-                while connections(server, stopped):
-                    left = trickle(steady, left)
-                    assert left > 0
+        with Trickling(steady, LARGE) as reading:
+            for _ in range(2):  # one that stops, and one that stops later
+                with lazy(server) as stopped:
+                    stopped.send(request(f"/repeat?bytes={LARGE}"))
+                    until(lambda: not connections(server, stopped), "it is cut")
+                    assert reading.left > 0
         assert connections(server, steady)
+        left = reading.left
         while left > 0:  # the head is more than is counted here
             received = steady.sock.recv(min(left, 1 << 20))
             assert received

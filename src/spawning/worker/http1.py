@@ -411,7 +411,7 @@ class Http1(Refusing):
     def on_deadline(self) -> None:
         """Act on the deadline, if it has passed; leader only, once a second."""
         state = self.state  # before the deadline, which an owner renews before it gives the connection back
-        if self.deadline >= self.context.now:
+        if self.deadline >= self.context.polled:  # what has come since then is yet to be read
             return
         if state is READING and not self.reader.idle:
             what = "body" if self.reader.reading_body else "head"

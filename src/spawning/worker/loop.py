@@ -187,8 +187,8 @@ class Loop:
         context = self._context
         self._accepting.sweep()
         self._dispatch.sweep()
-        idle_before = context.now - REMEMBER + self._keepalive_timeout
-        self._for_each(_look_at_deadline, context.now, idle_before)
+        idle_before = context.polled - REMEMBER + self._keepalive_timeout
+        self._for_each(_look_at_deadline, context.polled, idle_before)
         if context.stopping:
             self.stop()  # once more, for what has become idle or was handed off meanwhile
 
@@ -265,9 +265,9 @@ class Loop:
                 self._poller.drop(pollable)
 
 
-def _look_at_deadline(pollable: Pollable, now: float, idle_before: float) -> None:
+def _look_at_deadline(pollable: Pollable, polled: float, idle_before: float) -> None:
     deadline = pollable.deadline
-    if deadline < now:
+    if deadline < polled:
         pollable.on_deadline()
     elif deadline < idle_before:
         pollable.forget()
