@@ -139,7 +139,7 @@ def trickle(client: Client, left: int) -> int:
 
 def test_who_reads_slowly_but_steadily_is_not_cut_and_who_stops_is() -> None:
     """What the kernel keeps for a client is megabytes: it is not for minutes that it wants more for a slow one."""
-    options = ("--response-timeout", "2")
+    options = ("--response-timeout", "4")  # the steady one has to get to its turn meanwhile, on a loaded machine too
     with (
         Server("basics.application", "-s", "1", "-t", "2", "-l", "/dev/null", *options) as server,
         lazy(server) as steady,
