@@ -7,8 +7,8 @@ descriptor. A file without a lock is stale, whatever stands in it.
 
 The lock belongs to the file and not to its name, so whoever has got it looks whether the name still means that file.
 
-Anybody who may read a file may lock it, and others are to read this one. So a lock of somebody who may not write the file
-says nothing: the file is stale then, and put out of the way. Ours is locked before anybody else can open it.
+Anybody who may read a file may lock it, and others are to read this one. So a lock of a user whom the file does not
+belong to says nothing: it is stale, and put out of the way. Ours is locked before anybody else can open it.
 """
 
 import contextlib
@@ -146,10 +146,8 @@ def _is_of_a_stranger(fd: int) -> bool:
     status = os.fstat(fd)
     try:
         lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-        pids = [
-            words[4] for words in lines if words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(status.st_ino)
-        ]
-        owners = {_user(pid) for pid in pids}
+        locks = [words for words in lines if words[1] == "FLOCK"]
+        owners = {_user(words[4]) for words in locks if words[5].rpartition(":")[2] == str(status.st_ino)}
     except (OSError, IndexError, ValueError):
         return False
     return bool(owners) and owners.isdisjoint({0, os.geteuid(), status.st_uid})
@@ -157,8 +155,8 @@ def _is_of_a_stranger(fd: int) -> bool:
 
 def _user(pid: str) -> int:
     """Return the user of a process."""
-    uids = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("Uid:"))
-    return int(uids.split()[2])
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[2]) for line in lines if line.startswith("Uid:")), 0)
 
 
 def _number(fd: int) -> int:
