@@ -36,7 +36,7 @@ HOOKS = {
 def serve(directory: Path, where: str, *options: str) -> Server:
     when, function = HOOKS[where]
     write(directory, "1", before=_HOOK.format(flag=str(directory / "hang"), when=when, function=function))
-    return Server(APP, "-s", "2", "-l", "/dev/null", "--boot-timeout", "2", *options, cwd=directory)
+    return Server(APP, "-s", "2", "-l", "/dev/null", "--boot-timeout", "5", *options, cwd=directory)
 
 
 def kill_workers(server: Server) -> None:
@@ -60,7 +60,7 @@ def test_a_fork_server_whose_forks_hang_is_replaced(tmp_path: Path, where: str) 
 
 def test_a_stopped_fork_server_is_replaced(tmp_path: Path) -> None:
     write(tmp_path, "1")
-    with Server(APP, "-s", "2", "--boot-timeout", "2", cwd=tmp_path) as server:
+    with Server(APP, "-s", "2", "--boot-timeout", "5", cwd=tmp_path) as server:
         os.kill(server.fork_servers()[0].pid, signal.SIGSTOP)
         kill_workers(server)
         server.wait_for_log(' fork server killed generation=1 pid=.* reason="does not answer an order to fork"$')
@@ -71,10 +71,10 @@ def test_a_stopped_fork_server_is_replaced(tmp_path: Path) -> None:
 def test_an_import_that_hangs_in_a_replacement_is_given_up_and_tried_again(tmp_path: Path) -> None:
     flag = tmp_path / "hang"
     write(tmp_path, "1", before=f"import os, time\nwhile os.path.exists({str(flag)!r}):\n    time.sleep(0.02)")
-    with Server(APP, "-s", "1", "--no-preload", "--boot-timeout", "2", cwd=tmp_path) as server:
+    with Server(APP, "-s", "1", "--no-preload", "--boot-timeout", "5", cwd=tmp_path) as server:
         flag.touch()
         os.kill(server.wait_workers(1)[0].pid, signal.SIGKILL)
-        server.wait_for_log(r' worker killed worker=1\.2 .* reason="was not ready within 2 s \(--boot-timeout\)"$')
+        server.wait_for_log(r' worker killed worker=1\.2 .* reason="was not ready within 5 s \(--boot-timeout\)"$')
         flag.unlink()
         server.wait_for_log(r" worker started worker=1\.\d+ ", after=server.mark() - 1)
         assert version(server.port) == "1"
