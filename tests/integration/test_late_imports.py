@@ -16,9 +16,9 @@ from integration.server import Server, until
 
 CORPUS = sorted((Path(__file__).parents[1] / "corpus").glob("*/*.http"))
 OPTIONS = (
-    "--ready-path", "/?7", "--request-timeout", "0.5", "--request-id-header", "X-Request-Id",
+    "--ready-path", "/?7", "--request-timeout", "2", "--request-id-header", "X-Request-Id",
     "--forwarded-allow-ips", "127.0.0.1", "--max-kept-output", "100000", "--max-body-bytes", "10000000",
-    "--health-path", "/health", "--queue-timeout", "30", "--allow-connect", "--keepalive-timeout", "2",
+    "--health-path", "/health", "--queue-timeout", "30", "--allow-connect",
 )  # fmt: skip
 
 

@@ -158,10 +158,11 @@ def test_what_the_application_starts_has_nothing_blocked_or_ignored(tmp_path: Pa
     with Server(APP, "-s", "1", cwd=tmp_path) as server:
         assert version(server.port) == "1"
         assert server.stop() == 0
-    usual = masks(subprocess.run(show, capture_output=True, text=True, check=True, timeout=DEADLINE).stdout)
-    assert {each: masks((tmp_path / each).read_text()) for each in ("import", "request", "atexit")} == dict.fromkeys(
-        ("import", "request", "atexit"), usual
-    )
+    blocked, ignored = masks(subprocess.run(show, capture_output=True, text=True, check=True, timeout=DEADLINE).stdout)
+    for moment in ("import", "request", "atexit"):
+        found = masks((tmp_path / moment).read_text())
+        # What these tests were started with, by nohup for example, the server may have heard of and not handed on.
+        assert (found[0], found[1] & ~ignored) == (blocked, 0), moment
 
 
 def masks(status: str) -> list[int]:

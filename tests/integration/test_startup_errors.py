@@ -1,6 +1,7 @@
 """What cannot start says so in one line, with the right status, and leaves nothing behind."""
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -65,6 +66,61 @@ def test_a_pidfile_of_a_living_server_is_respected_and_that_of_a_killed_one_repl
     with Server(APP, "-s", "1", "--pidfile", str(pidfile), cwd=tmp_path) as server:
         assert pidfile.read_text() == f"{server.pid}\n"
     assert list(tmp_path.glob("*pid*")) == []
+
+
+def test_a_free_threaded_interpreter_is_refused(tmp_path: Path) -> None:
+    """One that says so: ``sitecustomize`` stands in for it."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys._is_gil_enabled = lambda: False\n")
+    write(tmp_path, "1")
+    finished = run(APP, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    assert (finished.status, finished.out) == (2, "")
+    reason = "this Python is free-threaded, which Spawning does not support: use another one, or set PYTHON_GIL=1"
+    assert finished.err == f"spawn: {reason}"
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys._is_gil_enabled = lambda: True\n")
+    with Server(APP, "-s", "1", cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}) as server:
+        assert version(server.port) == "1"
+
+
+NOBODY = 65534
+
+
+@contextlib.contextmanager
+def locked_by(user: int, path: Path) -> Iterator[None]:
+    """Have a process of another user hold a lock of a file that it may only read; for who is not root, one of ours."""
+    fd, (reader, writer) = os.open(path, os.O_RDONLY), os.pipe()
+    pid = os.fork()
+    if not pid:
+        if os.geteuid() == 0:
+            os.setuid(user)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        os.write(writer, b".")
+        signal.pause()
+    os.close(fd)
+    try:
+        assert os.read(reader, 1)
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reader)
+        os.close(writer)
+
+
+@pytest.mark.parametrize("user", [NOBODY, 0], ids=["stranger", "root"])
+def test_a_stale_pidfile_that_another_user_has_locked(tmp_path: Path, user: int) -> None:
+    """Anybody who can read it can lock it, but that keeps nobody from starting; a lock of root's or our own does."""
+    write(tmp_path, "1")
+    pidfile = tmp_path / "pid"
+    pidfile.write_text("1\n")
+    with locked_by(user, pidfile):
+        if user and os.geteuid() == 0:
+            with Server(APP, "-s", "1", "--pidfile", str(pidfile), cwd=tmp_path) as server:
+                assert pidfile.read_text() == f"{server.pid}\n"
+                assert pidfile.stat().st_mode & 0o777 == 0o644
+                assert "which is alive" in run(APP, "--pidfile", str(pidfile), cwd=tmp_path).err
+            assert not pidfile.exists()
+        else:
+            assert "belongs to process 1, which is alive" in run(APP, "--pidfile", str(pidfile), cwd=tmp_path).err
 
 
 def a_thread() -> Iterator[int]:

@@ -3,6 +3,7 @@
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,7 +16,7 @@ from spawning.worker.roles import LeadLost
 from spawning.worker.threads import RequestThread, Threads
 from spawning.wsgi.exchange import Exchange
 from unit.exchanges import GET, Recorder
-from unit.interleave import DEADLINE
+from unit.interleave import DEADLINE, Running
 
 FOREVER = float("inf")
 
@@ -147,8 +148,16 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
 
 
 def end_threads(threads: Threads, order: Callable[[], object]) -> None:
-    """End all threads; they lead one after the other, and the order has each of them end."""
-    while any(thread.is_alive() for thread in threads.all):
+    """End all threads; they lead one after the other, and the order has each of them end.
+
+    :raises AssertionError: they do not: one waits for something that does not come, or holds a lock.
+    """
+    Running(_end, threads, order, time.monotonic() + DEADLINE).result()
+
+
+def _end(threads: Threads, order: Callable[[], object], until: float) -> None:
+    while alive := [thread.name for thread in threads.all if thread.is_alive()]:
+        assert time.monotonic() < until, f"threads do not end: {alive}"
         thread = threads.reserve()
         assert thread is not None
         order()

@@ -83,7 +83,7 @@ def stopping(*stops: Stop) -> Iterator[None]:
 
 
 class Running:
-    """A function that runs in a thread of its own."""
+    """A function that runs in a thread of its own, so that a lock which nobody releases is a failure and no hang."""
 
     def __init__(self, function: Callable[..., Any], *arguments: object) -> None:
         self._outcome: list[Any] = []

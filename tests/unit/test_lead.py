@@ -26,10 +26,10 @@ def test_a_call_that_is_held_up_loses_the_lead_and_finishes_as_a_request_thread_
         crew.execute(job)
         call.wait()
         old = crew.lead.leader
-        assert crew.lead.take() is job
+        assert Running(crew.lead.take).result() is job
         assert crew.lead.leader is not old
         assert crew.threads.executing == 1
-        assert crew.lead.take() is None  # the new leader is inside of no call
+        assert Running(crew.lead.take).result() is None  # the new leader is inside of no call
         call.leave()
         job.wait()
         settled(crew)
@@ -152,7 +152,7 @@ def test_a_reserved_thread_is_nobody_elses(steal: Callable[[Crew, Job], object])
     """A job that is handed over while the watchdog has a successor in hand gets another thread."""
     call = Held()
     with Crew() as crew:
-        reserved = crew.threads.reserve()
+        reserved = Running(crew.threads.reserve).result()
         assert reserved is not None
         job = Job("handed over", "waits", call)
         steal(crew, job)
@@ -162,7 +162,7 @@ def test_a_reserved_thread_is_nobody_elses(steal: Callable[[Crew, Job], object])
         assert reserved not in job.threads
         call.leave()
         job.wait()
-        crew.threads.release(reserved)
+        Running(crew.threads.release, reserved).result()
         eventually(lambda: crew.threads.executing == 0, "nothing executes")
         settled(crew)
         assert len(crew.threads.all) == 3  # the leader, the one that was reserved, and that of the job
@@ -170,9 +170,9 @@ def test_a_reserved_thread_is_nobody_elses(steal: Callable[[Crew, Job], object])
 
 def test_a_released_thread_executes_the_next_job() -> None:
     with Crew() as crew:
-        reserved = crew.threads.reserve()
+        reserved = Running(crew.threads.reserve).result()
         assert reserved is not None
-        crew.threads.release(reserved)
+        Running(crew.threads.release, reserved).result()
         job = Job("handed over", "waits")
         crew.execute(job)
         job.wait()

@@ -6,6 +6,9 @@ through an exec; the kernel lets go of it when the process ends, however that ha
 descriptor. A file without a lock is stale, whatever stands in it.
 
 The lock belongs to the file and not to its name, so whoever has got it looks whether the name still means that file.
+
+Anybody who may read a file may lock it, and others are to read this one. So a lock of a user whom the file does not
+belong to says nothing: it is stale, and put out of the way. Ours is locked before anybody else can open it.
 """
 
 import contextlib
@@ -89,15 +92,20 @@ class Pidfile:
         :raises OSError: it cannot be opened or locked.
         """
         while True:
-            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | create, 0o644)
+            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | create, 0o600)
             try:
                 self._lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if self._is_named(fd):
                     return fd
             except OSError as error:
-                owner = _number(fd)
+                taken, owner = error.errno in _TAKEN, _number(fd)
+                harmless = taken and bool(create) and _is_of_a_stranger(fd)
+                if harmless and self._is_named(fd):
+                    self.path.unlink()
                 os.close(fd)
-                if error.errno in _TAKEN:
+                if harmless:
+                    continue
+                if taken:
                     raise self._taken(owner) from None
                 raise
             os.close(fd)  # it was removed or replaced before we had the lock
@@ -129,6 +137,26 @@ class Pidfile:
 
     def _unwritable(self, error: OSError) -> ConfigError:
         return ConfigError(f"{self._origin}: cannot write {self.path}: {error.strerror}")
+
+
+def _is_of_a_stranger(fd: int) -> bool:
+    """Whether all that have locked an open file are users who are neither its owner, nor we, nor root; False: or nobody
+    can tell, as in another namespace of pids (``proc(5)``, /proc/locks).
+    """
+    status = os.fstat(fd)
+    try:
+        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        locks = [words for words in lines if words[1] == "FLOCK"]
+        owners = {_user(words[4]) for words in locks if words[5].rpartition(":")[2] == str(status.st_ino)}
+    except (OSError, IndexError, ValueError):
+        return False
+    return bool(owners) and owners.isdisjoint({0, os.geteuid(), status.st_uid})
+
+
+def _user(pid: str) -> int:
+    """Return the user of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[2]) for line in lines if line.startswith("Uid:")), 0)
 
 
 def _number(fd: int) -> int:

@@ -23,11 +23,12 @@ from spawning.errors import EXIT_APP, AppLoadError, ConfigError
 from spawning.forkserver import birth, prepare
 from spawning.forkserver.files import loaded_files
 from spawning.forkserver.generation import Generation
+from spawning.forkserver.surroundings import PatchedError
 from spawning.ipc import signals
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Boot, Born, ForkWorker, Message
 from spawning.ipc.prctl import die_with_parent, outlive_parent
-from spawning.logs.setup import begin, configure, start
+from spawning.logs.setup import begin, configure, finish, start
 from spawning.logs.streams import provide, write_by_lines
 from spawning.primitives import open_socket
 from spawning.readiness import check
@@ -150,6 +151,9 @@ def work(generation: Generation, order: Order, group: int) -> int:
             _check_readiness(generation, application, order.listeners[0])
     except (ConfigError, AppLoadError) as error:
         order.channel.send(generation.failure(error))
+        if isinstance(error, PatchedError):  # the interpreter would wait for threads in gevent's way, and fail
+            finish()
+            os._exit(EXIT_APP)
         look_after_end(name, monotonic() + settings.deadman_timeout)
         return EXIT_APP
     occupy()

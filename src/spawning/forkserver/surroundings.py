@@ -32,6 +32,10 @@ _get_handler = signal.getsignal
 _socket = socket.socket
 
 
+class PatchedError(AppLoadError):
+    """The standard library is patched, so that not even the end of this process is what it was."""
+
+
 class Surroundings:
     """The process as it was before the application's code ran.
 
@@ -92,7 +96,7 @@ class Surroundings:
             )
         for name, package in _PATCHERS.items():
             if _has_patched(sys.modules.get(name)):
-                raise AppLoadError(
+                raise PatchedError(
                     f"{package} has patched the standard library during the import"
                     f"{self._where(package)}: Spawning serves with threads of the operating system, so leave out the"
                     f" {'monkey.patch_all()' if package == 'gevent' else 'monkey_patch()'}"
