@@ -437,7 +437,8 @@ def test_a_file_that_cannot_be_kept_for_a_slow_client_leaves_no_descriptor(
         client = office.client()
         monkeypatch.setattr(office.poller, "register", fail)
         before = len(os.listdir("/proc/self/fd"))
-        office.connect(client).sendall(REQUEST % b"/")
+        # By the leader, so that the request is there when the connection is accepted, and it is not registered before.
+        office.done(lambda: office.connect(client).sendall(REQUEST % b"/"))
         with contextlib.suppress(ConnectionResetError):
             while client.recv(1_000_000):
                 pass
