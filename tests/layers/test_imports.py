@@ -40,7 +40,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "systemd": LEAVES | {"logs", "net"},
     "controller": BASE | {"systemd"},
     "upgrade_check": BASE | {"controller", "forkserver", "worker"},
-    "cli": BASE | {"controller", "upgrade_check"},
+    "habits": {"errors"},
+    "cli_options": LEAVES | {"habits"},
+    "check_config": BASE | {"controller"},
+    "cli": BASE | {"cli_options", "controller", "questions", "upgrade_check"},
+    "questions": BASE | {"check_config"},
     "ctl_text": set(),
     "ctl": BASE | {"ctl_text"},
     "__main__": {"cli"},
@@ -49,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 THIRD_PARTY: dict[str, set[str]] = {
     "cli": {"click"},
+    "cli_options": {"click"},
     "ctl": {"click"},
     "controller": {"setproctitle", "watchfiles"},
     "forkserver": {"setproctitle"},
