@@ -9,11 +9,13 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
 from spawning.cli_options import PROGRAM, QUESTIONS, typed_values
 from spawning.controller.paths import working_directory
+from spawning.django_project import find
 from spawning.errors import EXIT_APP, EXIT_CONFIG, AppLoadError, ConfigError
 from spawning.interpreter import enter, refuse_free_threading
 from spawning.ipc.signals import keep_out
@@ -21,9 +23,13 @@ from spawning.ipc.takeover import CHECK, inherited, typed_in
 from spawning.logs.log import escaped
 from spawning.logs.setup import say
 from spawning.logs.streams import provide
+from spawning.settings import FACTORY_SHORT_NAMES
+from spawning.settings.files import Said
+from spawning.settings.names import APP
 from spawning.settings.sources import Sources
 
 EXIT_INTERRUPTED = 130
+FOUND = "Django project "  # how the origin of an application begins that nobody has named
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +64,9 @@ def _run(arguments: Sequence[str]) -> int:
 
         return answer(asked.question, asked.sources)
     configuration = asked.sources.read_all()
+    if (origin := configuration.sources["args"]).startswith(FOUND):
+        settings = configuration.settings.args[0]
+        say(f"{PROGRAM}: no APP given, so the Django settings {settings} are served ({origin.removeprefix(FOUND)})\n")
     if (directory := configuration.settings.chdir) is not None:
         enter(directory, configuration.sources["chdir"])
     if (state := inherited(CHECK, os.environ)) is not None:
@@ -105,4 +114,16 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str], directory: str) 
     questions = [name for name in QUESTIONS if typed.pop(name, False)]
     if len(questions) > 1:
         raise ConfigError(f"{' and '.join(QUESTIONS[name][0] for name in questions)}: ask one thing at a time")
-    return Asked(Sources(typed, directory, environ), questions[0] if questions else "")
+    return Asked(Sources(typed, directory, environ, django_here), questions[0] if questions else "")
+
+
+def django_here(said: Mapping[str, Said], directory: str, environ: Mapping[str, str]) -> dict[str, Said]:
+    """Return what replaces an APP that is not named: the settings of the Django project here, if there is one."""
+    factory = said["factory"].value if "factory" in said else None
+    if factory not in (None, "django", FACTORY_SHORT_NAMES["django"]):
+        return {}
+    found = find(Path(directory), environ, wanted=factory is not None)
+    if found is None:
+        return {}
+    origin = f"{FOUND}from {found.origin}"
+    return {APP: Said(found.settings, origin), "factory": said.get("factory", Said("django", origin))}

@@ -7,7 +7,7 @@ default. All of it is read again at every reload, by the same :class:`Sources`.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,14 +48,23 @@ class Sources:
     :param typed: name of a setting to what the command line says, with ``args``: the words that are no options.
     :param typed_in: the directory in which the command was typed, by its name; ``config`` and ``chdir`` begin there.
     :param environ: the variables of the process.
+    :param otherwise: is asked for the application when nobody names it, with what is said, the directory to be in, and
+        the variables.
     """
 
-    def __init__(self, typed: Mapping[str, Any], typed_in: str, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        typed: Mapping[str, Any],
+        typed_in: str,
+        environ: Mapping[str, str] = os.environ,
+        otherwise: Callable[[Mapping[str, Said], str, Mapping[str, str]], Mapping[str, Said]] | None = None,
+    ) -> None:
         self.typed_in = typed_in
         self._typed = {name: Said(value, _option(name)) for name, value in typed.items() if name != "args"}
         if typed.get("args"):
             self._typed |= files.application(typed["args"], "argument APP")
         self._environ = environ
+        self._otherwise = otherwise
 
     def read_all(self) -> Configuration:
         """Read all sources, one of which has to name the application.
@@ -84,6 +93,8 @@ class Sources:
             said = {**said, **_variables(environ), **self._typed}
         if "chdir" in said:
             said["chdir"] = Said(directory, said["chdir"].origin)
+        if APP not in said and self._otherwise is not None:
+            said |= self._otherwise(said, directory, environ)
         configuration = _configuration(said, environ)
         for each in configuration.settings.pythonpath:
             if not os.path.exists(os.path.join(directory, each)):
