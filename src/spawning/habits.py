@@ -68,7 +68,7 @@ ELSEWHERE: Mapping[str, str] = {
 
 _MEANT: Mapping[str, tuple[str, str]] = {
     "watch": (r"\d+", "the number of workers is -s {}, and -w a file to watch"),
-    "port": (r".*[./].*", "the file for the process id is --pidfile {}"),
+    "port": (r".*(/|\.pid).*", "the file for the process id is --pidfile {}"),
     "pythonpath": (r".*,.*", "directories are separated by colons"),
 }  # name of a setting, what a value meant for something else looks like, and what to write
 

@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "http": {"errors", "memo"},
     "wsgi": LEAVES | {"http", "logs"},
     "worker": BASE | {"wsgi", "http"},
-    "wsgi_factory": LEAVES,
+    "wsgi_factory": LEAVES | {"logs"},
     "django_factory": LEAVES | {"wsgi_factory"},
     "django_project": {"errors"},
     "paste_factory": LEAVES | {"wsgi_factory"},

@@ -64,7 +64,7 @@ class Settings:
     )
 
     host: str = option(
-        "127.0.0.1", "-i", "--host", parse=values.text, metavar="HOST", needs_restart=True, group=_NETWORK,
+        "127.0.0.1", "-i", "--host", parse=values.address, metavar="HOST", needs_restart=True, group=_NETWORK,
         help="Address to bind: a name, IPv4 or IPv6. With the variable PORT and no other word: all (0.0.0.0).",
     )
     port: int = option(

@@ -49,6 +49,16 @@ def peers(value: Any) -> tuple[str, ...]:
     return tuple(items)
 
 
+def address(value: Any) -> str:
+    """Take a host to bind, without a port."""
+    host = text(value)
+    if match := re.fullmatch(r"(\[[^]]*\]|[^:/]*):([0-9]+)", host):
+        raise ValueError(f"a host alone: write --host {match[1] or '0.0.0.0'} --port {match[2]}")
+    if "/" in host:
+        raise ValueError("a host, such as 0.0.0.0 or localhost")
+    return host
+
+
 def optional_text(value: Any) -> str | None:
     return None if value is None else text(value)
 
