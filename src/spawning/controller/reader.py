@@ -51,7 +51,7 @@ class Reader:
     def _read(self) -> Settings:
         """Read the sources, but for the first time, which has just been."""
         if not self._unused:
-            found = self._sources.read()
+            found = self._sources.read_all()
             explicit = (
                 *found.settings.explicit,
                 *(name for name in self._pinned if name not in found.settings.explicit),

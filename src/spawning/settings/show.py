@@ -58,4 +58,4 @@ def toml(value: Any) -> str:
         return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml, value))}]"
-    return f"{value:g}" if isinstance(value, float) and value == int(value) and value < 10**6 else repr(value)
+    return f"{value:g}" if isinstance(value, float) and value.is_integer() and value < 10**6 else repr(value)
