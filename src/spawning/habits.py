@@ -63,6 +63,9 @@ ELSEWHERE: Mapping[str, str] = {
     "--call": "write () behind the name of what makes the application: module:create_app()",
     "--app-dir": "write --chdir DIRECTORY", "--interface": "there is nothing to be said: it is WSGI",
     "--root-path": "write --script-name PATH", "--url-prefix": "write --script-name PATH",
+    # Django's runserver
+    "--noreload": "it does not reload by itself without --reload",
+    "--ipv6": "write --host ::1", "-6": "write --host ::1",
 }  # fmt: skip
 """Option of another server, that is none here, to what to write."""
 
