@@ -95,6 +95,12 @@ def test_reload_without_a_mode(typed: list[str], meant: list[str]) -> None:
         (["-s", "1", "--workers", "2", "a:b"], "option --processes: given twice, as '1' and as '2'$"),
         (["--reload"], "no APP given: "),
         (["--print-config", "--check-config"], "--check-config and --print-config: ask one thing at a time$"),
+        (["-w", "x", "a:b"], "option --watch has no effect without --reload dev$"),
+        (["-w", "x", "-r", "git", "a:b"], "option --watch has no effect without --reload dev$"),
+        (["--max-requests-jitter", "5", "a:b"], "option --max-requests-jitter has no effect without --max-requests$"),
+        (["--ready-status", "204", "a:b"], "option --ready-status has no effect without --ready-path$"),
+        (["--ready-host", "a", "-f", "django", "a.b"], "option --ready-host has no effect without --ready-path$"),
+        (["--no-keepalive", "--keepalive-timeout", "5", "a:b"], "option --keepalive-timeout contradicts --no-keepal"),
         (["--chdir", "/no/such", "a:b"], "option --chdir: /no/such is not a directory$"),
     ],
 )  # fmt: skip
@@ -117,8 +123,24 @@ def test_answers_are_for_options_that_do_not_exist_and_name_those_that_do() -> N
 
 
 def test_several_values_of_what_may_be_repeated_are_kept() -> None:
-    wanted = settings("a:b", "-w", "x", "-w", "y", "--pythonpath", "/", "--pythonpath", "/:/")
+    wanted = settings("a:b", "-r", "dev", "-w", "x", "-w", "y", "--pythonpath", "/", "--pythonpath", "/:/")
     assert (wanted.watch, wanted.pythonpath) == (("x", "y"), ("/", "/", "/"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "environ"),
+    [
+        (["-w", "x", "-f", "paste", "a.ini"], {}),  # whose file may say reload = dev
+        (["-w", "x", "-f", "mine.factory", "a"], {}),
+        (["-w", "x", "a:b"], {"SPAWNING_RELOAD": "dev"}),
+        (["a:b"], {"SPAWNING_WATCH": "x", "SPAWNING_MAX_REQUESTS_JITTER": "5"}),
+        (["--max-requests-jitter", "0", "--no-keepalive", "--keepalive-timeout", "0", "a:b"], {}),
+    ],
+)
+def test_what_may_have_an_effect_is_taken(typed: list[str], environ: dict[str, str]) -> None:
+    asked = parse(typed, environ, NOWHERE)
+    assert asked is not None
+    assert asked.sources.read_all()
 
 
 def test_an_option_that_exists_is_an_error_without_its_value() -> None:

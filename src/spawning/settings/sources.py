@@ -18,6 +18,7 @@ from spawning.settings.files import Said
 from spawning.settings.names import APP, MIDDLEWARE, VARIABLES, suggestion
 from spawning.settings.option import PREFIX
 from spawning.settings.table import DEFAULTS, OPTIONS, Settings
+from spawning.settings.vain import check_effects
 
 NOT_SETTINGS = frozenset(
     {"SPAWNING_CONTROL_DIRECTORY", "SPAWNING_TAKE_OVER", "SPAWNING_CHECK_TAKE_OVER", "SPAWNING_TYPED_IN"}
@@ -186,7 +187,9 @@ def _configuration(said: Mapping[str, Said], environ: Mapping[str, str]) -> Conf
     } | sources
     if "host" not in values and "port" not in values and "port" in sources:
         values["host"], sources["host"] = ALL_ADDRESSES, sources["port"]
-    return Configuration(checked({**values, "explicit": explicit}, sources, environ), sources)
+    settings = checked({**values, "explicit": explicit}, sources, environ)
+    check_effects(settings, sources)
+    return Configuration(settings, sources)
 
 
 def behind_the_factory(given: Settings, result: Mapping[str, Any]) -> dict[str, Any]:
