@@ -19,7 +19,7 @@ from spawning.django_project import find
 from spawning.errors import EXIT_APP, EXIT_CONFIG, AppLoadError, ConfigError
 from spawning.interpreter import enter, refuse_free_threading
 from spawning.ipc.signals import keep_out
-from spawning.ipc.takeover import CHECK, inherited, typed_in
+from spawning.ipc.takeover import CHECK, TAKE_OVER, inherited, typed_in
 from spawning.logs.log import escaped
 from spawning.logs.setup import say
 from spawning.logs.streams import provide
@@ -63,7 +63,12 @@ def _run(arguments: Sequence[str]) -> int:
         from spawning.questions import answer  # late: see the rules above
 
         return answer(asked.question, asked.sources)
-    configuration = asked.sources.read_all()
+    try:
+        configuration = asked.sources.read_all()
+    except ConfigError as error:
+        if TAKE_OVER in os.environ:
+            return _go_on(asked.sources, error)
+        raise
     if (origin := configuration.sources["args"]).startswith(FOUND):
         settings = configuration.settings.args[0]
         say(f"{PROGRAM}: no APP given, so the Django settings {settings} are served ({origin.removeprefix(FOUND)})\n")
@@ -77,6 +82,16 @@ def _run(arguments: Sequence[str]) -> int:
     from spawning.controller.start import run
 
     return run(configuration, asked.sources)
+
+
+def _go_on(sources: Sources, error: ConfigError) -> int:
+    """Be the controller although the configuration cannot be read, which it could be when the program before asked: a
+    service runs, and that is no reason to end it.
+    """
+    keep_out()
+    from spawning.controller.start import go_on
+
+    return go_on(sources, str(error))
 
 
 def _here() -> str:

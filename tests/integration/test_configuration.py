@@ -39,6 +39,7 @@ def shown(port: int, *fields: str) -> dict[str, object]:
 
 def configure(directory: Path, text: str, name: str = "spawning.toml") -> Path:
     path = directory / name
+    path.parent.mkdir(exist_ok=True)
     path.write_text(textwrap.dedent(text))
     return path
 
@@ -110,6 +111,29 @@ def test_a_relative_chdir_survives_an_upgrade(tmp_path: Path) -> None:
             server.signal(signal.SIGUSR2)
             server.wait_for_log(rf" reload finished generation={generation} ", after=mark)
             assert version(server.port) == str(generation)
+
+
+def test_a_file_that_breaks_in_the_middle_of_an_upgrade_ends_nothing(tmp_path: Path) -> None:
+    """It could be read when the new program was tried, and cannot be when that has taken over."""
+    write(tmp_path, "1")
+    path = configure(tmp_path, 'app = "site_app"\nprocesses = 1\n')
+    breaks = f"""
+    import os
+    if "SPAWNING_TAKE_OVER" in os.environ:
+        open({str(path)!r}, "w").write("prot = 1")
+    """
+    configure(tmp_path, breaks, "hook/sitecustomize.py")
+    with Server(cwd=tmp_path, env={"PYTHONPATH": str(tmp_path / "hook")}) as server:
+        write(tmp_path, "2")
+        server.signal(signal.SIGUSR2)
+        server.wait_for_log(
+            r' ERROR the configuration cannot be read reason="spawning.toml, line 1: there is no setting'
+        )
+        server.wait_for_log(r" reload refused generation=2 reason=\"spawning.toml, line 1: there is no setting")
+        assert version(server.port) == "1"
+        configure(tmp_path, 'app = "site_app"\nprocesses = 1\n')
+        assert server.reload()
+        assert version(server.port) == "2"
 
 
 # Reloading -----------------------------------------------------------------------------------------------------------

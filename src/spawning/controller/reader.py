@@ -20,13 +20,16 @@ class Reader:
 
     :param first: what was read at the start.
     :param pinned: name of a setting to the value that it has for good, such as the address of an inherited socket.
+    :param again: whether the first generation needs a reading of its own, since `first` is none of `sources`.
     :ivar current: what was read last.
     """
 
-    def __init__(self, sources: Sources, first: Configuration, pinned: Mapping[str, Any]) -> None:
+    def __init__(
+        self, sources: Sources, first: Configuration, pinned: Mapping[str, Any], *, again: bool = False
+    ) -> None:
         self._sources = sources
         self._pinned = dict(pinned)
-        self._unused = True
+        self._unused = not again
         self._given: dict[int, Settings] = {}
         self.current = first
 
