@@ -27,6 +27,8 @@ def config_factory(args: dict[str, Any]) -> dict[str, Any]:
     if not args["args"]:
         raise ConfigError("no settings module given: name it, such as mysite.settings")
     module = args["args"][0]
+    if os.path.basename(module) == "manage.py":
+        raise ConfigError(f"{module} is a program: leave it out, and the settings that it names are found")
     if module.endswith(".py"):
         named = module.removesuffix(".py").replace("/", ".").strip(".")
         raise ConfigError(f"{module} is a file: name the settings module, such as {named}")

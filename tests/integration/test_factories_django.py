@@ -257,6 +257,8 @@ def test_handler_that_does_not_load(site: Site) -> None:
 def test_settings_file_instead_of_module(site: Site) -> None:
     answer = site.load(args=("settings.py",))
     assert answer == {"error": "config", "message": "settings.py is a file: name the settings module, such as settings"}
+    answer = site.load(args=("manage.py",))
+    assert answer["message"] == "manage.py is a program: leave it out, and the settings that it names are found"
     answer = site.load(args=("mysite/settings.py",))
     assert answer["message"] == "mysite/settings.py is a file: name the settings module, such as mysite.settings"
 

@@ -284,6 +284,13 @@ def test_long_lists_are_read_once(tmp_path: Path) -> None:
     assert read(str(path), "f")["port"].origin == "f, line 20003, port"
 
 
+def test_the_example_can_be_used(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "spawning.toml"
+    write(tmp_path, example.read_text().replace("/etc/mysite/environment", str(write(tmp_path, "A=1", "environment"))))
+    found = configuration(tmp_path).settings
+    assert (found.args, found.num_processes, found.request_timeout) == (("mysite.wsgi:application",), 4, 60.0)
+
+
 # Directories ---------------------------------------------------------------------------------------------------------
 
 
