@@ -103,7 +103,8 @@ def _one_or_several(name: str, option: Option, given: tuple[str, ...]) -> str | 
     if is_repeatable(name):
         return given
     if len(given) > 1:
-        raise ConfigError(f"option {option.flag}: given twice, as {' and as '.join(map(repr, given))}")
+        instead = f"; {option.again}" if option.again else ""
+        raise ConfigError(f"option {option.flag}: given twice, as {' and as '.join(map(repr, given))}{instead}")
     return given[0]
 
 
@@ -147,6 +148,8 @@ def _completions(name: str, option: Option) -> Callable[[click.Context, click.Pa
 
 
 def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ",".join(default)
     if isinstance(default, float):
         return f"{default:g}"
     short = {path: name for name, path in FACTORY_SHORT_NAMES.items()}

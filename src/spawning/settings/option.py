@@ -23,6 +23,7 @@ class Option:
     :param needs_restart: a reload cannot change it.
     :param in_file: whether a configuration file may hold it.
     :param secret: ``--print-config`` does not show it.
+    :param again: what to do instead of giving it a second time on the command line, which is an error.
     """
 
     flags: tuple[str, ...]
@@ -35,6 +36,7 @@ class Option:
     needs_restart: bool = False
     in_file: bool = True
     secret: bool = False
+    again: str = ""
 
     @property
     def flag(self) -> str:
@@ -74,12 +76,13 @@ def option(
     needs_restart: bool = False,
     in_file: bool = True,
     secret: bool = False,
+    again: str = "",
 ) -> Any:
     """Make a field of the table.
 
     :param default: the value, or what is called to get it. The rest: see :class:`Option`.
     """
-    row = Option(flags, parse, help, metavar, env, group, habits, needs_restart, in_file, secret)
+    row = Option(flags, parse, help, metavar, env, group, habits, needs_restart, in_file, secret, again)
     if callable(default):
         return field(default_factory=default, metadata={"option": row})
     return field(default=default, metadata={"option": row})

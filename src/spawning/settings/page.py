@@ -54,6 +54,8 @@ def _default(name: str) -> str:
         return "on" if default else "off"
     if default is None or default == ():
         return "none"
+    if isinstance(default, tuple):
+        return f"`{','.join(default)}`"
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`" if name in DEFAULTS else str(default)
 
 
