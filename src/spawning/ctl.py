@@ -8,6 +8,7 @@ root, or of the owner of the directory that ``--socket`` names are asked and bel
 """
 
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -40,6 +41,14 @@ EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 130
 _AGAIN = 0.05  # seconds, between attempts to reach a server that is being upgraded
 _SECONDS = 15.0  # that a server has to say something, unless we wait for the end of what it does
 
+_WHICH = ("-S", "--socket", "-a", "--address")
+_MEANT = {
+    "restart": "reload loads new code without a pause, upgrade a new Spawning or Python; stop ends the server",
+    "start": "the command spawn starts a server",
+    "kill": "stop ends the server, and kill -QUIT its controller at once",
+    "workers": "scale N changes how many there are",
+}  # words that look like commands, and what there is
+
 Values = dict[str, Any]
 
 
@@ -60,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        spawnctl.main(given, prog_name=PROGRAM, standalone_mode=False)
+        spawnctl.main(which_server_first(given), prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:
         return _fail(error.format_message(), EXIT_UNREACHABLE)
     except click.Abort:
@@ -216,10 +225,48 @@ class Disbelieved(ControlError):
     """Somebody else listens there."""
 
 
+def which_server_first(arguments: Sequence[str]) -> list[str]:
+    """Put the options that say which server is meant before the command, wherever they were typed.
+
+    >>> which_server_first(["status", "--json", "-a", "localhost:80"])
+    ['-a', 'localhost:80', 'status', '--json']
+    """
+    first: list[str] = []
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word in _WHICH:
+            first += [word, *itertools.islice(words, 1)]
+        elif word.startswith(tuple(f"{flag}=" for flag in _WHICH if flag.startswith("--"))):
+            first.append(word)
+        else:
+            rest.append(word)
+    return first + rest
+
+
+class _Commands(click.Group):
+    """The commands, and what people type in their place."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            hint = _MEANT.get(name) or f"there are {', '.join(self.list_commands(ctx))}"
+            raise ControlError(f"there is no command {name}: {hint}")
+        return super().resolve_command(ctx, args)
+
+
 # Commands ------------------------------------------------------------------------------------------------------------
 
 
-@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(
+    cls=_Commands,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
 @click.option("-S", "--socket", "path", metavar="PATH", help="The server's control socket.")
 @click.option("-a", "--address", metavar="HOST:PORT", help="The server's address, as it was started with.")
 @click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")

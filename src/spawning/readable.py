@@ -13,7 +13,7 @@ import sys
 
 from spawning.errors import AppLoadError
 
-HINT = "(for a traceback with the code around each line: pip install 'spawning[dev]')"
+HINT = "(for a traceback with the code around each line, the extra spawning[dev]: pip install rich)"
 
 _MOST_COLUMNS = 120
 _INDENTED = 2  # columns, as everything in the log that is no line of its own

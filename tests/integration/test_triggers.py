@@ -134,7 +134,7 @@ def test_without_rich_the_plain_traceback_and_a_hint_do(site: Path, tmp_path: Pa
         break_helper(site)
         server.wait_for_log(r" reload refused generation=2 ")
         assert server.log().count("TypeError: can only concatenate str") == 2  # the traceback, and the reason
-        assert server.log().count("pip install 'spawning[dev]'") == 1
+        assert server.log().count("the extra spawning[dev]: pip install rich") == 1
 
 
 # A link that is pointed elsewhere ------------------------------------------------------------------------------------

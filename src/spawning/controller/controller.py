@@ -40,6 +40,7 @@ from spawning.controller.links import Links
 from spawning.controller.logfiles import LogFiles
 from spawning.controller.pidfile import Pidfile
 from spawning.controller.plan import Service, plan, without_done
+from spawning.controller.reader import Reader, what_needs_a_restart
 from spawning.controller.records import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
 from spawning.controller.signals import Interrupts, Wakeup, held_back
 from spawning.controller.state import State
@@ -51,6 +52,7 @@ from spawning.logs.log import Log
 from spawning.logs.setup import fields, finish
 from spawning.net.listeners import bind
 from spawning.settings import Settings
+from spawning.settings.names import key_of
 from spawning.systemd import Notifier, Phase
 
 _ROUNDS = 1000  # of planning without a pause; more is a bug, and must not eat the machine
@@ -75,9 +77,8 @@ log = Log("spawning.controller")
 class Controller:
     """The loop, and what each entry of its queue means. One per process, in its main thread."""
 
-    def __init__(self, settings: Settings, sources: dict[str, str], wakeup: Wakeup, legacy: Legacy) -> None:
-        self.settings = settings
-        self.sources = sources
+    def __init__(self, reader: Reader, wakeup: Wakeup, legacy: Legacy) -> None:
+        self.reader = reader
         self.wanted = legacy.wanted
         self.fleet = legacy.fleet
         self.wakeup = wakeup
@@ -89,8 +90,8 @@ class Controller:
         self.handoff = legacy.handoff
         self.fence = legacy.fence
         self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
-        self.executor = Executor(settings, self.fleet, self.links, self.listeners, self.handoff, self.fence, self.logs)
-        self.upgrade = Upgrade(command_now())
+        self.executor = Executor(reader, self.fleet, self.links, self.listeners, self.handoff, self.fence, self.logs)
+        self.upgrade = Upgrade(command_now(), reader.typed_in)
         self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
         self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
         self.notifier = Notifier(os.environ, Phase.SERVING if self.fleet.has_served else Phase.STARTING)
@@ -132,6 +133,11 @@ class Controller:
             Details: self.commands.on_details,
         }
 
+    @property
+    def settings(self) -> Settings:
+        """What was read last, before any factory."""
+        return self.reader.current.settings
+
     # The loop --------------------------------------------------------------------------------------------------------
 
     def loop(self) -> None:
@@ -142,7 +148,7 @@ class Controller:
                 self.logs.want(generation.settings.access_log_file)
         self.wakeup.listen(self._on_signals)
         if not self.fleet.has_served:
-            self.triggers.check(self.settings, self.sources)
+            self.triggers.check(self.settings, self.reader.current.sources)
         self._guard(self._follow_files)
         while True:
             until = self._boundary.insist(time.monotonic() + PAUSE, self._settle)
@@ -387,13 +393,19 @@ class Controller:
         if (settings.host, settings.port) != (self._bound.host, self._bound.port):
             address = fields(generation=source.generation, host=settings.host, port=settings.port)
             log.warning("another address needs a restart %s", address)
+        in_vain = [name for name in what_needs_a_restart(self._bound, settings) if name not in ("host", "port")]
+        if in_vain:
+            log.warning(
+                "settings have changed that need a restart %s",
+                fields(generation=source.generation, settings=", ".join(map(key_of, in_vain))),
+            )
 
     def _open(self, settings: Settings) -> None:
         """Take hold of everything that lies outside: files to watch, log, address, pidfile."""
         sources = {
             name: f"factory {settings.factory}, setting {name}"
             if getattr(settings, name) != getattr(self.settings, name)
-            else self.sources.get(name, f"setting {name}")
+            else self.reader.current.sources.get(name, f"setting {name}")
             for name in _OUTSIDE
         }
         if settings.max_memory or settings.max_worker_memory:

@@ -44,6 +44,7 @@ from spawning.controller.links import Links
 from spawning.controller.logfiles import LogFiles
 from spawning.controller.paths import working_directory
 from spawning.controller.plan import FREEZE_SECONDS
+from spawning.controller.reader import Reader
 from spawning.controller.records import (
     END_SECONDS,
     GRACE,
@@ -64,7 +65,7 @@ from spawning.ipc.channel import Channel
 from spawning.ipc.fence import Fence
 from spawning.ipc.messages import Announce, Boot, ForkWorker, LoadFailed, Message, ReopenLog, Retire, Start, Stop
 from spawning.logs.log import Log
-from spawning.logs.setup import fields, zone
+from spawning.logs.setup import configure, fields, zone
 from spawning.net.listeners import url
 from spawning.settings import Settings, as_dict
 
@@ -74,7 +75,7 @@ log = Log("spawning.controller")
 class Executor:
     """Hands of the controller. For its loop alone.
 
-    :param settings: those of the command line, which each generation starts from.
+    :param reader: reads the settings that each generation starts from.
     :param listeners: the listening sockets; filled by the controller before the first worker is forked.
     :param handoff: both ends of the handoff socket.
     :param fence: what workers see their turn in.
@@ -86,7 +87,7 @@ class Executor:
 
     def __init__(
         self,
-        settings: Settings,
+        reader: Reader,
         fleet: Fleet,
         links: Links,
         listeners: list[socket.socket],
@@ -98,7 +99,7 @@ class Executor:
         self.finished = False
         self.directory = working_directory()
         self.changed: tuple[str, ...] = ()
-        self._settings = settings
+        self._reader = reader
         self._fleet = fleet
         self._links = links
         self._listeners = listeners
@@ -143,17 +144,27 @@ class Executor:
         with contextlib.suppress(OSError):  # the fork server says it better
             os.chdir(self.directory)  # what the name means now; the release that it meant before may be deleted
         try:
+            settings = self._settings_for(action)
+        except ConfigError as error:
+            self._not_configured(action, str(error))
+            return
+        try:
             near, pid = _start_fork_server()
         except OSError as error:
             self._not_started(action, f"cannot start {sys.executable}: {error.strerror}")
             return
         same = self._stamps_to_keep(action.trigger)
-        self._fleet.generation_started(action.number, self._settings, action.trigger, pid, started_at)
+        self._fleet.generation_started(action.number, settings, action.trigger, pid, started_at)
         self._links.add(Source(action.number), near)
         directory, zone_changes = self.directory, zone().changes
-        settings = as_dict(self._settings)
-        boot = Boot(action.number, settings, started_at, directory, os.getpid(), same, zone_changes)
+        boot = Boot(action.number, as_dict(settings), started_at, directory, os.getpid(), same, zone_changes)
         self._links.send(Source(action.number), boot)
+
+    def _settings_for(self, action: StartGeneration) -> Settings:
+        serving = self._fleet.serving
+        settings = self._reader.settings_for(action.number, action.trigger, serving.number if serving else None)
+        configure(settings.verbose)
+        return settings
 
     def _stamps_to_keep(self, trigger: str) -> dict[str, str] | None:
         """Return what the files of the generation that serves were like, if nothing else may be loaded now."""
@@ -163,6 +174,15 @@ class Executor:
         if trigger != REPAIR or serving is None or serving.settings.no_preload:
             return None
         return serving.stamps
+
+    def _not_configured(self, action: StartGeneration, reason: str) -> None:
+        """Refuse a generation whose settings cannot be read any more. Those of the first start have been read before,
+        so if nothing serves, it is waited for a change already.
+        """
+        self._fleet.start_failed(action.number, action.trigger, time.monotonic())
+        self._fleet.last_refusal = Refusal(action.number, action.trigger, time.time(), reason)
+        sentence = "reload refused" if self._fleet.has_served else "start refused, waiting for a change"
+        log.error("%s %s", sentence, fields(generation=action.number, reason=reason))
 
     def _not_started(self, action: StartGeneration, reason: str) -> None:
         """Refuse a generation that has not even a process. Whoever wants it has to ask again; a repair will."""
@@ -182,7 +202,7 @@ class Executor:
             action.number, generation.trigger, time.time(), action.reason, failure.details
         )
         self._kill_all(generation, listens=listens)
-        waits_for_change = self._settings.reload is not None and failure.kind == "app"
+        waits_for_change = self._reader.current.settings.reload is not None and failure.kind == "app"
         if self._fleet.has_served or waits_for_change:
             self.show(failure, again=generation.trigger != REPAIR)
             sentence = (

@@ -69,7 +69,7 @@ class Triggers:
 
                 self._watcher = Watcher(self._on_files)
             files = frozenset(failed_files).union(*(each.files for each in fleet if each.state not in _OLD))
-            named = [*settings.watch, *([] if files else ["."])]
+            named = [*settings.watch, *([settings.config] if settings.config else []), *([] if files else ["."])]
             since = time.time() - (time.monotonic() - latest.started_at)
             self._watcher.follow([*files, self._directory], [self._absolute(path) for path in named], since)
 

@@ -5,6 +5,7 @@ Knows factories and errors, neither channels nor processes.
 
 import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from spawning.ipc.messages import Boot, Configured, Loaded, LoadFailed
 from spawning.logs.setup import configure
 from spawning.readable import readable
 from spawning.settings import as_dict, checked
+from spawning.settings.files import read_environment
+from spawning.settings.sources import behind_the_factory
 from spawning.stamps import ChangedError, check_same, stamps
 from spawning.standard import occupy
 from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_path, resolve
@@ -54,7 +57,8 @@ class Generation:
         except OSError as error:
             raise AppLoadError(f"cannot start in directory {self._directory}: {error.strerror}") from None
         self._check_same()
-        prepare_path(self._path)
+        self._set_variables()
+        self._prepare_path()
         name = self.settings.factory
         with self._surroundings.kept():
             factory = _callable(name, "factory")
@@ -62,7 +66,9 @@ class Generation:
                 self._config = factory(dict(self._values))
         if not isinstance(self._config, dict) or not isinstance(self._config.get("app_factory"), str):
             raise ConfigError(f"factory {name} gave no dictionary with the dotted path of an app_factory")
+        self._config = behind_the_factory(self.settings, self._config)
         self.settings = checked(self._config, {key: f"factory {name}, setting {key}" for key in self._config})
+        self._prepare_path()
         return Configured(as_dict(self.settings))
 
     def load(self) -> Loaded:
@@ -80,10 +86,23 @@ class Generation:
         gc.collect()
         connections = self._surroundings.new_connections()
         gc.freeze()  # the collector would write to each object it looks at, and so copy its page into every worker
-        named = (os.path.join(self._directory, each) for each in self.settings.watch)  # such as an ini file
+        more = [*self.settings.watch, *([self.settings.env_file] if self.settings.env_file else [])]
+        named = (os.path.join(self._directory, each) for each in more)  # such as an ini file
         loaded = sorted({*files.loaded_files(), *(each for each in named if os.path.isfile(each))})
         stamped = stamps(loaded, self._loading_since)
         return Loaded(loaded, threads, stamps=stamped, connections=connections)
+
+    def _set_variables(self) -> None:
+        """Set the variables of ``--env-file`` that are not set."""
+        if (path := self.settings.env_file) is not None:
+            for variable, value in read_environment(os.path.join(self._directory, path), path).items():
+                os.environ.setdefault(variable, value)
+
+    def _prepare_path(self) -> None:
+        """Put the directories of ``--pythonpath`` first, then the current one."""
+        prepare_path(self._path)
+        first = [os.path.join(self._directory, each) for each in self.settings.pythonpath]
+        sys.path[:] = dict.fromkeys([*first, *sys.path])
 
     def _check_same(self) -> None:
         if self._same is not None:
