@@ -8,11 +8,13 @@ known to be right, so ``spawn --help`` and a typing error answer at once.
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from spawning import __version__
+from spawning.django_project import find
 from spawning.errors import EXIT_APP, EXIT_CONFIG, AppLoadError, ConfigError
 from spawning.interpreter import refuse_free_threading
 from spawning.ipc.signals import keep_out
@@ -90,15 +92,30 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
     values = _typed_values(arguments)
     if values is None:
         return None
+    explicit = [name for name in OPTIONS if name in values and name != "args"]
+    if not values["args"]:
+        values |= _found_here(values, environ)
     if not values["args"]:
         raise ConfigError(
             "no APP given: name the application, such as mysite.wsgi:application"
             " (with -f django the settings module, with -f paste the ini file)"
         )
-    explicit = [name for name in OPTIONS if name in values and name != "args"]
     sources = {name: f"environment variable {variable}" for name, variable in from_environment(environ).items()}
     sources |= {name: f"option {OPTIONS[name].flag}" for name in explicit}
     return checked({**values, "explicit": explicit}, sources, environ), sources
+
+
+def _found_here(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return what replaces an APP that is not named: the settings of the Django project here, if there is one."""
+    django = FACTORY_SHORT_NAMES["django"]
+    factory = values.get("factory")
+    if factory not in (None, "django", django):
+        return {}
+    found = find(Path.cwd(), environ, wanted=factory is not None)
+    if found is None:
+        return {}
+    say(f"{PROGRAM}: no APP given, so the Django settings {found.settings} are served (from {found.origin})\n")
+    return {"args": (found.settings,), "factory": django}
 
 
 def _typed_values(arguments: Sequence[str]) -> dict[str, Any] | None:

@@ -10,25 +10,41 @@ settings; no connection to a database or a cache is left open for a worker to in
 
 import importlib.util
 import os
+from types import ModuleType
 from typing import Any
 
 from spawning.errors import AppLoadError, ConfigError
 from spawning.wsgi_factory import WSGIApplication, application_errors, import_module, resolve, wrap
 
+OLDEST = (4, 2)  # of the versions of Django that this works with
+
 
 def config_factory(args: dict[str, Any]) -> dict[str, Any]:
     """Take the settings module from ``args["args"]`` and choose the application factory of this module.
 
-    :raises ConfigError: no settings module is named, a file is named instead, or Django is not installed.
+    :raises ConfigError: no settings module is named, a file is named instead, or Django is not installed, or too old.
     """
     if not args["args"]:
         raise ConfigError("no settings module given: name it, such as mysite.settings")
     module = args["args"][0]
     if module.endswith(".py"):
-        raise ConfigError(f"{module} is a file: name the settings module, such as {module.removesuffix('.py')}")
+        named = module.removesuffix(".py").replace("/", ".").strip(".")
+        raise ConfigError(f"{module} is a file: name the settings module, such as {named}")
     if importlib.util.find_spec("django") is None:
         raise ConfigError("the factory django needs Django: pip install django")
+    _check_version()
     return {**args, "app_factory": "spawning.django_factory.app_factory", "django_settings_module": module}
+
+
+def _check_version() -> None:
+    with application_errors("Django cannot be imported"):
+        import django
+    if django.VERSION[:2] < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise ConfigError(
+            f"the factory django needs Django {oldest} or newer, not {django.get_version()}: upgrade it,"
+            " or name the application, such as mysite.wsgi:application, without -f django"
+        )
 
 
 def app_factory(config: dict[str, Any]) -> WSGIApplication:
@@ -39,7 +55,7 @@ def app_factory(config: dict[str, Any]) -> WSGIApplication:
     """
     module = config["django_settings_module"]
     os.environ["DJANGO_SETTINGS_MODULE"] = module
-    import_module(module)
+    _check_is_settings(import_module(module), module)
     with application_errors(f"Django cannot be set up with the settings {module}"):
         import django
 
@@ -68,6 +84,27 @@ def close_connections() -> None:
     caches.close_all()
 
 
+def _check_is_settings(found: ModuleType, module: str) -> None:
+    """See that a module is what Django takes for settings. Django itself takes any, and then every request fails.
+
+    :raises AppLoadError: it has no ``ROOT_URLCONF``, which Django reads at every request and has no default for.
+    """
+    if getattr(found, "ROOT_URLCONF", None):
+        return
+    has_settings = any(name.isupper() and not name.startswith("_") for name in vars(found))
+    last = module.rpartition(".")[2]
+    if has_settings:
+        hint = 'add the module of the URLs, such as ROOT_URLCONF = "mysite.urls"'
+    elif last in ("wsgi", "asgi"):
+        sibling = f"{module[: -len(last)]}settings"
+        hint = f"it is no settings module: name {sibling}, or serve {module}:application without -f django"
+    elif hasattr(found, "__path__"):
+        hint = f"it is a package, and no settings module: name {module}.settings"
+    else:
+        hint = "it is no settings module: name the one that manage.py names, such as mysite.settings"
+    raise AppLoadError(f"{module} has no ROOT_URLCONF: {hint}")
+
+
 def _check(module: str) -> None:
     """Run the checks that ``manage.py check`` runs: all but those of the databases and of deployment."""
     from django.core import checks
@@ -84,9 +121,8 @@ def _load_urls(module: str) -> None:
     from django.conf import settings
     from django.urls import get_resolver
 
-    if getattr(settings, "ROOT_URLCONF", None):  # a site may do without: middleware can set request.urlconf
-        with application_errors(f"the URLconf {settings.ROOT_URLCONF} of {module} does not load"):
-            _ = get_resolver().url_patterns
+    with application_errors(f"the URLconf {settings.ROOT_URLCONF} of {module} does not load"):
+        _ = get_resolver().url_patterns
 
 
 def _handler(module: str) -> Any:
