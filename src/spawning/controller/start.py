@@ -10,7 +10,7 @@ from spawning.controller.legacy import take_over
 from spawning.controller.signals import Wakeup
 from spawning.ipc.prctl import become_subreaper
 from spawning.logs.log import Log
-from spawning.logs.setup import configure
+from spawning.logs.setup import configure, use_colours
 from spawning.settings import Settings
 from spawning.systemd import with_address_of
 
@@ -27,6 +27,8 @@ def run(settings: Settings, sources: dict[str, str]) -> int:
     :raises AppLoadError: at the first start, the application cannot be loaded; nothing is left running.
     """
     configure(settings.verbose)
+    if settings.reload == "dev":
+        use_colours()
     setproctitle(f"spawning: controller ({settings.args[0]})")
     become_subreaper()
     legacy = take_over(os.environ)

@@ -13,12 +13,22 @@ from typing import Any
 from spawning.errors import AppLoadError, ConfigError
 from spawning.forkserver import files, surroundings
 from spawning.ipc.messages import Boot, Configured, Loaded, LoadFailed
-from spawning.logs.setup import configure
+from spawning.logs.log import Log
+from spawning.logs.setup import configure, fields
 from spawning.logs.streams import occupy
 from spawning.readable import readable
 from spawning.settings import as_dict, checked
 from spawning.stamps import ChangedError, check_same, stamps
 from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_path, resolve
+
+# What an ``app_factory`` may add to its dictionary, for ``--reload dev``: lists of directories that are watched with
+# all that is below them, and of such that are not, although they are below watched ones.
+WATCHED, UNWATCHED = "watched_directories", "unwatched_directories"
+# Besides, what a developer should know of the site: a function without arguments that returns sentences.
+NOTICES = "notices"
+
+
+log = Log("spawning.forkserver")
 
 
 class Generation:
@@ -83,7 +93,13 @@ class Generation:
         named = (os.path.join(self._directory, each) for each in self.settings.watch)  # such as an ini file
         loaded = sorted({*files.loaded_files(), *(each for each in named if os.path.isfile(each))})
         stamped = stamps(loaded, self._loading_since)
-        return Loaded(loaded, threads, stamps=stamped, connections=connections)
+        trees, unwatched = (self._directories(key) for key in (WATCHED, UNWATCHED))
+        return Loaded(loaded, threads, stamps=stamped, connections=connections, trees=trees, unwatched=unwatched)
+
+    def _directories(self, key: str) -> list[str]:
+        """Return the directories that the factory has named beside its settings."""
+        named = self._config.get(key, ())
+        return sorted({os.path.join(self._directory, each) for each in named if isinstance(each, str)})
 
     def _check_same(self) -> None:
         if self._same is not None:
@@ -109,6 +125,12 @@ class Generation:
             self._application = application
         return self._application
 
+    def begin_notices(self) -> None:
+        """Have the factory look for what a developer should know, in a thread: a database may not even answer."""
+        notices = self._config.get(NOTICES)
+        if callable(notices):
+            threading.Thread(target=_tell, args=(notices,), name="spawning-notices", daemon=True).start()
+
     def failure(self, error: ConfigError | AppLoadError) -> LoadFailed:
         """Describe why it does not load, and which files to watch for it to be mended."""
         named = files.files_named([*self.settings.args, self.settings.factory], self._directory)
@@ -119,6 +141,15 @@ class Generation:
             shown = readable(error) if self.settings.reload == "dev" else ""
             return LoadFailed("app", str(error), error.details, watched, shown)
         return LoadFailed("config", str(error), "", watched)
+
+
+def _tell(notices: Callable[[], Sequence[str]]) -> None:
+    try:
+        for sentence in notices():
+            log.warning("%s", sentence)
+    # boundary: the site serves, whatever it lacks for this
+    except Exception as error:
+        log.debug("cannot look for notices %s", fields(reason=error))
 
 
 def _callable(name: str, setting: str) -> Callable[[dict[str, Any]], Any]:
