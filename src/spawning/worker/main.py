@@ -203,7 +203,8 @@ class Worker:
                 self._look_for_stuck_requests(self._timeouts, before)
         if self._streams is not None:
             self._end_streams(self._streams, before)
-        wait = min(tick, self._next_report - before, LOG_AWAKE if self._log_waits() else REPORT_EVERY)
+        soon = LOG_AWAKE if self._log_waits() else REPORT_EVERY
+        wait = max(0.0, min(tick, self._next_report - before, soon, self.give_up_at - before))
         ready = self._poll.poll(wait * 1000)
         self._dispatch.disturbed += 1
         now = monotonic()
