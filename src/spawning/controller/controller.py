@@ -405,6 +405,7 @@ class Controller:
         generation = self.fleet.generations[source.generation]
         settings = generation.settings
         self.triggers.load_began()
+        self.patience.import_began(source.generation, time.monotonic())
         if self._bound is None:
             try:
                 self._open(settings)

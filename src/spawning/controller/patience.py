@@ -15,6 +15,7 @@ from spawning.logs.log import Log
 from spawning.logs.setup import fields
 
 FIRST = 1.0  # seconds of silence
+START = 4.0  # seconds more for what comes before the import
 ANSWER = 0.3  # seconds that workers get to name their requests
 QUESTION = 0  # the number of the question about them; those of people begin with 1
 _MOST_NAMED = 3  # requests in a line
@@ -30,6 +31,7 @@ class Patience:
 
     def __init__(self, ask: Callable[[Source], None]) -> None:
         self._ask = ask
+        self._import_began = (0, 0.0)  # of which generation, and when
         self._loading = _Again()
         self._stopping = _Again()
         self._answer_at = 0.0  # when what was asked for is told; 0: nothing was asked for
@@ -43,6 +45,10 @@ class Patience:
             return self._look_at_stopping(wanted, fleet, now)
         return float("inf")
 
+    def import_began(self, number: int, now: float) -> None:
+        """Note that a generation has its settings, and imports the application."""
+        self._import_began = (number, now)
+
     def on_details(self, source: Source, message: Details) -> None:
         """Take the answer of a worker."""
         if message.question == QUESTION:
@@ -52,12 +58,13 @@ class Patience:
         generation = fleet.under_way
         if generation is None or generation.trigger in UNASKED or generation.state is GenerationState.CUTOVER:
             return float("inf")
-        if self._loading.is_due(generation.number, generation.started_at, now):
-            seconds = now - generation.started_at
-            left = max(0.0, generation.boot_until - now)
-            said = fields(
-                generation=generation.number, seconds=seconds, waits_for=awaited(wanted, generation), gives_up_in=left
-            )
+        number, since = self._import_began
+        if number != generation.number:  # an interpreter starts, which takes a moment, and runs the factory
+            since = generation.started_at + START
+        if self._loading.is_due(generation.number, since, now):
+            waits_for = awaited(wanted, generation) if number == generation.number else generation.settings.factory
+            seconds, left = now - generation.started_at, max(0.0, generation.boot_until - now)
+            said = fields(generation=generation.number, seconds=seconds, waits_for=waits_for, gives_up_in=left)
             log.info("still loading %s", said)
         return self._loading.at
 

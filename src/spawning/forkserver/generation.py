@@ -26,6 +26,7 @@ from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_p
 WATCHED, UNWATCHED = "watched_directories", "unwatched_directories"
 # Besides, what a developer should know of the site: a function without arguments that returns sentences.
 NOTICES = "notices"
+NOTICES_AFTER = 0.5  # seconds behind the start of a worker
 
 
 log = Log("spawning.forkserver")
@@ -87,8 +88,10 @@ class Generation:
         configure(self.settings.verbose)
         threads = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
         self._check_same()  # what has changed meanwhile may have been loaded
-        gc.collect()
         connections = self._surroundings.new_connections()
+        if connections or self.settings.reload != "dev":  # there somebody waits
+            gc.collect()
+            connections = self._surroundings.new_connections()
         gc.freeze()  # the collector would write to each object it looks at, and so copy its page into every worker
         named = (os.path.join(self._directory, each) for each in self.settings.watch)  # such as an ini file
         loaded = sorted({*files.loaded_files(), *(each for each in named if os.path.isfile(each))})
@@ -144,6 +147,7 @@ class Generation:
 
 
 def _tell(notices: Callable[[], Sequence[str]]) -> None:
+    threading.Event().wait(NOTICES_AFTER)  # the page comes first
     try:
         for sentence in notices():
             log.warning("%s", sentence)
