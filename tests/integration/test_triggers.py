@@ -275,6 +275,19 @@ def test_pointing_it_elsewhere_is_a_change(tmp_path: Path) -> None:
             assert version(server.port) == number
 
 
+def test_what_lies_below_a_directory_behind_a_link_is_watched(tmp_path: Path) -> None:
+    release(tmp_path, "1")
+    current = tmp_path / "current"
+    arguments = (APP, "-s", "1", "--reload", "dev", "-w", ".")
+    with Server(*arguments, cwd=current, env={"PWD": str(current)}) as server:
+        for file in (current / "page.html", tmp_path / "releases" / "1" / "deep" / "page.html"):
+            mark = server.mark()
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("<p>")
+            server.wait_for_log(r" files changed count=1 files=\S*page\.html$", after=mark)
+            server.wait_for_log(FINISHED, after=mark)
+
+
 # Commits -------------------------------------------------------------------------------------------------------------
 
 

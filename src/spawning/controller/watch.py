@@ -127,7 +127,7 @@ class _Follower(threading.Thread):
         self._since = since
         self._warn_once = warn_once
         self._ended = threading.Event()
-        self._trees: set[str] = set()  # the directories of trees that are watched
+        self._trees: set[str] = set()  # the directories of trees that are watched, by both names
         self._grown = False  # another has come
         with held_back(signal.valid_signals()):  # for good, in this thread and those of the library (``upgrade.py``)
             self.start()
@@ -155,7 +155,9 @@ class _Follower(threading.Thread):
         if not single | trees:
             self._ended.wait()
             return
-        fresh, self._trees, self._grown = trees - self._trees if self._trees else set(), trees, False
+        fresh, self._grown = trees - self._trees if self._trees else set(), False
+        # The kernel watches a directory once, whatever the names are that it was asked for, and the library tells one.
+        self._trees = trees | set(map(os.path.realpath, trees))
         checked_times = False
         for found in watch(
             *sorted(single | trees),
@@ -169,7 +171,7 @@ class _Follower(threading.Thread):
             recursive=False,
             ignore_permission_denied=False,  # which would ignore every other error as well
         ):
-            changed = {path for _, path in found if not (path in trees or self._is_new(path))}
+            changed = {path for _, path in found if not (path in self._trees or self._is_new(path))}
             if not checked_times:  # the first answer shows that the watch is working
                 checked_times = True
                 changed |= set(modified(self._wanted.files, self._since, time.time()))
