@@ -13,6 +13,11 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class Prepare:
+    """Import what is not the application's, and wait for :class:`Boot`, which may never come."""
+
+
+@dataclass(frozen=True, slots=True)
 class Boot:
     """Load generation `generation`: run the factory with `settings` (plain values, see ``settings.as_dict``).
 
@@ -59,13 +64,16 @@ class Loaded:
 
     `files` are the files behind ``sys.modules``, for the watcher; `threads` names threads started during the import,
     `connections` the peers of connections that were opened then and are open; `stamps` says of each file, in the same
-    order, what it was like.
+    order, what it was like. `trees` are directories that are to be watched as well, with all that is below them (of
+    templates), `unwatched` those below watched ones of which nothing counts.
     """
 
     files: list[str] = field(default_factory=list)
     threads: list[str] = field(default_factory=list)
     stamps: list[str] = field(default_factory=list)
     connections: list[str] = field(default_factory=list)
+    trees: list[str] = field(default_factory=list)
+    unwatched: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,12 @@ class Stop:
     """The service ends: accept what the backlog holds, finish within `seconds`, exit."""
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndStreams:
+    """Do not wait for event streams, which have no end of their own: they are to be reopened elsewhere, or somebody at
+    a terminal waits. To a worker that was told to leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +224,8 @@ class Handoff:
 
 
 Message = (
-    Boot
+    Prepare
+    | Boot
     | ForkWorker
     | Configured
     | Loaded
@@ -219,6 +234,7 @@ Message = (
     | Retire
     | Announce
     | Stop
+    | EndStreams
     | ReopenLog
     | AskDetails
     | Born
@@ -233,8 +249,8 @@ Message = (
 _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Boot, ForkWorker, Configured, Loaded, LoadFailed, Start, Retire, Announce, Stop, ReopenLog, AskDetails, Born,
-        Ready, Frozen, Report, Details, Unwell, Handoff,
+        Prepare, Boot, ForkWorker, Configured, Loaded, LoadFailed, Start, Retire, Announce, Stop, EndStreams, ReopenLog,
+        AskDetails, Born, Ready, Frozen, Report, Details, Unwell, Handoff,
     )
 }  # fmt: skip
 

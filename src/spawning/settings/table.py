@@ -169,6 +169,10 @@ class Settings:
         help="With --reload dev: one more file or directory to watch; may be repeated.",
     )
 
+    max_old_generations: int = option(
+        3, "--max-old-generations", parse=values.Integer(0, 1024), metavar="N", group=_RELOAD,
+        help="Most generations that still finish requests of theirs; above, the oldest is ended. 0 is unlimited.",
+    )
     keep_previous: float = option(
         300.0, "--keep-previous", parse=values.seconds_or_none, metavar="SECONDS", group=_RELOAD,
         help="How long the generation before stays in memory, for spawnctl rollback; 0 is not at all.",
