@@ -133,7 +133,6 @@ class Settings:
     )
     ready_path: str | None = option(
         None, "--ready-path", parse=values.path, metavar="PATH", group=_WORKERS,
-        again="one path is asked",
         help="GET this path of the application before it serves; a generation that does not answer well is refused.",
     )
     ready_status: str = option(
@@ -187,7 +186,6 @@ class Settings:
     access_log_file: str = option(
         "-", "-l", "--access-log-file", parse=values.text, metavar="FILE", habits=("--access-logfile",),
         group=_PROCESS,
-        again="all lines go to one place",
         help="Where access lines go; - is stdout, /dev/null switches the log off.",
     )
     request_id_header: str | None = option(
