@@ -203,6 +203,44 @@ def _host(value: Any) -> str | None:
     return text
 
 
+def _token(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = _text(value)
+    if not re.fullmatch(r"[!-~]{8,}", text):
+        raise ValueError("a token of at least 8 printable ASCII characters without spaces")
+    return text
+
+
+def _statsd_address(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = _text(value)
+    host, colon, port = text.rpartition(":")
+    if text.startswith("unix:") and len(text) > 5:
+        return text
+    if not (colon and host and port.isdecimal() and port.isascii() and 0 < int(port) < 65536):
+        raise ValueError("HOST:PORT, such as localhost:8125, or unix:PATH")
+    return text
+
+
+def _statsd_prefix(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not re.fullmatch(r"[\w.-]+", value, re.ASCII):
+        raise ValueError("letters, digits, dots, dashes and underscores")
+    return value
+
+
+def _statsd_tags(value: Any) -> tuple[str, ...]:
+    """Take tags, separated by commas, in one text or several."""
+    items = [item.strip() for text in _texts(value) for item in text.split(",") if item.strip()]
+    for item in items:
+        if not re.fullmatch(r"[\w./-]+(:[\w./:-]*)?", item):
+            raise ValueError(f"a list of tags such as env:live: look at {item!r}")
+    return tuple(items)
+
+
 def _statuses(value: Any) -> str:
     text = str(value)
     try:
@@ -249,7 +287,7 @@ def _option(
 
 _APPLICATION, _NETWORK, _WORKERS = "Application", "Network", "Workers"
 _RELOAD, _PROCESS, _LIMITS = "Reload", "Logs and process", "Limits towards clients"
-_RECYCLING = "Recycling"
+_RECYCLING, _STATUS = "Recycling", "Status and metrics"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -409,6 +447,34 @@ class Settings:
     )
     verbose: bool = _option(False, "-v", "--verbose", parse=_switch, group=_PROCESS, help="Log details (level debug).")
 
+    status: str | None = _option(
+        None, "--status", parse=_optional_text, metavar="ADDRESS", group=_STATUS,
+        help="Serve a status page, metrics and health checks there: PORT, HOST:PORT or unix:PATH.",
+    )
+    status_token: str | None = _option(
+        None, "--status-token", parse=_token, metavar="TOKEN", env="SPAWNING_STATUS_TOKEN", group=_STATUS,
+        help="What clients of --status have to know (Bearer token, or password); needed where others can reach it.",
+    )
+    status_port: int = _option(
+        0, "--status-port", parse=_integer(0, 65535), metavar="PORT", group=_STATUS,
+        help="As --status with this port; 0 is off.",
+    )
+    status_host: str = _option(
+        "127.0.0.1", "--status-host", parse=_text, metavar="HOST", group=_STATUS, help="Address for --status-port.",
+    )
+    statsd_host: str | None = _option(
+        None, "--statsd-host", parse=_statsd_address, metavar="HOST:PORT", group=_STATUS,
+        help="Send metrics there once a second, by UDP, as StatsD takes them; or to unix:PATH.",
+    )
+    statsd_prefix: str | None = _option(
+        None, "--statsd-prefix", parse=_statsd_prefix, metavar="PREFIX", group=_STATUS,
+        help="What the names of the metrics for --statsd-host begin with, before spawning.",
+    )
+    statsd_tags: tuple[str, ...] = _option(
+        (), "--statsd-tags", parse=_statsd_tags, metavar="NAME:VALUE,…", group=_STATUS,
+        help="Tags behind each metric for --statsd-host, as DogStatsD takes them.",
+    )
+
     # Where each default comes from: docs/settings.md.
     keepalive_timeout: float = _option(
         75.0, "--keepalive-timeout", parse=_seconds_or_none, metavar="SECONDS", group=_LIMITS,
@@ -463,6 +529,11 @@ class Settings:
         help="Most connections a worker; 0 is as many as there are descriptors.",
     )
     # fmt: on
+
+    @property
+    def measures(self) -> bool:
+        """Whether somebody wants to know how many requests there are, and how long they take."""
+        return self.status is not None or self.status_port != 0 or self.statsd_host is not None
 
 
 def options() -> dict[str, Option]:

@@ -14,7 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "spawning"
 
-LEAVES = {"errors", "memo", "settings", "primitives", "interpreter"}
+LEAVES = {"errors", "memo", "settings", "primitives", "interpreter", "memory"}
 BASE = LEAVES | {"ipc", "net", "logs"}
 FACTORIES = {"wsgi_factory", "django_factory", "paste_factory"}
 
@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"errors"},
     "primitives": set(),
     "interpreter": {"errors"},
+    "memory": {"errors"},
     "ipc": LEAVES,
     "net": LEAVES,
     "logs": LEAVES,
@@ -37,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stamps": LEAVES,
     "readiness": LEAVES | {"http", "wsgi", "wsgi_factory"},
     "forkserver": BASE | FACTORIES | {"worker", "wsgi", "readable", "readiness", "stamps"},
+    "status": BASE | {"worker", "wsgi", "http"},
     "systemd": LEAVES | {"logs", "net"},
     "controller": BASE | {"systemd"},
     "upgrade_check": BASE | {"controller", "forkserver", "worker"},
@@ -55,6 +57,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "django_factory": {"django"},
     "paste_factory": {"paste"},
     "readable": {"rich"},
+    "status": {"prometheus_client", "setproctitle"},
 }
 
 
@@ -121,6 +124,7 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
             "mail",
             "stream",
             "output",
+            "tally",
         }
     ),
     frozenset({"alarm", "descriptors", "sensor", "listener"}),

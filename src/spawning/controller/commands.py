@@ -135,6 +135,11 @@ class Commands:
             log.warning("no control socket %s", fields(reason=error))
 
     @property
+    def place(self) -> tuple[str, float]:
+        """Return the URL that is served, and when (monotonic seconds) the controller was started."""
+        return self._url, self._started_at
+
+    @property
     def handed_on(self) -> tuple[int, str] | None:
         """Return the descriptor and the path of the control socket, for the next program."""
         return (self._control.listener, str(self._control.path)) if self._control is not None else None

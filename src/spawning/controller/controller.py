@@ -27,7 +27,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from spawning.controller import memory, process
+from spawning import memory
+from spawning.controller import process
 from spawning.controller.boundary import PAUSE, Boundary
 from spawning.controller.commands import Commands
 from spawning.controller.condition import condition
@@ -43,6 +44,8 @@ from spawning.controller.plan import Service, plan, without_done
 from spawning.controller.records import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
 from spawning.controller.signals import Interrupts, Wakeup, held_back
 from spawning.controller.state import State
+from spawning.controller.status_process import UNASKED, StatusProcess
+from spawning.controller.status_record import STATUS
 from spawning.controller.triggers import Triggers
 from spawning.controller.upgrade import Attempt, Upgrade, command_now, why
 from spawning.errors import ConfigError
@@ -58,7 +61,7 @@ _ROUNDS = 1000  # of planning without a pause; more is a bug, and must not eat t
 # Settings that the machine may not agree to; they are looked at once, at the first start.
 _OUTSIDE = (
     "watch", "reload", "access_log_file", "host", "port", "pidfile", "control_socket", "max_memory",
-    "max_worker_memory",
+    "max_worker_memory", "status", "status_port",
 )  # fmt: skip
 
 _THREADS = (
@@ -89,7 +92,12 @@ class Controller:
         self.handoff = legacy.handoff
         self.fence = legacy.fence
         self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
-        self.executor = Executor(settings, self.fleet, self.links, self.listeners, self.handoff, self.fence, self.logs)
+        self.status = StatusProcess(
+            self.fleet, self.links, self.listeners, legacy.status_listeners, lambda: (self.wanted, *self.commands.place)
+        )
+        self.executor = Executor(
+            settings, self.fleet, self.links, self.listeners, self.handoff, self.fence, self.logs, self.status
+        )
         self.upgrade = Upgrade(command_now())
         self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
         self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
@@ -129,7 +137,7 @@ class Controller:
             LoadFailed: self._on_load_failed,
             Born: self._on_born,
             Ready: self._on_ready,
-            Details: self.commands.on_details,
+            Details: self._on_details,
         }
 
     # The loop --------------------------------------------------------------------------------------------------------
@@ -138,6 +146,7 @@ class Controller:
         """Serve until nothing is left to be done."""
         if self._bound is not None:  # by the program before this one
             self.commands.take_over(self._bound, self._control)
+            self.status.take_over(self._bound)
             for generation in self.fleet:
                 self.logs.want(generation.settings.access_log_file)
         self.wakeup.listen(self._on_signals)
@@ -165,6 +174,7 @@ class Controller:
         return min(
             self.commands.until,
             self._boundary.ask(later, self.upgrade.look, now),
+            self._boundary.ask(later, self.status.look, now),
             self._boundary.ask(later, self.logs.look, now),
             self._boundary.ask(later, lambda: self.notifier.report(condition(self.wanted, self.fleet), now)),
         )
@@ -188,7 +198,14 @@ class Controller:
 
     def _release(self) -> None:
         """Close and remove all that is not a process. What cannot be, must not keep the rest from it."""
-        closing = [self.triggers.stop, self.commands.close, self.links.close, self._close_listeners, self.logs.close]
+        closing = [
+            self.triggers.stop,
+            self.commands.close,
+            self.links.close,
+            self._close_listeners,
+            self.logs.close,
+            self.status.close,
+        ]
         for close in [*closing, self.pidfile.remove] if self.pidfile is not None else closing:
             # boundary: this is the end, perhaps because of an error, and the end of a process closes everything anyway
             with contextlib.suppress(Exception):
@@ -360,11 +377,15 @@ class Controller:
             foreign=self._foreign,
             started_in=self.logs.directory,
             logs=dict(self.logs.opened),
+            status_listeners=[listener.fileno() for listener in self.status.listeners],
         )
 
     # Messages --------------------------------------------------------------------------------------------------------
 
     def _on_said(self, entry: Said) -> None:
+        if entry.source == STATUS:
+            self.status.on_said(entry.message)
+            return
         if entry.message is None:
             if (departure := self.fleet.stillborn(entry.source, time.monotonic())) is not None:
                 log_departure(departure, None, None)
@@ -407,6 +428,7 @@ class Controller:
             pidfile = Pidfile(settings.pidfile, sources["pidfile"])
             pidfile.write()
             self.pidfile = pidfile
+        self.status.open(settings, sources)
         self.commands.open(settings, sources["control_socket"])
 
     def _on_loaded(self, source: Source, message: Loaded) -> None:
@@ -437,12 +459,19 @@ class Controller:
         if message.files:
             self._follow_files()
 
+    def _on_details(self, source: Source, message: Details) -> None:
+        if message.question == UNASKED:
+            self.status.on_details(source, message)
+        else:
+            self.commands.on_details(source, message)
+
     # Exits and files -------------------------------------------------------------------------------------------------
 
     def _on_exit(self, entry: process.Exit) -> None:
         departure = self.fleet.exited(entry.pid, entry.status, time.monotonic())
         if departure is None:
-            self.upgrade.exited(entry)
+            if not self.status.exited(entry.pid, entry.status):
+                self.upgrade.exited(entry)
             return
         log_departure(departure, entry.pid, entry.status)
         if departure.worker is not None:

@@ -12,19 +12,22 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from spawning.controller import memory, process
+from spawning import memory
+from spawning.controller import process
 from spawning.controller.actions import (
     Abandon,
     Action,
     AnnounceEnd,
     BeginCutover,
     EndForkServer,
+    EndStatus,
     Finish,
     FinishCutover,
     Forget,
     Fork,
     GiveUpWorker,
     KillForkServer,
+    KillStatus,
     KillWorker,
     LetGo,
     MeasureMemory,
@@ -34,6 +37,7 @@ from spawning.controller.actions import (
     Refuse,
     RetireWorker,
     StartGeneration,
+    StartStatus,
     StartWorker,
     StopWorker,
     SuspectWorker,
@@ -59,6 +63,7 @@ from spawning.controller.records import (
     WorkerStep,
 )
 from spawning.controller.refusal import Refusal
+from spawning.controller.status_process import StatusProcess
 from spawning.errors import AppLoadError, ConfigError
 from spawning.ipc.channel import Channel
 from spawning.ipc.fence import Fence
@@ -79,6 +84,7 @@ class Executor:
     :param handoff: both ends of the handoff socket.
     :param fence: what workers see their turn in.
     :param logs: the files of the access log, which workers are given.
+    :param status: the status service.
 
     ``directory`` is where generations start, by its name; ``changed`` are the files whose change asked for the newest;
     ``outcome`` is why the first start has failed, ``finished`` that nothing is left to be done.
@@ -93,6 +99,7 @@ class Executor:
         handoff: tuple[Channel, Channel],
         fence: Fence,
         logs: LogFiles,
+        status: StatusProcess,
     ) -> None:
         self.outcome: AppLoadError | ConfigError | None = None
         self.finished = False
@@ -128,6 +135,9 @@ class Executor:
             KillForkServer: self._kill_fork_server,
             Forget: self._forget,
             MeasureMemory: self._measure_memory,
+            StartStatus: status.start,
+            EndStatus: status.end,
+            KillStatus: status.kill,
             Finish: self._finish,
         }
 
@@ -178,6 +188,8 @@ class Executor:
         failure = generation.failure or LoadFailed("app", action.reason)
         listens = generation.state is not GenerationState.LOADING or generation.failure is not None
         self._fleet.refused(action.number, time.monotonic())
+        refusal = LoadFailed(failure.kind, action.reason, failure.details)
+        self._fleet.reload_ended(generation, "refused", time.time(), time.monotonic(), refusal)
         self._fleet.last_refusal = Refusal(
             action.number, generation.trigger, time.time(), action.reason, failure.details
         )
@@ -220,6 +232,7 @@ class Executor:
         generation = self._fleet.generations[action.number]
         listens = generation.state is not GenerationState.LOADING
         self._fleet.refused(action.number, time.monotonic())
+        self._fleet.reload_ended(generation, "abandoned", time.time(), time.monotonic())
         self._kill_all(generation, listens=listens)
         log.info("%s abandoned %s", _undertaking(generation), fields(generation=action.number))
 
@@ -246,9 +259,10 @@ class Executor:
     def _finish_cutover(self, action: FinishCutover) -> None:
         first = not self._fleet.has_served
         self._name_stragglers(action.number)
+        generation = self._fleet.generations[action.number]
+        self._fleet.reload_ended(generation, "finished", time.time(), time.monotonic())
         self._fleet.cutover_finished(action.number, time.monotonic())
         self._fence.advance()  # before anybody of the new generation accepts
-        generation = self._fleet.generations[action.number]
         for worker in generation.active:
             if worker.state is WorkerState.READY:
                 self._start(worker)

@@ -85,6 +85,37 @@ class LoadFailed:
     readable: str = ""
 
 
+# Controller and status service ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BootStatus:
+    """Be the status service. Beside it: its listening sockets.
+
+    `settings` are plain values (``settings.as_dict``), `controller` is the pid of who sends this, `zone` the time zone
+    of the log, `values` how everything is now (as :class:`Snapshot`).
+    """
+
+    settings: dict[str, Any]
+    controller: int
+    zone: list[list[int]]
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """How everything is (``controller/snapshot.py``)."""
+
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """Somebody looks, for the next `seconds`: tell what the threads of the workers are doing, too."""
+
+    seconds: float
+
+
 # Controller to worker ------------------------------------------------------------------------------------------------
 
 
@@ -152,13 +183,29 @@ class Frozen:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Once a second: totals since birth (`requests`, `errors` are responses with status 5xx), and what is under way."""
+    """Once a second: totals since birth (`requests`, `errors` are responses with status 5xx), and what is under way.
+
+    Of the totals: `inline` are the requests that the leader has executed, `refused` those that never were requests,
+    `lost` is log to lines that could not be written. `threads` are the request threads that there are. The rest is
+    counted for the metrics only (``worker/tally.py``): `statuses` is method to status to responses; `latency` and
+    `waits` are histograms, `seconds` and `waited` the times in total, `sent` bytes of content.
+    """
 
     requests: int
     errors: int
     executing: int
     queued: int
     connections: int
+    inline: int = 0
+    refused: int = 0
+    threads: int = 0
+    lost: dict[str, int] = field(default_factory=dict)
+    statuses: dict[str, dict[str, int]] = field(default_factory=dict)
+    latency: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    waits: list[int] = field(default_factory=list)
+    waited: float = 0.0
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +251,9 @@ class Handoff:
 
 Message = (
     Boot
+    | BootStatus
+    | Snapshot
+    | Watching
     | ForkWorker
     | Configured
     | Loaded
@@ -226,8 +276,8 @@ Message = (
 _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Boot, ForkWorker, Configured, Loaded, LoadFailed, Start, Retire, Announce, Stop, ReopenLog, AskDetails, Born,
-        Ready, Frozen, Report, Details, Unwell, Handoff,
+        Boot, BootStatus, Snapshot, Watching, ForkWorker, Configured, Loaded, LoadFailed, Start, Retire, Announce, Stop,
+        ReopenLog, AskDetails, Born, Ready, Frozen, Report, Details, Unwell, Handoff,
     )
 }  # fmt: skip
 

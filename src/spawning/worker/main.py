@@ -9,11 +9,12 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 from spawning.ipc.channel import Channel
 from spawning.ipc.fence import attach
@@ -32,7 +33,7 @@ from spawning.ipc.messages import (
 )
 from spawning.logs.access import AccessLog
 from spawning.logs.log import Log
-from spawning.logs.setup import stdout
+from spawning.logs.setup import lost_lines, stdout
 from spawning.logs.streams import open_file
 from spawning.settings import Settings
 from spawning.worker import children
@@ -150,6 +151,14 @@ class Worker:
         self._timeouts = Timeouts(name, settings.request_timeout) if settings.request_timeout else None
         if self._timeouts is not None:
             self._dispatch.run_exchange = self._timeouts.run
+        self._handlers: dict[type[Any], Callable[[Message], None]] = {
+            Start: self._on_start,
+            Retire: self._on_retire,
+            Announce: self._on_announce,
+            Stop: self._on_stop,
+            ReopenLog: self._on_reopen,
+            AskDetails: self._on_ask_details,
+        }
         self._ended = False
         self.give_up_at = float("inf")
         self._unwell = ""  # why it is to be replaced, which the controller has to be told
@@ -183,6 +192,7 @@ class Worker:
         if self._access_log is not None:
             self._access_log.end()
         self._errors.close()
+        self._report()  # what has been counted since the last time
         if self._ended:
             return int(self._loop.failed)
         self._name_stuck_requests()
@@ -254,7 +264,7 @@ class Worker:
         if message is None:
             self._on_orphaned()
         else:
-            self._HANDLERS[type(message)](self, message)
+            self._handlers[type(message)](message)
 
     def _on_start(self, message: Message) -> None:
         assert isinstance(message, Start)
@@ -312,27 +322,38 @@ class Worker:
         # A person or a supervisor ends this worker alone; the controller will replace it.
         self._retire(self._settings.deadman_timeout)
 
-    _HANDLERS: Final = {
-        Start: _on_start,
-        Retire: _on_retire,
-        Announce: _on_announce,
-        Stop: _on_stop,
-        ReopenLog: _on_reopen,
-        AskDetails: _on_ask_details,
-    }
-
     def _report(self) -> None:
-        threads = self._dispatch.threads
+        dispatch = self._dispatch
+        threads = dispatch.threads
         report = Report(
-            requests=self._dispatch.requests,
+            requests=dispatch.requests,
             errors=self._context.errors,
-            executing=threads.executing + len(self._dispatch.lead.box),
+            executing=threads.executing + len(dispatch.lead.box),
             queued=threads.waiting.size,
             connections=self._loop.connections,
+            inline=dispatch.calls,
+            refused=self._context.refused,
+            threads=len(threads.all),
+            lost=self._lost(),
         )
+        if (tally := self._context.tally) is not None:
+            report = replace(
+                report,
+                statuses=tally.statuses(),
+                latency=tally.latency,
+                seconds=tally.seconds,
+                waits=tally.waits,
+                waited=tally.waited,
+                sent=tally.sent,
+            )
         # A controller that is busy misses a report; the next one has the totals.
         with contextlib.suppress(BlockingIOError):
             self._channel.send(report)
+
+    def _lost(self) -> dict[str, int]:
+        """Return log to lines that could not be written, of those logs that have lost some."""
+        lost = {"access": self._access_log.lost if self._access_log is not None else 0, "error": lost_lines()}
+        return {name: count for name, count in lost.items() if count}
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
