@@ -23,6 +23,7 @@ import click
 
 from spawning import __version__
 from spawning.ctl_text import escaped, in_lines, requests_text, stacks_text, status_text
+from spawning.ctl_top import watch
 from spawning.ipc.control import (
     SUFFIX,
     decode,
@@ -321,6 +322,14 @@ def stop(where: Where, wait: bool) -> None:
 def requests(where: Where, as_json: bool) -> None:
     """Show what each thread is executing, and since when."""
     _print(ask(where, "requests"), as_json, requests_text)
+
+
+@spawnctl.command()
+@click.option("-n", "--interval", type=click.FloatRange(0.2, 3600), default=1.0, help="Seconds between two looks.")
+@click.pass_obj
+def top(where: Where, interval: float) -> None:
+    """Show how the server is, live; q ends. Where the output is no terminal, once."""
+    watch(lambda: (ask(where, "status", full=True), ask(where, "requests")), interval)
 
 
 @spawnctl.command()

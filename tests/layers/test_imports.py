@@ -14,7 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "spawning"
 
-LEAVES = {"errors", "memo", "settings", "primitives", "interpreter", "memory"}
+LEAVES = {"errors", "memo", "settings", "primitives", "interpreter", "memory", "figures"}
 BASE = LEAVES | {"ipc", "net", "logs"}
 FACTORIES = {"wsgi_factory", "django_factory", "paste_factory"}
 
@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "primitives": set(),
     "interpreter": {"errors"},
     "memory": {"errors"},
+    "figures": set(),
     "ipc": LEAVES,
     "net": LEAVES,
     "logs": LEAVES,
@@ -43,8 +44,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "controller": BASE | {"systemd"},
     "upgrade_check": BASE | {"controller", "forkserver", "worker"},
     "cli": BASE | {"controller", "upgrade_check"},
-    "ctl_text": set(),
-    "ctl": BASE | {"ctl_text"},
+    "ctl_text": {"figures"},
+    "ctl_top": {"ctl_text", "figures", "status"},
+    "ctl": BASE | {"ctl_text", "ctl_top"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -90,9 +90,10 @@ def test_the_last_minutes_are_drawn() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [None, None], [0.0, 0.0], [1e-6, 1e6], [5.0]])
-def test_any_values_can_be_drawn(values: list[float | None]) -> None:
+@pytest.mark.parametrize("logarithmic", [True, False])
+def test_any_values_can_be_drawn(values: list[float | None], logarithmic: bool) -> None:
     times = [float(at) for at in range(len(values))]
-    svg = plot("Title <b>", times, [Line("p50", values)], [0.5, 1e12], 900.0, str)
+    svg = plot("Title <b>", times, [Line("p50", values)], [0.5, 1e12], 900.0, str, logarithmic=logarithmic)
     assert "Title &lt;b&gt;" in svg
     assert svg.count("<svg") == svg.count("</svg>") == 1
     assert "inf" not in svg

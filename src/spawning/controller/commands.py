@@ -20,7 +20,7 @@ from spawning.controller.fleet import Fleet
 from spawning.controller.links import Links
 from spawning.controller.plan import Service, Wanted
 from spawning.controller.records import GenerationState, Source, WorkerState
-from spawning.controller.snapshot import snapshot
+from spawning.controller.snapshot import full_snapshot, snapshot
 from spawning.controller.upgrade import Attempt, Upgrade
 from spawning.errors import ConfigError
 from spawning.ipc.messages import AskDetails, Details
@@ -201,9 +201,15 @@ class Commands:
 
     # Commands --------------------------------------------------------------------------------------------------------
 
-    def _status(self, client: Client, _: dict[str, Any]) -> None:
-        server = self._server
-        self._answer(client, snapshot(server.wanted, server.fleet, self._url, self._started_at, time.monotonic()))
+    def _status(self, client: Client, arguments: dict[str, Any]) -> None:
+        server, now = self._server, time.monotonic()
+        if arguments.get("full"):
+            everything = full_snapshot(
+                server.wanted, server.fleet, self._url, self._started_at, now, server.listeners, None
+            )
+            self._answer(client, everything)
+        else:
+            self._answer(client, snapshot(server.wanted, server.fleet, self._url, self._started_at, now))
 
     def _reload(self, client: Client, arguments: dict[str, Any]) -> None:
         if self._server.wanted.service is not Service.RUN:

@@ -12,6 +12,7 @@ import hmac
 import ipaddress
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from importlib.resources import files
 from threading import Lock
 from typing import Any, NamedTuple
@@ -169,7 +170,7 @@ class _Stream:
             view = self._hub.newer(serial, _LOOK)
             if view is not None:
                 serial, silent = view.serial, 0.0
-                yield _event(view)
+                yield _event(replace(view, memory=self._hub.measure()))
             else:
                 silent += _LOOK
                 if silent >= _HEARTBEAT:

@@ -81,21 +81,19 @@ class Hub:
 
     def look(self) -> View:
         """Return the newest view, with what the threads of the workers are doing if they can be asked in a moment."""
-        self.watch(measure=False)
+        self.watch()
         until = monotonic() + _MOMENT
         view: View | None = self.view
         while view is not None and view.values["requests"] is None and not self.closing:
             view = self.newer(view.serial, until - monotonic())
         return replace(self.view, memory=self.measure())
 
-    def watch(self, *, measure: bool = True) -> None:
-        """Say that somebody looks: the controller asks the workers, and memory is measured."""
+    def watch(self) -> None:
+        """Tell the controller that somebody looks, so that it asks the workers."""
         now = monotonic()
         if now > self._watched_until - WATCH_SECONDS / 2:
             self._watched_until = now + WATCH_SECONDS
             self._watch(WATCH_SECONDS)
-        if measure:
-            self.measure()
 
     def measure(self) -> dict[int, int]:
         """Return pid to bytes (PSS) of all processes: as measured a moment ago, or now."""

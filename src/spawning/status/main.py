@@ -5,10 +5,12 @@ application and one more message to understand. It dies with the controller unti
 tells it.
 """
 
+import contextlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from threading import Thread
 
 from setproctitle import setproctitle
@@ -78,7 +80,7 @@ def main() -> int:
     settings = checked(boot.settings, environ={})
     configure(settings.verbose, boot.zone)
     setproctitle("spawning: status")
-    hub = Hub(boot.values, lambda seconds: channel.send(Watching(seconds)))
+    hub = Hub(boot.values, partial(_watch, channel))
     worker = StatusWorker(hub, settings.status_token, _own_settings(settings), channel, descriptors)
     if settings.statsd_host is not None:
         statsd = Statsd(settings.statsd_host, settings.statsd_prefix, settings.statsd_tags)
@@ -88,6 +90,11 @@ def main() -> int:
     outlive_parent()
     worker.begin()
     return worker.run([])
+
+
+def _watch(channel: Channel, seconds: float) -> None:
+    with contextlib.suppress(BlockingIOError):  # a controller that does not read is told the next time
+        channel.send(Watching(seconds))
 
 
 def _own_settings(settings: Settings) -> Settings:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from spawning.figures import count, duration, number, seconds, size
 from spawning.status.history import MOST_POINTS, POINT_SECONDS
 from spawning.status.hub import STALE, View
 from spawning.status.plots import Line, plot
@@ -16,6 +17,7 @@ from spawning.status.values import described
 
 _SPAN = MOST_POINTS * POINT_SECONDS
 _MOST_REQUESTS = 50  # that are listed
+_WIDE = 6  # columns of a table above which it takes the whole width
 
 _DOCUMENT = """\
 <!doctype html>
@@ -69,7 +71,7 @@ def _head(values: Values, age: float) -> str:
         f'<header><h1>Spawning</h1> <span class="badge {_text(phase)}">{_text(phase)}</span>'
         f"<p>{_text(values['address'] or 'no address yet')} · {_text(condition)}</p>"
         f'<p class="quiet">version {_text(values["version"])} · Python {_text(values["python"])}'
-        f" · pid {values['pid']} · up {_duration(values['uptime'])}</p></header>"
+        f" · pid {values['pid']} · up {duration(values['uptime'])}</p></header>"
     )
 
 
@@ -80,13 +82,13 @@ def _tiles(values: Values) -> str:
     totals = values["totals"]
     inline = f"{100 * totals['inline'] / totals['requests']:.0f} %" if totals["requests"] else "–"
     tiles = [
-        ("requests/s", _number(trend["requests"]), f"{totals['requests']:,} in all"),
-        ("latency p50", _seconds(trend["p50"]), f"p95 {_seconds(trend['p95'])} · p99 {_seconds(trend['p99'])}"),
-        ("errors/s", _number(trend["errors"]), f"{totals['errors']:,} of status 5xx · {totals['refused']:,} refused"),
+        ("requests/s", number(trend["requests"]), f"{totals['requests']:,} in all"),
+        ("latency p50", seconds(trend["p50"]), f"p95 {seconds(trend['p95'])} · p99 {seconds(trend['p99'])}"),
+        ("errors/s", number(trend["errors"]), f"{totals['errors']:,} of status 5xx · {totals['refused']:,} refused"),
         ("in flight", f"{executing}", f"{queued} wait for a thread"),
         ("threads busy", f"{min(executing, threads)} of {threads}", f"inline {inline}"),
         ("connections", f"{connections}", f"{_sum(values['listeners'], 'backlog')} not accepted yet"),
-        ("memory (PSS)", _bytes(values["memory"]), f"{len(workers)} workers"),
+        ("memory (PSS)", size(values["memory"]), f"{len(workers)} workers"),
     ]
     return '<dl class="tiles">' + "".join(
         f"<div><dt>{name}</dt><dd>{_text(value)}</dd><dd class=quiet>{_text(more)}</dd></div>"
@@ -105,19 +107,19 @@ def _plots(values: Values) -> str:
         return [Line(name, [point[name] for point in points]) for name in names]
 
     pictures = [
-        plot("Requests/s", times, lines("requests", "errors"), marks, _SPAN, _number),
-        plot("Latency", times, lines("p50", "p95", "p99"), marks, _SPAN, _seconds),
-        plot("In flight", times, lines("executing", "queued"), marks, _SPAN, _number),
+        plot("Requests/s", times, lines("requests", "errors"), marks, _SPAN, number),
+        plot("Latency", times, lines("p50", "p95", "p99"), marks, _SPAN, seconds, logarithmic=True),
+        plot("In flight", times, lines("executing", "queued"), marks, _SPAN, number),
     ]
     return f'<section class="plots">{"".join(pictures)}</section>'
 
 
 def _generations(values: Values) -> str:
     parts = []
-    for generation in values["generations"]:
+    for generation in reversed(values["generations"]):
         server = f"fork server {generation['fork_server']}" if generation["fork_server"] else "no fork server"
-        memory = f" ({_bytes(generation['memory'])})" if generation["memory"] else ""
-        about = f"{generation['trigger']} {_duration(generation['age'])} ago · {server}{memory}"
+        memory = f" ({size(generation['memory'])})" if generation["memory"] else ""
+        about = f"{generation['trigger']} {duration(generation['age'])} ago · {server}{memory}"
         head = ("worker", "state", "up", "requests", "requests/s", "5xx", "inline", "busy", "idle", "waiting",
                 "connections", "memory", "pid")  # fmt: skip
         state = generation["state"]
@@ -135,17 +137,17 @@ def _worker(worker: Values) -> list[str]:
     return [
         worker["name"],
         worker["state"],
-        _duration(worker["age"]),
-        _count(requests),
-        _number(worker["rate"]),
-        _count(worker["errors"]),
+        duration(worker["age"]),
+        count(requests),
+        number(worker["rate"]),
+        count(worker["errors"]),
         f"{100 * worker['inline'] / requests:.0f} %" if requests and worker["inline"] is not None else "–",
-        _count(min(executing, threads)) if known else "–",
-        _count(max(0, threads - executing)) if known else "–",
-        _count(worker["queued"]),
-        _count(worker["connections"]),
-        _bytes(worker["memory"]),
-        _count(worker["pid"], ""),
+        count(min(executing, threads)) if known else "–",
+        count(max(0, threads - executing)) if known else "–",
+        count(worker["queued"]),
+        count(worker["connections"]),
+        size(worker["memory"]),
+        count(worker["pid"], ""),
     ]
 
 
@@ -157,13 +159,13 @@ def _in_flight(requests: list[Values] | None) -> str:
         return f'{title}<p class="quiet">No request is executing at this moment.</p>'
     rows = [
         [
-            _seconds(each["seconds"]), f"{each['method']} {_cut(str(each['path']), 120)}", str(each["address"]),
+            seconds(each["seconds"]), f"{each['method']} {_cut(str(each['path']), 120)}", str(each["address"]),
             each["worker"], each["thread"],
         ]
         for each in requests[:_MOST_REQUESTS]
     ]  # fmt: skip
     more = f'<p class="quiet">and {len(requests) - _MOST_REQUESTS} more</p>' if len(requests) > _MOST_REQUESTS else ""
-    return title + _table(("age", "request", "client", "worker", "thread"), rows, texts=(1, 2, 4)) + more
+    return title + _table(("age", "request", "client", "worker", "thread"), rows, texts=(1, 2, 3, 4)) + more
 
 
 def _reloads(values: Values) -> str:
@@ -178,8 +180,8 @@ def _reloads(values: Values) -> str:
 
 
 def _reload(identity: str, reload: Values) -> str:
-    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(reload["at"]))
-    took = f" after {_seconds(reload['seconds'])}" if reload["seconds"] is not None else ""
+    at = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(reload["at"]))
+    took = f" after {seconds(reload['seconds'])}" if reload["seconds"] is not None else ""
     line = (
         f'<span class="badge {_text(reload["result"])}">{_text(reload["result"])}</span> generation'
         f" {reload['generation']}, {_text(str(reload['trigger']))}, {at}{took}"
@@ -194,8 +196,8 @@ def _reload(identity: str, reload: Values) -> str:
 
 
 def _listeners(listeners: list[Values]) -> str:
-    rows = [[each["address"], _count(each["backlog"]), _count(each["most"])] for each in listeners]
-    return "<h2>Listeners</h2>" + _table(("address", "waiting to be accepted", "at most"), rows)
+    rows = [[each["address"], count(each["backlog"]), count(each["most"])] for each in listeners]
+    return "<h2>Listeners</h2>" + _table(("address", "waiting to be accepted", "at most"), rows, texts=(0,))
 
 
 def _configuration(settings: Values) -> str:
@@ -222,7 +224,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[i
         + "</tr>"
         for row in rows
     )
-    return f'<div class="scroll"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
+    wide = ' class="wide"' if len(head) > _WIDE else ""
+    return f'<div class="scroll"><table{wide}><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _workers(values: Values) -> list[Values]:
@@ -245,35 +248,3 @@ def _text(text: str) -> str:
 
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _count(value: int | None, grouping: str = ",") -> str:
-    return "–" if value is None else f"{value:{grouping}}"
-
-
-def _number(value: float) -> str:
-    if value >= 10_000:
-        return f"{value / 1000:.3g} k"
-    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.2g}" if value < 10 else f"{value:.3g}"
-
-
-def _seconds(value: float | None) -> str:
-    if value is None:
-        return "–"
-    if value == 0:
-        return "0"
-    if value < 0.001:
-        return f"{value * 1e6:.3g} µs"
-    return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s" if value < 120 else _duration(value)
-
-
-def _bytes(value: int | None) -> str:
-    return "–" if not value else f"{value / 2**20:.3g} MiB" if value < 2**30 else f"{value / 2**30:.3g} GiB"
-
-
-def _duration(seconds: float) -> str:
-    """Show a duration with its two largest units: ``3 min 4 s``."""
-    whole = int(seconds)
-    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
-    first = next((index for index, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])

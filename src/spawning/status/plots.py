@@ -1,5 +1,6 @@
 """Plots of the last 15 minutes as SVG: one thing a picture, no script, colours from the page's style sheet. Pure."""
 
+import math
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import NamedTuple
@@ -23,6 +24,8 @@ def plot(
     marks: Sequence[float],
     span: float,
     shown: Callable[[float], str],
+    *,
+    logarithmic: bool = False,
 ) -> str:
     """Draw a plot.
 
@@ -30,17 +33,19 @@ def plot(
     :param marks: times of reloads, drawn as vertical lines.
     :param span: seconds from the left edge to the right.
     :param shown: writes a value for the axis.
+    :param logarithmic: what is ten times as much is always as far away; for values that differ so much.
     """
     newest = times[-1] if times else 0.0
-    top = _nice(max((value for line in lines for value in line.values if value is not None), default=0.0))
+    values = [value for line in lines for value in line.values if value is not None]
+    ticks, height = _powers(values) if logarithmic else _steps(values)
 
     def x(time: float) -> float:
         return round(_LEFT + (WIDTH - _LEFT - _RIGHT) * (1 - (newest - time) / span), 1)
 
     def y(value: float) -> float:
-        return round(_TOP + (HEIGHT - _TOP - _BOTTOM) * (1 - value / top), 1)
+        return round(_TOP + (HEIGHT - _TOP - _BOTTOM) * (1 - height(value)), 1)
 
-    drawn = [_grid(top, y, shown), _minutes(span)]
+    drawn = [_grid(ticks, y, shown), _minutes(span)]
     drawn += [f'<line class="mark" x1="{x(at)}" x2="{x(at)}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>'
               for at in marks if newest - span <= at <= newest]  # fmt: skip
     for line in lines:
@@ -52,11 +57,29 @@ def plot(
     )
 
 
-def _grid(top: float, y: Callable[[float], float], shown: Callable[[float], str]) -> str:
+_Scale = tuple[list[float], Callable[[float], float]]
+
+
+def _steps(values: Sequence[float]) -> _Scale:
+    """Return the marks of an axis that begins at 0, and how high a value is, from 0 to 1."""
+    top = _nice(max(values, default=0.0))
+    return [0.0, top / 2, top], lambda value: value / top
+
+
+def _powers(values: Sequence[float]) -> _Scale:
+    """Return the same for an axis of powers of ten, at least two of them; nothing is drawn below the lowest."""
+    above = [value for value in values if value > 0] or [0.001]
+    low, high = math.floor(math.log10(min(above))), math.ceil(math.log10(max(above)))
+    high = max(high, low + 2)
+    ticks = [10.0**power for power in range(low, high + 1, 1 if high - low < 5 else 2)]
+    return ticks, lambda value: max(0.0, (math.log10(max(value, 10.0**low)) - low) / (high - low))
+
+
+def _grid(ticks: Sequence[float], y: Callable[[float], float], shown: Callable[[float], str]) -> str:
     return "".join(
         f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y(value)}" y2="{y(value)}"/>'
         f'<text class="left" x="{_LEFT - 5}" y="{y(value) + 3.5}">{escape(shown(value))}</text>'
-        for value in (0.0, top / 2, top)
+        for value in ticks
     )
 
 
