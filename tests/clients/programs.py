@@ -12,6 +12,8 @@ PACKAGES = {
     "h2load": "nghttp2-client",
     "haproxy": "haproxy",
     "nginx": "nginx",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
     "wrk": "wrk",
 }
 SEARCHED = "/usr/local/sbin:/usr/sbin:/sbin"  # where daemons are, also for users who do not have it in their PATH
