@@ -462,6 +462,10 @@ class Settings:
     status_host: str = _option(
         "127.0.0.1", "--status-host", parse=_text, metavar="HOST", group=_STATUS, help="Address for --status-port.",
     )
+    app_metrics: bool = _option(
+        False, "--app-metrics", parse=_switch, group=_STATUS,
+        help="Show the application's own metrics (prometheus_client) at /metrics of --status, from all processes.",
+    )
     statsd_host: str | None = _option(
         None, "--statsd-host", parse=_statsd_address, metavar="HOST:PORT", group=_STATUS,
         help="Send metrics there once a second, by UDP, as StatsD takes them; or to unix:PATH.",

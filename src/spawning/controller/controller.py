@@ -61,7 +61,7 @@ _ROUNDS = 1000  # of planning without a pause; more is a bug, and must not eat t
 # Settings that the machine may not agree to; they are looked at once, at the first start.
 _OUTSIDE = (
     "watch", "reload", "access_log_file", "host", "port", "pidfile", "control_socket", "max_memory",
-    "max_worker_memory", "status", "status_port",
+    "max_worker_memory", "status", "status_port", "app_metrics",
 )  # fmt: skip
 
 _THREADS = (
@@ -93,7 +93,12 @@ class Controller:
         self.fence = legacy.fence
         self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
         self.status = StatusProcess(
-            self.fleet, self.links, self.listeners, legacy.status_listeners, lambda: (self.wanted, *self.commands.place)
+            self.fleet,
+            self.links,
+            self.listeners,
+            legacy.status_listeners,
+            legacy.metrics,
+            lambda: (self.wanted, *self.commands.place),
         )
         self.executor = Executor(
             settings, self.fleet, self.links, self.listeners, self.handoff, self.fence, self.logs, self.status
@@ -378,6 +383,7 @@ class Controller:
             started_in=self.logs.directory,
             logs=dict(self.logs.opened),
             status_listeners=[listener.fileno() for listener in self.status.listeners],
+            metrics=self.status.metrics,
         )
 
     # Messages --------------------------------------------------------------------------------------------------------

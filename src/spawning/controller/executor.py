@@ -111,6 +111,7 @@ class Executor:
         self._listeners = listeners
         self._fence = fence
         self._logs = logs
+        self._metrics = status.metrics
         self._handoff = handoff  # idle connections go from retiring workers to serving ones
         self._shown = ""  # the traceback that was logged last
         self._execute: dict[type[Any], Callable[[Any], None]] = {
@@ -162,7 +163,7 @@ class Executor:
         self._links.add(Source(action.number), near)
         directory, zone_changes = self.directory, zone().changes
         settings = as_dict(self._settings)
-        boot = Boot(action.number, settings, started_at, directory, os.getpid(), same, zone_changes)
+        boot = Boot(action.number, settings, started_at, directory, os.getpid(), same, zone_changes, self._metrics)
         self._links.send(Source(action.number), boot)
 
     def _stamps_to_keep(self, trigger: str) -> dict[str, str] | None:

@@ -41,6 +41,7 @@ class State:
     :param started_in: the directory in which the service was started; empty if the writer did not know.
     :param logs: files of the access log, by absolute path.
     :param status_listeners: the sockets of the status service.
+    :param metrics: the directory for ``--app-metrics``.
     """
 
     wanted: Wanted
@@ -59,6 +60,7 @@ class State:
     started_in: str = ""
     logs: dict[str, int] = field(default_factory=dict)
     status_listeners: list[int] = field(default_factory=list)
+    metrics: str = ""
     version: int = VERSION
 
     @property

@@ -6,7 +6,10 @@ moment. A status service that does not read is told nothing until it does. For t
 """
 
 import os
+import secrets
+import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,6 +22,7 @@ from spawning.controller.plan import Wanted
 from spawning.controller.records import Source, WorkerState
 from spawning.controller.snapshot import full_snapshot
 from spawning.controller.status_record import STATUS, StatusRecord, StatusState
+from spawning.errors import ConfigError
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import AskDetails, BootStatus, Details, Message, Snapshot, Stop, Watching
 from spawning.logs.log import Log
@@ -44,6 +48,7 @@ class StatusProcess:
     :param links: the channels.
     :param listeners: of the service itself.
     :param own: its sockets, from an earlier program of this controller.
+    :param metrics: the directory for ``--app-metrics``, likewise; empty: there was none.
     :param situation: what is wanted, the URL that is served, and when (monotonic seconds) the controller was started.
     """
 
@@ -53,9 +58,11 @@ class StatusProcess:
         links: Links,
         listeners: Sequence[socket.socket],
         own: list[socket.socket],
+        metrics: str,
         situation: Callable[[], tuple[Wanted, str, float]],
     ) -> None:
         self.listeners = own
+        self.metrics = metrics or os.path.join(tempfile.gettempdir(), f"spawning-metrics-{secrets.token_hex(8)}")
         self._fleet = fleet
         self._links = links
         self._served = listeners
@@ -74,6 +81,9 @@ class StatusProcess:
 
         :raises ConfigError: that cannot be done.
         """
+        if settings.app_metrics and settings.status is None and not settings.status_port:
+            origin = sources.get("app_metrics", "setting app_metrics")
+            raise ConfigError(f"{origin}: there is no --status, which would show them")
         self.listeners += bind_status(settings, sources)
         self._settings = settings
         if settings.measures:
@@ -89,7 +99,9 @@ class StatusProcess:
             self._fleet.status.outdated = True
 
     def close(self) -> None:
+        """Leave no socket, and no files of metrics."""
         remove_status(self.listeners)
+        shutil.rmtree(self.metrics, ignore_errors=True)
 
     def start(self, _: StartStatus) -> None:
         record, settings = self._fleet.status, self._settings
@@ -110,7 +122,8 @@ class StatusProcess:
         self._links.add(STATUS, near)
         self._watched_until = 0.0
         self._next = time.monotonic() + EVERY
-        boot = BootStatus(as_dict(settings), os.getpid(), zone().changes, self._snapshot(time.monotonic()))
+        values = self._snapshot(time.monotonic())
+        boot = BootStatus(as_dict(settings), os.getpid(), zone().changes, values, self.metrics)
         self._links.send(STATUS, boot, [listener.fileno() for listener in self.listeners])
         log.info("status service started %s", fields(url=status_url(self.listeners) or "-", pid=pid))
 

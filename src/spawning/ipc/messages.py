@@ -19,7 +19,8 @@ class Boot:
     `started_at` is when its time to boot began (seconds of the machine's monotonic clock), `directory` the name of the
     directory to do it in, `controller` the pid of who sends this, whom workers are to be adopted by. With `same`
     nothing may be loaded but files that are as they were then: file to stamp (``stamps.py``), none if nobody knows.
-    `zone` is the time zone of the log (``logs/zone.py``; empty: the process's own).
+    `zone` is the time zone of the log (``logs/zone.py``; empty: the process's own), `metrics` the directory for
+    ``--app-metrics``.
     """
 
     generation: int
@@ -29,6 +30,7 @@ class Boot:
     controller: int
     same: dict[str, str] | None = None
     zone: list[list[int]] = field(default_factory=list)
+    metrics: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,14 @@ class BootStatus:
     """Be the status service. Beside it: its listening sockets.
 
     `settings` are plain values (``settings.as_dict``), `controller` is the pid of who sends this, `zone` the time zone
-    of the log, `values` how everything is now (as :class:`Snapshot`).
+    of the log, `values` how everything is now (as :class:`Snapshot`), `metrics` the directory for ``--app-metrics``.
     """
 
     settings: dict[str, Any]
     controller: int
     zone: list[list[int]]
     values: dict[str, Any]
+    metrics: str = ""
 
 
 @dataclass(frozen=True, slots=True)

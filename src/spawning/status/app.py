@@ -18,6 +18,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from spawning.status import metrics
+from spawning.status.app_metrics import AppMetrics
 from spawning.status.hub import STALE, Hub, View
 from spawning.status.page import document, fragment
 from spawning.status.values import described
@@ -56,10 +57,12 @@ class StatusApp:
 
     :param hub: what is known.
     :param token: that clients have to know; None: they need not know any.
+    :param app_metrics: the application's own, or None.
     """
 
-    def __init__(self, hub: Hub, token: str | None) -> None:
+    def __init__(self, hub: Hub, token: str | None, app_metrics: AppMetrics | None) -> None:
         self._hub = hub
+        self._app_metrics = app_metrics
         self._token = token
         self._streams = 0
         self._lock = Lock()
@@ -128,8 +131,9 @@ class StatusApp:
         return Answer("200 OK", json.dumps(described(self._hub.look()), indent=1), _JSON)
 
     def _metrics(self, environ: Environ) -> Answer:
+        accept = environ.get("HTTP_ACCEPT", "")
         try:
-            kind, body = metrics.exposition(self._hub.view, self._hub.measure(), environ.get("HTTP_ACCEPT", ""))
+            kind, body = metrics.exposition(self._hub.view, self._hub.measure(), self._app_metrics, accept)
         except ModuleNotFoundError:
             return Answer("501 Not Implemented", "prometheus-client is missing: pip install 'spawning[metrics]'\n")
         return Answer("200 OK", body, kind)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from threading import Thread
+from time import monotonic
 
 from setproctitle import setproctitle
 
@@ -25,10 +26,13 @@ from spawning.logs.streams import occupy, provide
 from spawning.primitives import open_socket
 from spawning.settings import Settings, checked
 from spawning.status.app import MOST_STREAMS, StatusApp
+from spawning.status.app_metrics import AppMetrics
 from spawning.status.hub import Hub
 from spawning.status.statsd import Statsd
 from spawning.worker.main import Worker
 from spawning.wsgi.environ import EnvironBase
+
+TIDY_EVERY = 60.0  # seconds between looks for what processes of the application have left
 
 log = Log("spawning.status")
 
@@ -36,10 +40,22 @@ log = Log("spawning.status")
 class StatusWorker(Worker):
     """A worker that is told how everything is."""
 
-    def __init__(self, hub: Hub, token: str | None, settings: Settings, channel: Channel, fds: Sequence[int]) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        token: str | None,
+        app_metrics: AppMetrics | None,
+        settings: Settings,
+        channel: Channel,
+        fds: Sequence[int],
+    ) -> None:
         listeners = [open_socket(fd, blocking=False) for fd in fds]
-        super().__init__("status", StatusApp(hub, token), settings, channel, Channel.pair(), listeners, None)
+        super().__init__(
+            "status", StatusApp(hub, token, app_metrics), settings, channel, Channel.pair(), listeners, None
+        )
         self._hub = hub
+        self._app_metrics = app_metrics
+        self._tidy_at = 0.0  # monotonic seconds
         self._handlers[Snapshot] = self._on_snapshot
 
     def _base(self, listener: object) -> EnvironBase:
@@ -54,6 +70,9 @@ class StatusWorker(Worker):
     def _on_snapshot(self, message: Message) -> None:
         assert isinstance(message, Snapshot)
         self._hub.update(message.values)
+        if self._app_metrics is not None and monotonic() >= self._tidy_at:
+            self._tidy_at = monotonic() + TIDY_EVERY
+            self._app_metrics.tidy()
 
     def _on_stop(self, message: Message) -> None:
         self._hub.close()
@@ -81,7 +100,8 @@ def main() -> int:
     configure(settings.verbose, boot.zone)
     setproctitle("spawning: status")
     hub = Hub(boot.values, partial(_watch, channel))
-    worker = StatusWorker(hub, settings.status_token, _own_settings(settings), channel, descriptors)
+    app_metrics = AppMetrics(boot.metrics) if settings.app_metrics else None
+    worker = StatusWorker(hub, settings.status_token, app_metrics, _own_settings(settings), channel, descriptors)
     if settings.statsd_host is not None:
         statsd = Statsd(settings.statsd_host, settings.statsd_prefix, settings.statsd_tags)
         Thread(target=statsd.run, args=(hub,), name="statsd", daemon=True).start()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
+from spawning.status.app_metrics import AppMetrics
 from spawning.status.hub import View
 from spawning.worker.tally import BOUNDS
 
@@ -19,10 +20,11 @@ _STATES = ("starting", "ready", "serving", "retiring", "frozen", "killed")
 Values = dict[str, Any]
 
 
-def exposition(view: View, memory: Mapping[int, int], accept: str) -> tuple[str, bytes]:
+def exposition(view: View, memory: Mapping[int, int], application: AppMetrics | None, accept: str) -> tuple[str, bytes]:
     """Return media type and content.
 
     :param memory: pid to bytes (PSS).
+    :param application: its own metrics, if they are wanted.
     :param accept: the request's Accept field; empty if it has none.
     :raises ModuleNotFoundError: prometheus-client is missing.
     """
@@ -30,7 +32,7 @@ def exposition(view: View, memory: Mapping[int, int], accept: str) -> tuple[str,
     from prometheus_client.exposition import choose_encoder
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families(view, memory))
+    registry.register(_Families(view, memory, application))
     encode, kind = choose_encoder(accept)
     return kind, encode(registry)
 
@@ -38,8 +40,9 @@ def exposition(view: View, memory: Mapping[int, int], accept: str) -> tuple[str,
 class _Families:
     """A collector: everything is told in one moment."""
 
-    def __init__(self, view: View, memory: Mapping[int, int]) -> None:
+    def __init__(self, view: View, memory: Mapping[int, int], application: AppMetrics | None) -> None:
         self._view = view
+        self._application = application
         self._memory = memory
 
     def collect(self) -> Iterator[Any]:
@@ -51,6 +54,9 @@ class _Families:
         yield from _now(values, workers)
         yield from _events(values["totals"])
         yield from _memory(values, self._memory)
+        if self._application is not None:
+            idle = (each["fork_server"] for each in values["generations"] if each["state"] != "serving")
+            yield from self._application.collect(pid for pid in idle if pid)
 
 
 def _gauge(name: str, text: str, labels: Iterable[str], rows: Iterable[tuple[Iterable[str], float | None]]) -> Any:
