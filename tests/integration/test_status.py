@@ -238,7 +238,8 @@ def test_streams_are_bounded_and_leave_room_for_health_checks() -> None:
     ("target", "method", "expected"),
     [
         ("/", "POST", 405), ("/livez", "DELETE", 405), ("/nothing", "GET", 404), ("/../etc/passwd", "GET", 404),
-        ("/status.json", "HEAD", 200), ("/static/status.css", "GET", 404),
+        ("/status.json", "HEAD", 200), ("/events", "HEAD", 200), ("/events", "POST", 405),
+        ("/static/status.css", "GET", 404),
     ],
 )  # fmt: skip
 def test_anything_else_is_refused(shared: int, target: str, method: str, expected: int) -> None:

@@ -74,3 +74,13 @@ def test_the_wait_for_a_thread_is_counted(overdue: bool) -> None:
         waiting.take()
     assert sum(tally.waits) == 1
     assert 0 <= tally.waited < 60
+
+
+def test_who_has_not_waited_is_never_fewer_than_before() -> None:
+    tally = Tally()
+    assert tally.prompt(10, 0) == 10
+    assert tally.prompt(12, 2) == 10  # two wait
+    tally.count_wait(5.0)
+    assert tally.prompt(12, 1) == 10
+    assert tally.prompt(11, 1) == 10  # a request that is handed out again is not counted for a moment
+    assert tally.prompt(15, 1) == 13

@@ -93,6 +93,7 @@ def _totals(totals: Totals) -> dict[str, Any]:
         "statuses": totals.statuses,
         "latency": {"counts": totals.latency, "seconds": round(totals.seconds, 6)},
         "queue": {"counts": totals.waits, "seconds": round(totals.waited, 6)},
+        "prompt": totals.prompt,
         "lost": totals.lost,
         "exits": totals.exits,
         "reloads": totals.results,

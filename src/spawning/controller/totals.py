@@ -9,7 +9,7 @@ Rules: bookkeeping only, as in ``fleet.py``.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from spawning.ipc.messages import Report
@@ -55,6 +55,7 @@ class Totals:
     refused: int = 0
     seconds: float = 0.0
     waited: float = 0.0
+    prompt: int = 0
     sent: int = 0
     latency: list[int] = field(default_factory=list)
     waits: list[int] = field(default_factory=list)
@@ -72,6 +73,7 @@ class Totals:
         self.refused += report.refused
         self.seconds += report.seconds
         self.waited += report.waited
+        self.prompt += report.prompt
         self.sent += report.sent
         self.latency = _added(self.latency, report.latency)
         self.waits = _added(self.waits, report.waits)
@@ -81,11 +83,8 @@ class Totals:
 
     def plus(self, reports: Iterable[Report]) -> "Totals":
         """Return these totals with what workers that live have done so far."""
-        copy = Totals(
-            self.requests, self.errors, self.inline, self.refused, self.seconds, self.waited, self.sent, self.latency,
-            self.waits, dict(self.lost), {method: dict(counts) for method, counts in self.statuses.items()},
-            self.exits, self.results, self.reloads,
-        )  # fmt: skip
+        statuses = {method: dict(counts) for method, counts in self.statuses.items()}
+        copy = replace(self, lost=dict(self.lost), statuses=statuses)  # the other collections are not changed in place
         for report in reports:
             copy.add(report)
         return copy

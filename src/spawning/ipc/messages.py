@@ -191,7 +191,8 @@ class Report:
     Of the totals: `inline` are the requests that the leader has executed, `refused` those that never were requests,
     `lost` is log to lines that could not be written. `threads` are the request threads that there are. The rest is
     counted for the metrics only (``worker/tally.py``): `statuses` is method to status to responses; `latency` and
-    `waits` are histograms, `seconds` and `waited` the times in total, `sent` bytes of content.
+    `waits` are histograms, `seconds` and `waited` the times in total, `prompt` the requests that have not had to wait,
+    `sent` bytes of content.
     """
 
     requests: int
@@ -208,6 +209,7 @@ class Report:
     seconds: float = 0.0
     waits: list[int] = field(default_factory=list)
     waited: float = 0.0
+    prompt: int = 0
     sent: int = 0
 
 

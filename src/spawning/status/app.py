@@ -38,6 +38,7 @@ _FIELDS = [
     ),
 ]
 _TEXT, _HTML, _JSON = "text/plain; charset=utf-8", "text/html; charset=utf-8", "application/json"
+_EVENTS = "text/event-stream"
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -71,6 +72,7 @@ class StatusApp:
             "/status": self._page,
             "/status.json": self._json,
             "/metrics": self._metrics,
+            "/events": lambda _: Answer("200 OK", "", _EVENTS),  # HEAD; GET is a stream
             "/status.css": lambda _: _static("status.css", "text/css; charset=utf-8"),
             "/status.js": lambda _: _static("status.js", "text/javascript; charset=utf-8"),
         }
@@ -79,7 +81,7 @@ class StatusApp:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         refusal = self._refusal(environ, path)
-        if refusal is None and path == "/events":
+        if refusal is None and path == "/events" and environ["REQUEST_METHOD"] == "GET":
             return self._events(environ, start_response)
         answer = refusal or (self._checks[path]() if path in self._checks else self._pages[path](environ))
         body = answer.body.encode() if isinstance(answer.body, str) else answer.body
@@ -99,8 +101,8 @@ class StatusApp:
                 return Answer(
                     "403 Forbidden", "ask for an address or localhost, not for another name, or give a --status-token\n"
                 )
-            if path not in self._pages and path != "/events":
-                return Answer("404 Not Found", f"there are {', '.join((*self._pages, '/events', *self._checks))}\n")
+            if path not in self._pages:
+                return Answer("404 Not Found", f"there are {', '.join((*self._pages, *self._checks))}\n")
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return Answer("405 Method Not Allowed", "only GET\n", fields=(("Allow", "GET, HEAD"),))
         return None
@@ -145,7 +147,7 @@ class StatusApp:
         if full:
             start_response("503 Service Unavailable", [("Content-Type", _TEXT), ("Retry-After", "10"), *_FIELDS])
             return [b"too many clients watch\n"]
-        start_response("200 OK", [("Content-Type", "text/event-stream"), ("X-Accel-Buffering", "no"), *_FIELDS])
+        start_response("200 OK", [("Content-Type", _EVENTS), ("X-Accel-Buffering", "no"), *_FIELDS])
         return _Stream(self._hub, environ["spawning.client_disconnected"], self._leave)
 
     def _leave(self) -> None:

@@ -116,7 +116,7 @@ def _durations(totals: Values) -> Iterator[Any]:
     text = "From the call of the application to the end of its response."
     yield _histogram("request_duration_seconds", text, _full(latency["counts"]), latency["seconds"])
     waits = _full(queue["counts"])
-    waits[0] += max(0, sum(latency["counts"]) - sum(waits))  # who has found a thread at once is not counted there
+    waits[0] += totals["prompt"]
     text = "How long requests have waited for a free thread."
     yield _histogram("request_queue_seconds", text, waits, queue["seconds"])
 

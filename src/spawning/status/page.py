@@ -91,7 +91,7 @@ def _tiles(values: Values) -> str:
         ("memory (PSS)", size(values["memory"]), f"{len(workers)} workers"),
     ]
     return '<dl class="tiles">' + "".join(
-        f"<div><dt>{name}</dt><dd>{_text(value)}</dd><dd class=quiet>{_text(more)}</dd></div>"
+        f'<div><dt>{name}</dt><dd>{_text(value)}</dd><dd class="quiet">{_text(more)}</dd></div>'
         for name, value, more in tiles
     ) + "</dl>"  # fmt: skip
 

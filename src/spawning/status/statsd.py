@@ -19,6 +19,7 @@ EVERY = 0.9  # seconds, at least, between two times: snapshots come once a secon
 
 _MOST = 1400  # bytes a datagram: it fits into a packet of any network
 _RESOLVE_EVERY = 60.0  # seconds
+_WARN_EVERY = 600.0  # seconds
 
 log = Log("spawning.status")
 
@@ -40,7 +41,7 @@ class Statsd:
         self._before: Values | None = None
         self._socket: socket.socket | None = None
         self._resolve_at = 0.0  # monotonic seconds
-        self._failed = False
+        self._warn_at = 0.0  # monotonic seconds
         self._next = 0.0  # monotonic seconds
 
     def run(self, hub: Hub) -> None:
@@ -71,11 +72,9 @@ class Statsd:
         try:
             self._connected().send(packet.encode())
         except OSError as error:
-            if not self._failed:
+            if monotonic() >= self._warn_at:  # by UDP, every other datagram to nobody seems to arrive
                 log.warning("StatsD cannot be reached %s", fields(address=self._address, reason=error.strerror))
-            self._failed = True
-        else:
-            self._failed = False
+                self._warn_at = monotonic() + _WARN_EVERY
 
     def _connected(self) -> socket.socket:
         """Return the socket; a name is looked up now and then, since what it means may change."""

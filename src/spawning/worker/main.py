@@ -344,6 +344,7 @@ class Worker:
                 seconds=tally.seconds,
                 waits=tally.waits,
                 waited=tally.waited,
+                prompt=tally.prompt(report.requests, report.queued),
                 sent=tally.sent,
             )
         # A controller that is busy misses a report; the next one has the totals.

@@ -33,7 +33,7 @@ class Tally:
     :ivar sent: bytes of content sent.
     """
 
-    __slots__ = ("_by_method", "_others", "latency", "seconds", "sent", "waited", "waits")
+    __slots__ = ("_by_method", "_others", "_prompt", "latency", "seconds", "sent", "waited", "waits")
 
     def __init__(self) -> None:
         self.latency = [0] * (len(BOUNDS) + 1)
@@ -41,6 +41,7 @@ class Tally:
         self.waits = [0] * (len(BOUNDS) + 1)
         self.waited = 0.0
         self.sent = 0
+        self._prompt = 0
         self._others = [0] * _STATUSES
         self._by_method = {method: [0] * _STATUSES for method in METHODS}
 
@@ -60,6 +61,15 @@ class Tally:
         """Count a request that has waited for a thread."""
         self.waits[bisect_left(BOUNDS, seconds)] += 1
         self.waited += seconds
+
+    def prompt(self, requests: int, waiting: int) -> int:
+        """Return how many requests have not had to wait for a thread: never fewer than the last time. Main thread.
+
+        :param requests: whose execution has begun, and that wait for a thread.
+        :param waiting: those that wait; one of them may have been taken out since the requests were counted.
+        """
+        self._prompt = max(self._prompt, requests - sum(self.waits) - waiting)
+        return self._prompt
 
     def statuses(self) -> dict[str, dict[str, int]]:
         """Return method to status to the number of responses; what there was none of is left out."""
