@@ -8,7 +8,7 @@ import pytest
 from spawning.controller.fleet import Fleet
 from spawning.controller.plan import Wanted
 from spawning.controller.records import Source
-from spawning.controller.snapshot import full_snapshot
+from spawning.controller.snapshot import Situation, full_snapshot
 from spawning.ipc.messages import Born, Details, LoadFailed, Ready, Report
 from spawning.settings import Settings
 from spawning.status.history import MOST_POINTS, POINT_SECONDS, History
@@ -20,7 +20,7 @@ HOSTILE = "</script><script>alert('x')</script>\x1b[31m\u202e\"'&"
 
 
 def snapshot(records: Fleet, **more: Any) -> dict[str, Any]:
-    return {**full_snapshot(Wanted(), records, "http://127.0.0.1:8080", 0.0, 20.0, [], None), **more}
+    return {**full_snapshot(Situation(Wanted(), "http://127.0.0.1:8080", 0.0), records, 20.0), **more}
 
 
 def fleet() -> Fleet:
@@ -45,7 +45,7 @@ def test_nothing_that_others_have_written_is_markup_or_control() -> None:
     request = {"thread": HOSTILE, "method": HOSTILE, "path": HOSTILE * 100, "address": HOSTILE, "seconds": 1.0}
     values = snapshot(records)
     details = {Source(1, 1): Details(0, [request] * 80)}
-    values = full_snapshot(Wanted(), records, HOSTILE, 0.0, 20.0, [], details)
+    values = full_snapshot(Situation(Wanted(), HOSTILE, 0.0), records, 20.0, details)
     page = document(view(values))
     assert "<script>alert" not in page
     assert "\x1b" not in page

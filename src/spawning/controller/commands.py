@@ -20,7 +20,7 @@ from spawning.controller.fleet import Fleet
 from spawning.controller.links import Links
 from spawning.controller.plan import Service, Wanted
 from spawning.controller.records import GenerationState, Source, WorkerState
-from spawning.controller.snapshot import full_snapshot, snapshot
+from spawning.controller.snapshot import Situation, full_snapshot, snapshot
 from spawning.controller.upgrade import Attempt, Upgrade
 from spawning.errors import ConfigError
 from spawning.ipc.messages import AskDetails, Details
@@ -135,9 +135,10 @@ class Commands:
             log.warning("no control socket %s", fields(reason=error))
 
     @property
-    def place(self) -> tuple[str, float]:
-        """Return the URL that is served, and when (monotonic seconds) the controller was started."""
-        return self._url, self._started_at
+    def situation(self) -> Situation:
+        """Return what the controller knows beside its records."""
+        server = self._server
+        return Situation(server.wanted, self._url, self._started_at, server.listeners)
 
     @property
     def handed_on(self) -> tuple[int, str] | None:
@@ -204,10 +205,7 @@ class Commands:
     def _status(self, client: Client, arguments: dict[str, Any]) -> None:
         server, now = self._server, time.monotonic()
         if arguments.get("full"):
-            everything = full_snapshot(
-                server.wanted, server.fleet, self._url, self._started_at, now, server.listeners, None
-            )
-            self._answer(client, everything)
+            self._answer(client, full_snapshot(self.situation, server.fleet, now))
         else:
             self._answer(client, snapshot(server.wanted, server.fleet, self._url, self._started_at, now))
 

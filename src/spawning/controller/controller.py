@@ -93,12 +93,7 @@ class Controller:
         self.fence = legacy.fence
         self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
         self.status = StatusProcess(
-            self.fleet,
-            self.links,
-            self.listeners,
-            legacy.status_listeners,
-            legacy.metrics,
-            lambda: (self.wanted, *self.commands.place),
+            self.fleet, self.links, legacy.status_listeners, legacy.metrics, lambda: self.commands.situation
         )
         self.executor = Executor(
             settings, self.fleet, self.links, self.listeners, self.handoff, self.fence, self.logs, self.status

@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from spawning import __version__
@@ -47,31 +48,41 @@ def snapshot(wanted: Wanted, fleet: Fleet, address: str, started_at: float, now:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the controller knows beside its records.
+
+    :param address: the URL that is served; empty before it is bound.
+    :param started_at: (monotonic seconds) when the controller's program was started.
+    :param listeners: the listening sockets of the service.
+    """
+
+    wanted: Wanted
+    address: str
+    started_at: float
+    listeners: Sequence[socket.socket] = ()
+
+
 def full_snapshot(
-    wanted: Wanted,
-    fleet: Fleet,
-    address: str,
-    started_at: float,
-    now: float,
-    listeners: Sequence[socket.socket],
-    details: Mapping[Source, Details] | None,
+    situation: Situation, fleet: Fleet, now: float, details: Mapping[Source, Details] | None = None
 ) -> dict[str, Any]:
     """Describe everything that the controller knows.
 
-    :param listeners: of the service.
+    :param now: monotonic seconds.
     :param details: what the threads of the workers are doing; None: they were not asked.
     """
+    wanted = situation.wanted
     serving = fleet.serving or fleet.under_way
     how = condition(wanted, fleet)
     return {
-        **snapshot(wanted, fleet, address, started_at, now),
+        **snapshot(wanted, fleet, situation.address, situation.started_at, now),
         "at": round(time.time(), 3),
         "phase": how.phase.value,
         "condition": how.status,
         "ready": is_ready(wanted, fleet),
         "totals": _totals(fleet.total),
         "reloads": [dataclasses.asdict(each) for each in reversed(fleet.totals.reloads)],
-        "listeners": [_listener(each) for each in listeners],
+        "listeners": [_listener(each) for each in situation.listeners],
         "requests": None if details is None else _requests(fleet, details),
         "settings": _settings(serving) if serving is not None else {},
     }

@@ -11,16 +11,15 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from spawning.controller import process
 from spawning.controller.actions import EndStatus, KillStatus, StartStatus
 from spawning.controller.fleet import Fleet, how
 from spawning.controller.links import Links
-from spawning.controller.plan import Wanted
 from spawning.controller.records import Source, WorkerState
-from spawning.controller.snapshot import full_snapshot
+from spawning.controller.snapshot import Situation, full_snapshot
 from spawning.controller.status_record import STATUS, StatusRecord, StatusState
 from spawning.errors import ConfigError
 from spawning.ipc.channel import Channel
@@ -46,26 +45,23 @@ class StatusProcess:
 
     :param fleet: the records.
     :param links: the channels.
-    :param listeners: of the service itself.
     :param own: its sockets, from an earlier program of this controller.
     :param metrics: the directory for ``--app-metrics``, likewise; empty: there was none.
-    :param situation: what is wanted, the URL that is served, and when (monotonic seconds) the controller was started.
+    :param situation: returns what the controller knows beside its records.
     """
 
     def __init__(
         self,
         fleet: Fleet,
         links: Links,
-        listeners: Sequence[socket.socket],
         own: list[socket.socket],
         metrics: str,
-        situation: Callable[[], tuple[Wanted, str, float]],
+        situation: Callable[[], Situation],
     ) -> None:
         self.listeners = own
         self.metrics = metrics or os.path.join(tempfile.gettempdir(), f"spawning-metrics-{secrets.token_hex(8)}")
         self._fleet = fleet
         self._links = links
-        self._served = listeners
         self._situation = situation
         self._settings: Settings | None = None
         self._next = 0.0  # monotonic seconds
@@ -198,16 +194,14 @@ class StatusProcess:
 
     def _what_matters(self) -> object:
         """Return what is told at once when it changes."""
-        wanted, _, _ = self._situation()
-        return wanted.service, [
+        return self._situation().wanted.service, [
             (each.number, each.state, sum(worker.state is WorkerState.SERVING for worker in each.workers.values()))
             for each in self._fleet
         ]
 
     def _snapshot(self, now: float) -> dict[str, Any]:
-        wanted, address, started_at = self._situation()
         details = None
         if now < self._watched_until:
             self._details = {source: each for source, each in self._details.items() if now - each[1] < FRESH}
             details = {source: each for source, (each, _) in self._details.items()}
-        return full_snapshot(wanted, self._fleet, address, started_at, now, self._served, details)
+        return full_snapshot(self._situation(), self._fleet, now, details)
