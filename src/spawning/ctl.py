@@ -22,6 +22,7 @@ from typing import Any
 import click
 
 from spawning import __version__
+from spawning.ctl_logs import LogError, follow, last_lines, place
 from spawning.ctl_text import escaped, in_lines, requests_text, stacks_text, status_text
 from spawning.ctl_top import watch
 from spawning.ipc.control import (
@@ -38,6 +39,7 @@ from spawning.ipc.control import (
 
 PROGRAM = "spawnctl"
 EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 130
+_LOOK = 0.2  # seconds, between looks whether a log has grown
 _AGAIN = 0.05  # seconds, between attempts to reach a server that is being upgraded
 _SECONDS = 15.0  # that a server has to say something, unless we wait for the end of what it does
 
@@ -322,6 +324,32 @@ def stop(where: Where, wait: bool) -> None:
 def requests(where: Where, as_json: bool) -> None:
     """Show what each thread is executing, and since when."""
     _print(ask(where, "requests"), as_json, requests_text)
+
+
+@spawnctl.command()
+@click.argument("name", type=click.Choice(["error", "access"]), default="error")
+@click.option("-n", "--lines", type=click.IntRange(0, 100_000), default=20, help="How many of the last lines.")
+@click.option("-f", "--follow", "on", is_flag=True, help="Go on with what is written from now on.")
+@click.pass_obj
+def logs(where: Where, name: str, lines: int, on: bool) -> None:
+    """Show the end of the error log, or of the access log, if it is a file."""
+    answer = ask(where, "logs")
+    try:
+        path = place(name, answer[name], answer["pid"])
+        shown, offset = last_lines(path, lines)
+        _write_lines(shown)
+        if on:
+            for more in follow(path, offset, lambda: time.sleep(_LOOK)):
+                _write_lines(more)
+    except LogError as error:
+        raise ControlError(str(error), EXIT_REFUSED) from None
+    except OSError as error:
+        raise ControlError(f"the {name} log cannot be read: {error.filename}: {error.strerror}", EXIT_REFUSED) from None
+
+
+def _write_lines(data: bytes) -> None:
+    if data:
+        _write(data.decode("utf-8", "backslashreplace").removesuffix("\n"))
 
 
 @spawnctl.command()

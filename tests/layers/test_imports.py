@@ -45,8 +45,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "upgrade_check": BASE | {"controller", "forkserver", "worker"},
     "cli": BASE | {"controller", "upgrade_check"},
     "ctl_text": {"figures"},
+    "ctl_logs": set(),
     "ctl_top": {"ctl_text", "figures", "status"},
-    "ctl": BASE | {"ctl_text", "ctl_top"},
+    "ctl": BASE | {"ctl_text", "ctl_top", "ctl_logs"},
     "__main__": {"cli"},
     "__init__": set(),
 }

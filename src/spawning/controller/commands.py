@@ -18,6 +18,7 @@ from spawning.controller.awaiting import Failed, Replaced, Serves, Underway, loo
 from spawning.controller.control import Asked, Client, ControlSocket, open_control
 from spawning.controller.fleet import Fleet
 from spawning.controller.links import Links
+from spawning.controller.logfiles import LogFiles
 from spawning.controller.plan import Service, Wanted
 from spawning.controller.records import GenerationState, Source, WorkerState
 from spawning.controller.snapshot import Situation, full_snapshot, snapshot
@@ -43,6 +44,8 @@ class Server(Protocol):
     wanted: Wanted
     listeners: list[socket.socket]
     upgrade: Upgrade
+    logs: LogFiles
+    settings: Settings
 
     def reload(self, trigger: str) -> None:
         """Ask for a new generation; ``wanted.generation`` is its number then."""
@@ -102,6 +105,7 @@ class Commands:
             "stop": self._stop,
             "requests": self._requests,
             "stacks": self._stacks,
+            "logs": self._logs,
         }
 
     def open(self, settings: Settings, origin: str) -> None:
@@ -290,6 +294,14 @@ class Commands:
         else:
             there = ", ".join(each for each, worker in workers.items() if worker.state in _ANSWERING)
             self._refuse(client, f"no worker {name}: there are {there or 'none'}")
+
+    def _logs(self, client: Client, _: dict[str, Any]) -> None:
+        """Answer where the logs go: a path, or null for a stream of the controller's process."""
+        server = self._server
+        serving = server.fleet.serving
+        name = (serving.settings if serving is not None else server.settings).access_log_file
+        access = None if name == "-" else name if name == os.devnull else server.logs.path(name)
+        self._answer(client, {"pid": os.getpid(), "access": access, "error": None})
 
     def _ask(self, client: Client, sources: list[Source], *, stacks: bool) -> None:
         self._asked += 1
