@@ -16,7 +16,7 @@ from spawning.controller.records import END_SECONDS, Backoff, Source
 STATUS = Source(0)
 """The name of its channel; generations are counted from 1."""
 
-SILENCE = 10.0  # seconds without a report after which it is taken to hang
+SILENCE = 30.0  # seconds without a report after which it is taken to hang; on a busy machine its start takes some
 
 
 class StatusState(Enum):
