@@ -365,3 +365,17 @@ def test_the_originals_options_mean_the_same() -> None:
     with Server("basics.application", "-s", "1", "--status-port", str(port), "-l", "/dev/null") as server:
         assert status_port(server) == port
         assert fetch(port, "/status").status == 200
+
+
+def test_settings_that_a_reload_cannot_change_are_named(tmp_path: Path) -> None:
+    factory = "def config(values):\n    return {{**values, 'app_factory': 'spawning.wsgi_factory.app_factory', {}}}\n"
+    write(tmp_path, "1")
+    (tmp_path / "own.py").write_text(factory.format("'status': '127.0.0.1:0'"))
+    with Server("-f", "own.config", "site_app:application", "-s", "1", cwd=tmp_path) as server:
+        port, mark = status_port(server), server.mark()
+        (tmp_path / "own.py").write_text(factory.format("'status': '127.0.0.1:1', 'statsd_host': 'localhost:8125'"))
+        assert server.reload()
+        server.wait_for_log(
+            r' WARNING settings need a restart generation=2 settings="status, statsd_host"$', after=mark
+        )
+        assert fetch(port, "/readyz").status == 200

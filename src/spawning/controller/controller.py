@@ -406,6 +406,7 @@ class Controller:
                 generation.failure = LoadFailed("config", str(error))
             return
         self.logs.want(settings.access_log_file)
+        self.status.compare(source.generation, settings)
         if (settings.host, settings.port) != (self._bound.host, self._bound.port):
             address = fields(generation=source.generation, host=settings.host, port=settings.port)
             log.warning("another address needs a restart %s", address)

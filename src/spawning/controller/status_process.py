@@ -34,6 +34,10 @@ FRESH = 3.0  # seconds that an answer of a worker is shown
 UNASKED = 0
 """The number of questions that no client of the control socket has asked; theirs are counted from 1."""
 
+_FIXED = (
+    "status", "status_token", "status_port", "status_host", "statsd_host", "statsd_prefix", "statsd_tags",
+    "app_metrics",
+)  # fmt: skip
 _FINISH_SECONDS = 1.0  # that it has for its clients when it is told to end
 _ANSWERING = (WorkerState.READY, WorkerState.SERVING, WorkerState.RETIRING, WorkerState.FROZEN)
 
@@ -84,6 +88,14 @@ class StatusProcess:
         self._settings = settings
         if settings.measures:
             self._fleet.status = StatusRecord()
+
+    def compare(self, generation: int, settings: Settings) -> None:
+        """Log which settings of a new generation would need a restart."""
+        before = self._settings
+        if before is not None:
+            names = [name for name in _FIXED if getattr(settings, name) != getattr(before, name)]
+            if names:
+                log.warning("settings need a restart %s", fields(generation=generation, settings=", ".join(names)))
 
     def take_over(self, settings: Settings) -> None:
         """Go on with what the earlier program has opened; its process is replaced by one of this program.
