@@ -3,6 +3,7 @@
 const main = document.getElementById("main");
 const live = document.getElementById("live");
 let seen = 0;
+live.textContent = "connecting";
 
 function show(html) {
   seen = Date.now();
@@ -29,7 +30,7 @@ function connect() {
 setInterval(() => {
   if (Date.now() - seen > 4000) {
     live.textContent = seen ? "not live: no connection" : "connecting";
-    live.className = "stale";
+    live.className = seen ? "stale" : "";
   }
 }, 1000);
 connect();
