@@ -80,6 +80,11 @@ def stdout() -> int:
     return _stdout[0] if _stdout else 1
 
 
+def lost_lines() -> int:
+    """Return how many lines of this process's error log could not be written."""
+    return target.writer.lost if target.writer is not None else 0
+
+
 def zone() -> Zone:
     """Return the time zone of the log."""
     return target.zone
