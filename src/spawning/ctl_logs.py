@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _BLOCK = 65536  # bytes read at once
+_LAST_LOOKS = 3  # at a file that another one has replaced: workers write to it until they have been given the other
 _STREAMS = {"access": 1, "error": 2}
 
 
@@ -77,6 +78,7 @@ def follow(path: Path, offset: int, wait: Callable[[], object]) -> Iterator[byte
     try:
         file.seek(offset)
         part = b""
+        looks = 0
         while True:
             data = file.read(_BLOCK)
             if data:
@@ -84,21 +86,28 @@ def follow(path: Path, offset: int, wait: Callable[[], object]) -> Iterator[byte
                 if end:
                     yield whole + end
                 continue
-            if (newer := _newer(path, file)) is not None:
+            if looks >= _LAST_LOOKS and (newer := _newer(path)) is not None:
                 file.close()
-                file, part = newer, b""
+                file, part, looks = newer, b"", 0
                 continue
+            looks = looks + 1 if _is_replaced(path, file) else 0
             wait()
     finally:
         file.close()
 
 
-def _newer(path: Path, file: BinaryIO) -> BinaryIO | None:
-    """Open the file that has taken the place of another one, or begin anew with one that was truncated."""
+def _is_replaced(path: Path, file: BinaryIO) -> bool:
+    """Whether another file has taken the place of this one; begin anew with one that was truncated."""
     with contextlib.suppress(FileNotFoundError):  # between two names
         known, there = os.fstat(file.fileno()), path.stat()
         if not os.path.samestat(known, there):
-            return path.open("rb")
+            return True
         if there.st_size < file.tell():
             file.seek(0)
+    return False
+
+
+def _newer(path: Path) -> BinaryIO | None:
+    with contextlib.suppress(FileNotFoundError):  # it is being replaced once more
+        return path.open("rb")
     return None

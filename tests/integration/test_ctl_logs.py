@@ -50,7 +50,10 @@ def test_it_follows_a_log_behind_its_rotation(tmp_path: Path) -> None:
             fetch(server.port, "/hello?behind")
             lines.find(r"GET /hello\?behind", 30)
             process.send_signal(signal.SIGINT)
-            assert process.wait(30) == 130
+            try:
+                assert process.wait(30) == 130
+            finally:
+                process.kill()
 
 
 def test_a_stream_that_is_a_file_is_read_there(tmp_path: Path) -> None:
