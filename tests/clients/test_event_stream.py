@@ -8,7 +8,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from clients.programs import program
+from clients.proxies import HAProxy, Nginx, Proxy
 from integration.gate import Gate
 from integration.server import DEADLINE, Server
 
@@ -32,7 +35,7 @@ OPTIONS = (
 
 @contextlib.contextmanager
 def browser(url: str, directory: Path) -> Iterator[None]:
-    """Have a page open in a browser of its own; it ends with all of its processes."""
+    """Have a page open in a browser of its own, which ends with all of its processes."""
     command = [program("chromium"), *OPTIONS, f"--user-data-dir={directory / 'profile'}", url]
     with (directory / "browser.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
@@ -72,19 +75,24 @@ class Site:
 
 
 @contextlib.contextmanager
-def open_site(directory: Path, *options: str) -> Iterator[Site]:
+def open_site(directory: Path, *options: str, behind: type[Proxy] | None = None) -> Iterator[Site]:
+    """Start a server, perhaps a proxy in front of it, and a browser."""
     (directory / "version").write_text("1")
     variables = {"VERSION_FILE": str(directory / "version"), "GATE": str(directory)}
     with Server("event_pages:application", "-s", "1", "-t", "4", *options, cwd=APPS, env=variables) as server:
         try:
-            with browser(server.url, directory):
+            front = behind(directory, server.port) if behind else contextlib.nullcontext(server)
+            with front as asked, browser(asked.url, directory):
                 yield Site(server, directory)
         finally:
             (directory / "leave").write_bytes(b".")  # for the stream that nobody reads any more
 
 
-def test_a_stream_under_way_at_a_reload_goes_on_and_the_next_is_of_the_new_code(tmp_path: Path, gate: Gate) -> None:
-    with open_site(tmp_path) as site:
+@pytest.mark.parametrize("proxy", [None, Nginx, HAProxy])
+def test_a_stream_under_way_at_a_reload_goes_on_and_the_next_is_of_the_new_code(
+    proxy: type[Proxy] | None, tmp_path: Path, gate: Gate
+) -> None:
+    with open_site(tmp_path, behind=proxy) as site:
         site.wait_for("1 of version 1")
         site.reload(version=2)
         gate.open()
