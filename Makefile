@@ -13,7 +13,7 @@ FUZZ_VENV := fuzz/.venv
 FUZZ_SECONDS ?= 300
 COVERAGE ?=
 
-.PHONY: serve test coverage bench fuzz soak clean
+.PHONY: serve test coverage bench fuzz soak settings clean
 
 serve: $(VENV)/serve.stamp
 	cd $(SITE) && $(BIN)/python manage.py prepare
@@ -47,6 +47,10 @@ fuzz: $(FUZZ_VENV)/fuzz.stamp
 
 soak: $(VENV)/test.stamp
 	$(BIN)/python -m fuzz.soak
+
+# The tables of docs/settings.md, from the table of settings; a test fails where that was forgotten.
+settings: $(VENV)/test.stamp
+	$(BIN)/python -m spawning.settings.page docs/settings.md
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) bench/.work $(FUZZ_VENV) fuzz/.work $(SITE)/data .mypy_cache .ruff_cache .pytest_cache .coverage-data

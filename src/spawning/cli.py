@@ -1,39 +1,35 @@
-"""The command ``spawn`` (also ``spawning``, ``python -m spawning``): text in, :class:`Settings` out, exit status back.
+"""The command ``spawn`` (also ``spawning``, ``python -m spawning``): text in, a configuration out, exit status back.
 
-Rules: every option is derived from the table in ``settings.py``, nothing is said twice; each error of the person who
-typed is one line on stderr, ``spawn: …``, and exit status 2. The controller is imported only once the command line is
-known to be right, so ``spawn --help`` and a typing error answer at once.
+Rules: every option is derived from the table of settings (``cli_options.py``), nothing is said twice; each error of the
+person who typed is one line on stderr, ``spawn: …``, and exit status 2. The controller is imported only once the
+configuration is known to be right, so ``spawn --help`` and a typing error answer at once.
 """
 
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
-from spawning import __version__
+from spawning.cli_options import PROGRAM, QUESTIONS, typed_values
+from spawning.controller.paths import working_directory
+from spawning.django_project import find
 from spawning.errors import EXIT_APP, EXIT_CONFIG, AppLoadError, ConfigError
-from spawning.interpreter import refuse_free_threading
+from spawning.interpreter import enter, refuse_free_threading
 from spawning.ipc.signals import keep_out
-from spawning.ipc.takeover import CHECK, inherited
+from spawning.ipc.takeover import CHECK, TAKE_OVER, inherited, typed_in
 from spawning.logs.log import escaped
 from spawning.logs.setup import say
 from spawning.logs.streams import provide
-from spawning.settings import DEFAULTS, FACTORY_SHORT_NAMES, OPTIONS, Option, Settings, checked, from_environment
+from spawning.settings import FACTORY_SHORT_NAMES
+from spawning.settings.files import Said
+from spawning.settings.names import APP
+from spawning.settings.sources import Sources
 
-PROGRAM = "spawn"
 EXIT_INTERRUPTED = 130
-
-DESCRIPTION = """\
-Serve the WSGI application APP, wrapped in each MIDDLEWARE, the last one outermost. Names are
-package.module:attribute or package.module.attribute; with module:factory() the factory is called.
-
-\b
-    spawn mysite.wsgi:application
-    spawn -f django mysite.settings --port 9090 -s 4 -t 100
-    spawn -f paste development.ini [key=value …]
-"""
+FOUND = "Django project "  # how the origin of an application begins that nobody has named
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,17 +56,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    asked = parse(arguments)
+    asked = parse(arguments, os.environ, typed_in(os.environ) or _here())
     if asked is None:
         return 0
+    if asked.question:
+        from spawning.questions import answer  # late: see the rules above
+
+        return answer(asked.question, asked.sources)
+    try:
+        configuration = asked.sources.read_all()
+    except ConfigError as error:
+        if TAKE_OVER in os.environ:
+            return _go_on(asked.sources, error)
+        raise
+    if (origin := configuration.sources["args"]).startswith(FOUND):
+        settings = configuration.settings.args[0]
+        say(f"{PROGRAM}: no APP given, so the Django settings {settings} are served ({origin.removeprefix(FOUND)})\n")
+    if (directory := configuration.settings.chdir) is not None:
+        enter(directory, configuration.sources["chdir"])
     if (state := inherited(CHECK, os.environ)) is not None:
         from spawning.upgrade_check import check
 
         return check(state)
     keep_out()  # what arrives before the controller can deal with it waits until it can
-    from spawning.controller.start import run  # late: see the rules above
+    from spawning.controller.start import run
 
-    return run(*asked)
+    return run(configuration, asked.sources)
+
+
+def _go_on(sources: Sources, error: ConfigError) -> int:
+    """Be the controller although the configuration cannot be read, which it could be when the program before asked: a
+    service runs, and that is no reason to end it.
+    """
+    keep_out()
+    from spawning.controller.start import go_on
+
+    return go_on(sources, str(error))
+
+
+def _here() -> str:
+    try:
+        return working_directory()
+    except FileNotFoundError:
+        raise ConfigError("the current directory does not exist any more: go to another one") from None
 
 
 def _fail(message: str, status: int) -> int:
@@ -79,95 +107,38 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> tuple[Settings, dict[str, str]] | None:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A command line that has been understood: serve, or answer a question (a key of ``QUESTIONS``)."""
+
+    sources: Sources
+    question: str = ""
+
+
+def parse(arguments: Sequence[str], environ: Mapping[str, str], directory: str) -> Asked | None:
     """Read a command line.
 
-    :returns: the settings and, for those that are not defaults, where each came from (``option --port``); None when the
-        question was --help or --version, and is answered.
-    :raises click.ClickException: an option is unknown or lacks its value.
-    :raises ConfigError: APP is missing or a value cannot be used.
+    :param directory: where it was typed.
+    :returns: what was asked for; None when the question was --help or --version, and is answered.
+    :raises click.ClickException: an option lacks its value.
+    :raises ConfigError: an option is unknown, or given twice.
     """
-    values = _typed_values(arguments)
-    if values is None:
+    typed = typed_values(arguments)
+    if typed is None:
         return None
-    if not values["args"]:
-        raise ConfigError(
-            "no APP given: name the application, such as mysite.wsgi:application"
-            " (with -f django the settings module, with -f paste the ini file)"
-        )
-    explicit = [name for name in OPTIONS if name in values and name != "args"]
-    sources = {name: f"environment variable {variable}" for name, variable in from_environment(environ).items()}
-    sources |= {name: f"option {OPTIONS[name].flag}" for name in explicit}
-    return checked({**values, "explicit": explicit}, sources, environ), sources
+    questions = [name for name in QUESTIONS if typed.pop(name, False)]
+    if len(questions) > 1:
+        raise ConfigError(f"{' and '.join(QUESTIONS[name][0] for name in questions)}: ask one thing at a time")
+    return Asked(Sources(typed, directory, environ, django_here), questions[0] if questions else "")
 
 
-def _typed_values(arguments: Sequence[str]) -> dict[str, Any] | None:
-    """Return ``args`` and the options that were typed, as text; None when --help or --version has answered."""
-    command = _Command(
-        PROGRAM,
-        callback=lambda **values: {name: value for name, value in values.items() if name == "args" or _typed(value)},
-        params=[
-            *(_parameter(name, option) for name, option in OPTIONS.items() if option.flags),
-            _arguments(),
-            _version(),
-        ],
-        help=DESCRIPTION,
-        options_metavar="[options]",
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-    )
-    values = command.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
-    return values if isinstance(values, dict) else None
-
-
-def _typed(value: Any) -> bool:
-    return value is not None and value != ()
-
-
-def _parameter(name: str, option: Option) -> click.Option:
-    """Make the option from its row of the table. Its value stays text: only ``settings`` says what is right."""
-    hints = [f"default: {_shown(DEFAULTS[name])}"] if _typed(DEFAULTS.get(name)) and not option.is_switch else []
-    hints += [f"variable: {option.env}"] if option.env else []
-    help_text = f"{option.help} [{', '.join(hints)}]" if hints else option.help
-    if option.is_switch:
-        flags = [flag for flag in option.flags if flag not in option.opposites]
-        flags = ["/".join([flag, *option.opposites]) for flag in flags]
-        return click.Option([*flags, name], is_flag=True, default=None, help=help_text)
-    several = isinstance(DEFAULTS.get(name), tuple)
-    return click.Option([*option.flags, name], metavar=option.metavar, multiple=several, type=str, help=help_text)
-
-
-def _shown(default: Any) -> str:
-    if isinstance(default, float):
-        return f"{default:g}"
-    short = {path: name for name, path in FACTORY_SHORT_NAMES.items()}
-    return short.get(str(default), str(default))
-
-
-def _arguments() -> click.Argument:
-    return click.Argument(["args"], nargs=-1, metavar="APP [MIDDLEWARE …]")
-
-
-def _version() -> click.Option:
-    def answer(context: click.Context, _: click.Parameter, wanted: bool) -> None:
-        if wanted:
-            click.echo(f"spawning {__version__} (Python {sys.version.split()[0]})")
-            context.exit()
-
-    return click.Option(
-        ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=answer, help="Show the version."
-    )
-
-
-class _Command(click.Command):
-    """The command whose ``--help`` lists the options by the groups of the table."""
-
-    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(context):
-            record = parameter.get_help_record(context)
-            option = OPTIONS.get(parameter.name or "")
-            if record is not None and isinstance(parameter, click.Option):
-                sections.setdefault(option.group if option else "Help", []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
+def django_here(said: Mapping[str, Said], directory: str, environ: Mapping[str, str]) -> dict[str, Said]:
+    """Return what replaces an APP that is not named: the settings of the Django project here, if there is one."""
+    factory = said["factory"].value if "factory" in said else None
+    if factory not in (None, "django", FACTORY_SHORT_NAMES["django"]):
+        return {}
+    found = find(Path(directory), environ, wanted=factory is not None)
+    if found is None:
+        return {}
+    origin = f"{FOUND}from {found.origin}"
+    return {APP: Said(found.settings, origin), "factory": said.get("factory", Said("django", origin))}

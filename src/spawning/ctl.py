@@ -8,6 +8,7 @@ root, or of the owner of the directory that ``--socket`` names are asked and bel
 """
 
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -22,7 +23,9 @@ from typing import Any
 import click
 
 from spawning import __version__
+from spawning.ctl_logs import LogError, follow, last_lines, place
 from spawning.ctl_text import escaped, in_lines, requests_text, stacks_text, status_text
+from spawning.ctl_top import watch
 from spawning.ipc.control import (
     SUFFIX,
     decode,
@@ -37,8 +40,17 @@ from spawning.ipc.control import (
 
 PROGRAM = "spawnctl"
 EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 130
+_LOOK = 0.2  # seconds, between looks whether a log has grown
 _AGAIN = 0.05  # seconds, between attempts to reach a server that is being upgraded
 _SECONDS = 15.0  # that a server has to say something, unless we wait for the end of what it does
+
+_WHICH = ("-S", "--socket", "-a", "--address")
+_MEANT = {
+    "restart": "reload loads new code without a pause, upgrade a new Spawning or Python; stop ends the server",
+    "start": "the command spawn starts a server",
+    "kill": "stop ends the server, and kill -QUIT its controller at once",
+    "workers": "scale N changes how many there are",
+}  # words that look like commands, and what there is
 
 Values = dict[str, Any]
 
@@ -60,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        spawnctl.main(given, prog_name=PROGRAM, standalone_mode=False)
+        spawnctl.main(which_server_first(given), prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:
         return _fail(error.format_message(), EXIT_UNREACHABLE)
     except click.Abort:
@@ -216,10 +228,48 @@ class Disbelieved(ControlError):
     """Somebody else listens there."""
 
 
+def which_server_first(arguments: Sequence[str]) -> list[str]:
+    """Put the options that say which server is meant before the command, wherever they were typed.
+
+    >>> which_server_first(["status", "--json", "-a", "localhost:80"])
+    ['-a', 'localhost:80', 'status', '--json']
+    """
+    first: list[str] = []
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word in _WHICH:
+            first += [word, *itertools.islice(words, 1)]
+        elif word.startswith(tuple(f"{flag}=" for flag in _WHICH if flag.startswith("--"))):
+            first.append(word)
+        else:
+            rest.append(word)
+    return first + rest
+
+
+class _Commands(click.Group):
+    """The commands, and what people type in their place."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            hint = _MEANT.get(name) or f"there are {', '.join(self.list_commands(ctx))}"
+            raise ControlError(f"there is no command {name}: {hint}")
+        return super().resolve_command(ctx, args)
+
+
 # Commands ------------------------------------------------------------------------------------------------------------
 
 
-@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(
+    cls=_Commands,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
 @click.option("-S", "--socket", "path", metavar="PATH", help="The server's control socket.")
 @click.option("-a", "--address", metavar="HOST:PORT", help="The server's address, as it was started with.")
 @click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
@@ -322,6 +372,40 @@ def stop(where: Where, wait: bool) -> None:
 def requests(where: Where, as_json: bool) -> None:
     """Show what each thread is executing, and since when."""
     _print(ask(where, "requests"), as_json, requests_text)
+
+
+@spawnctl.command()
+@click.argument("name", type=click.Choice(["error", "access"]), default="error")
+@click.option("-n", "--lines", type=click.IntRange(0, 100_000), default=20, help="How many of the last lines.")
+@click.option("-f", "--follow", "on", is_flag=True, help="Go on with what is written from now on.")
+@click.pass_obj
+def logs(where: Where, name: str, lines: int, on: bool) -> None:
+    """Show the end of the error log, or of the access log, if it is a file."""
+    answer = ask(where, "logs")
+    try:
+        path = place(name, answer[name], answer["pid"])
+        shown, offset = last_lines(path, lines)
+        _write_lines(shown)
+        if on:
+            for more in follow(path, offset, lambda: time.sleep(_LOOK)):
+                _write_lines(more)
+    except LogError as error:
+        raise ControlError(str(error), EXIT_REFUSED) from None
+    except OSError as error:
+        raise ControlError(f"the {name} log cannot be read: {error.filename}: {error.strerror}", EXIT_REFUSED) from None
+
+
+def _write_lines(data: bytes) -> None:
+    if data:
+        _write(data.decode("utf-8", "backslashreplace").removesuffix("\n"))
+
+
+@spawnctl.command()
+@click.option("-n", "--interval", type=click.FloatRange(0.2, 3600), default=1.0, help="Seconds between two looks.")
+@click.pass_obj
+def top(where: Where, interval: float) -> None:
+    """Show how the server is, live; q ends. Where the output is no terminal, once."""
+    watch(lambda: (ask(where, "status", full=True), ask(where, "requests")), interval)
 
 
 @spawnctl.command()

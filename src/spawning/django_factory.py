@@ -10,25 +10,44 @@ settings; no connection to a database or a cache is left open for a worker to in
 
 import importlib.util
 import os
+from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 from spawning.errors import AppLoadError, ConfigError
 from spawning.wsgi_factory import WSGIApplication, application_errors, import_module, resolve, wrap
 
+OLDEST = (4, 2)  # of the versions of Django that this works with
+
 
 def config_factory(args: dict[str, Any]) -> dict[str, Any]:
     """Take the settings module from ``args["args"]`` and choose the application factory of this module.
 
-    :raises ConfigError: no settings module is named, a file is named instead, or Django is not installed.
+    :raises ConfigError: no settings module is named, a file is named instead, or Django is not installed, or too old.
     """
     if not args["args"]:
         raise ConfigError("no settings module given: name it, such as mysite.settings")
     module = args["args"][0]
+    if os.path.basename(module) == "manage.py":
+        raise ConfigError(f"{module} is a program: leave it out, and the settings that it names are found")
     if module.endswith(".py"):
-        raise ConfigError(f"{module} is a file: name the settings module, such as {module.removesuffix('.py')}")
+        named = module.removesuffix(".py").replace("/", ".").strip(".")
+        raise ConfigError(f"{module} is a file: name the settings module, such as {named}")
     if importlib.util.find_spec("django") is None:
         raise ConfigError("the factory django needs Django: pip install django")
+    _check_version()
     return {**args, "app_factory": "spawning.django_factory.app_factory", "django_settings_module": module}
+
+
+def _check_version() -> None:
+    with application_errors("Django cannot be imported"):
+        import django
+    if django.VERSION[:2] < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise ConfigError(
+            f"the factory django needs Django {oldest} or newer, not {django.get_version()}: upgrade it,"
+            " or name the application, such as mysite.wsgi:application, without -f django"
+        )
 
 
 def app_factory(config: dict[str, Any]) -> WSGIApplication:
@@ -39,7 +58,7 @@ def app_factory(config: dict[str, Any]) -> WSGIApplication:
     """
     module = config["django_settings_module"]
     os.environ["DJANGO_SETTINGS_MODULE"] = module
-    import_module(module)
+    _check_is_settings(import_module(module), module)
     with application_errors(f"Django cannot be set up with the settings {module}"):
         import django
 
@@ -47,6 +66,9 @@ def app_factory(config: dict[str, Any]) -> WSGIApplication:
     _load_urls(module)  # before the checks, which load it too but cannot say what they are doing
     _check(module)
     application = _handler(module)
+    if config.get("reload") == "dev":
+        _name_directories(config)
+        config["notices"] = _unapplied_migrations
     try:
         return wrap(_with_static_files(application, module), f"the WSGI application of {module}", config["args"][1:])
     finally:
@@ -68,6 +90,27 @@ def close_connections() -> None:
     caches.close_all()
 
 
+def _check_is_settings(found: ModuleType, module: str) -> None:
+    """See that a module is what Django takes for settings. Django itself takes any, and then every request fails.
+
+    :raises AppLoadError: it has no ``ROOT_URLCONF``, which Django reads at every request and has no default for.
+    """
+    if getattr(found, "ROOT_URLCONF", None):
+        return
+    has_settings = any(name.isupper() and not name.startswith("_") for name in vars(found))
+    last = module.rpartition(".")[2]
+    if has_settings:
+        hint = 'add the module of the URLs, such as ROOT_URLCONF = "mysite.urls"'
+    elif last in ("wsgi", "asgi"):
+        sibling = f"{module[: -len(last)]}settings"
+        hint = f"it is no settings module: name {sibling}, or serve {module}:application without -f django"
+    elif hasattr(found, "__path__"):
+        hint = f"it is a package, and no settings module: name {module}.settings"
+    else:
+        hint = "it is no settings module: name the one that manage.py names, such as mysite.settings"
+    raise AppLoadError(f"{module} has no ROOT_URLCONF: {hint}")
+
+
 def _check(module: str) -> None:
     """Run the checks that ``manage.py check`` runs: all but those of the databases and of deployment."""
     from django.core import checks
@@ -84,9 +127,8 @@ def _load_urls(module: str) -> None:
     from django.conf import settings
     from django.urls import get_resolver
 
-    if getattr(settings, "ROOT_URLCONF", None):  # a site may do without: middleware can set request.urlconf
-        with application_errors(f"the URLconf {settings.ROOT_URLCONF} of {module} does not load"):
-            _ = get_resolver().url_patterns
+    with application_errors(f"the URLconf {settings.ROOT_URLCONF} of {module} does not load"):
+        _ = get_resolver().url_patterns
 
 
 def _handler(module: str) -> Any:
@@ -98,6 +140,62 @@ def _handler(module: str) -> Any:
         return resolve(settings.WSGI_APPLICATION)
     with application_errors(f"the handler of {module} cannot be built"):
         return get_wsgi_application()
+
+
+def _name_directories(config: dict[str, Any]) -> None:
+    """Say which directories to watch, and which not (``forkserver/generation.py``).
+
+    Templates that are kept in memory are watched, those that each request reads anew need no reload. Uploads are none.
+    Those of Django itself do not change.
+    """
+    import django
+    from django.conf import settings
+    from django.template import engines
+
+    own = os.path.dirname(os.path.abspath(django.__file__)) + os.sep
+    kept: set[str] = set()
+    fresh: set[str] = set()
+    with application_errors("the template engines cannot be made"):
+        found = engines.all()
+    for engine in found:
+        for directory, is_kept in _template_directories(engine):
+            path = os.path.abspath(directory)
+            if not path.startswith(own):
+                (kept if is_kept else fresh).add(path)
+    config["watched_directories"] = sorted(kept)
+    uploads = {os.path.abspath(settings.MEDIA_ROOT)} if settings.MEDIA_ROOT else set()
+    config["unwatched_directories"] = sorted((fresh | uploads) - kept)
+
+
+def _unapplied_migrations() -> list[str]:
+    """Say which migrations the default database lacks, as ``manage.py runserver`` does; in a thread of a worker."""
+    from django.db import connections
+    from django.db.migrations.executor import MigrationExecutor
+
+    try:
+        executor = MigrationExecutor(connections["default"])
+        missing = [migration for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
+    finally:
+        connections.close_all()
+    if not missing:
+        return []
+    apps = ", ".join(sorted({migration.app_label for migration in missing}))
+    return [f"{len(missing)} of the migrations of {apps} are not applied: python manage.py migrate"]
+
+
+def _template_directories(engine: Any) -> Iterator[tuple[str, bool]]:
+    """Yield the directories of a template engine, and whether it keeps what it has read there."""
+    loaders = getattr(getattr(engine, "engine", None), "template_loaders", None)
+    if loaders is None:  # not Django's own templates
+        environment = getattr(engine, "env", None)  # Jinja2's, which looks at the files if it is told to
+        is_kept = not getattr(environment, "auto_reload", False)
+        yield from ((str(directory), is_kept) for directory in getattr(engine, "template_dirs", ()))
+        return
+    for loader in loaders:
+        inner = getattr(loader, "loaders", None)  # of the loader that keeps templates
+        for each in inner if inner is not None else [loader]:
+            if hasattr(each, "get_dirs"):
+                yield from ((str(directory), inner is not None) for directory in each.get_dirs())
 
 
 def _with_static_files(application: Any, module: str) -> Any:

@@ -40,6 +40,21 @@ with contextlib.suppress(OSError):  # it is gone: then nothing lies below it
     _STARTED_IN = os.path.realpath(os.getcwd())
 
 
+def enter(directory: str, origin: str) -> None:
+    """Go to the directory that the application is in (``--chdir``), and let all see its name (``PWD``).
+
+    :param origin: where the directory was said, for the message.
+    :raises ConfigError: it cannot be entered.
+    """
+    global _STARTED_IN  # noqa: PLW0603 - of the process, as the directory itself is
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise ConfigError(f"{origin}: cannot enter {directory}: {error.strerror}") from None
+    os.environ["PWD"] = directory
+    _STARTED_IN = os.path.realpath(directory)
+
+
 def options(argv: Sequence[str] = sys.orig_argv) -> list[str]:
     """List the options of an interpreter as they were typed, but for those that concern its own program alone.
 
@@ -98,6 +113,11 @@ def _from_start(entry: str) -> str:
 def fork_server(*arguments: str) -> list[str]:
     """Make the command that starts a fork server of this Spawning."""
     return [*start(), "-c", _program("spawning.forkserver.main", [_place()]), *arguments]
+
+
+def status(*arguments: str) -> list[str]:
+    """Make the command that starts the status service of this Spawning; nothing of the application is on its path."""
+    return [*start(), "-c", _program("spawning.status.main", [_place()]), *arguments]
 
 
 def spawning(*arguments: str) -> list[str]:

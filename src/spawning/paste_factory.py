@@ -1,16 +1,15 @@
 """The factory for PasteDeploy (``-f paste``), and the server factory for ``use = egg:spawning`` (``pserve``).
 
 ``spawn -f paste development.ini [key=value …]`` serves the application of the file (``development.ini#name`` another
-one than ``main``); ``[server:main]`` may set whatever the table of settings knows, by its names there. The command line
-beats the file. With ``use = egg:spawning`` an unknown name is an error; a section that is written for another
-server is searched for the names we know and is otherwise left alone.
+one than ``main``); ``[server:main]`` may set whatever the table of settings knows, by its names there. What is said
+outside of the file beats it. With ``use = egg:spawning`` the names of long options are taken too, and an unknown name
+is an error; a section that is written for another server is searched for the names we know and is otherwise left alone.
 
 Rules: PasteDeploy is imported inside the functions, since it is an extra; the controller never comes here.
 """
 
 import argparse
 import contextlib
-import difflib
 import logging
 import logging.config
 import os
@@ -25,9 +24,12 @@ from urllib.parse import quote
 from spawning import interpreter
 from spawning.errors import EXIT_CONFIG, ConfigError
 from spawning.settings import OPTIONS, parsed
+from spawning.settings.names import FILE_KEYS, setting_of, suggestion
 from spawning.wsgi_factory import WSGIApplication, application_errors, wrap
 
-_FILE_SETTINGS = frozenset(OPTIONS) - {"args", "explicit", "factory"}
+_DECIDED = {"args", "factory", "chdir", "env_file"}  # before the file is read
+_FILE_SETTINGS = frozenset(name for name, option in OPTIONS.items() if option.in_file) - _DECIDED
+_KEYS = [key for key, name in FILE_KEYS.items() if name in _FILE_SETTINGS]
 _OUR_EGG = "egg:spawning"
 
 
@@ -150,7 +152,9 @@ def server_settings(ini: IniFile) -> dict[str, Any]:
     try:
         from paste.deploy.loadwsgi import ConfigLoader
     except ModuleNotFoundError:
-        raise ConfigError("the factory paste needs PasteDeploy: pip install 'spawning[paste]'") from None
+        raise ConfigError(
+            "the factory paste needs PasteDeploy, the extra spawning[paste]: pip install PasteDeploy"
+        ) from None
 
     with _ini_errors(ini.path):
         loader = ConfigLoader(ini.path)
@@ -176,23 +180,16 @@ def _own_options(path: str, section: str) -> dict[str, str]:
 
 def _checked_section(values: Mapping[str, str], path: str, section: str) -> dict[str, Any]:
     ours = values.get("use", "").lower().partition("#")[0] == _OUR_EGG
-    result = {}
-    for name, value in values.items():
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        name = setting_of(key) if ours else key  # another server's names are its own, but those that are like settings
         if name in _FILE_SETTINGS:
-            result[name] = parsed(name, value, f"{path} {section} {name}")
-        elif ours and name != "use" and not name.startswith("set "):
-            raise ConfigError(f"{path} {section}: there is no setting {name}{_suggestion(name)}")
+            if name in result:
+                raise ConfigError(f"{path} {section}: {key} says what another name of the setting {name} has said")
+            result[name] = parsed(name, value, f"{path} {section} {key}")
+        elif ours and key != "use" and not key.startswith("set "):
+            raise ConfigError(f"{path} {section}: there is no setting {key}{suggestion(key, _KEYS)}")
     return result
-
-
-def _suggestion(name: str) -> str:
-    """Guess what was meant: a similar name, or the setting whose command-line option is called so."""
-    spellings = {
-        flag.lstrip("-").replace("-", "_"): setting for setting in _FILE_SETTINGS for flag in OPTIONS[setting].flags
-    }
-    spellings |= {setting: setting for setting in _FILE_SETTINGS}
-    close = difflib.get_close_matches(name.replace("-", "_"), spellings, n=1)
-    return f"; did you mean {spellings[close[0]]}?" if close else ""
 
 
 def _flags(name: str, value: Any) -> list[str]:

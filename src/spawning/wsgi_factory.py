@@ -1,8 +1,8 @@
 """The factory for any WSGI application (``-f wsgi``, the default), and what every factory needs: names and errors.
 
 ``spawn APP [MIDDLEWARE …]``: each is the name of an object, ``package.module.attribute`` or
-``package.module:attribute`` (the attribute may be dotted; ``module:factory()`` calls it). The application is wrapped
-by the middleware in order, the last one outermost.
+``package.module:attribute`` (the attribute may be dotted; ``module:factory()`` calls it). APP may be a module alone, in
+which the usual names are looked for. The application is wrapped by the middleware in order, the last one outermost.
 
 Rules: nothing here is called by the controller, all of it runs in a fork server (or in a worker with --no-preload);
 whatever the application's own code raises becomes an ``AppLoadError`` with the application's traceback, in which no
@@ -12,6 +12,7 @@ frame of Spawning appears. This module knows neither Django nor PasteDeploy.
 import contextlib
 import difflib
 import importlib
+import importlib.util
 import inspect
 import os
 import sys
@@ -21,9 +22,14 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from spawning.errors import AppLoadError, ConfigError
+from spawning.logs.log import Log
+from spawning.logs.setup import fields
 
 WSGIApplication = Callable[[dict[str, Any], Any], Any]
 
+log = Log("spawning.factories")
+
+_USUAL = ("application", "app", "create_app()")  # what an application is called in its module, the first one counts
 _OUR_DIRECTORY = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _IMPORT_MACHINERY = ("<frozen importlib", os.path.dirname(os.path.abspath(importlib.__file__)) + os.sep)
 
@@ -33,11 +39,28 @@ def config_factory(args: dict[str, Any]) -> dict[str, Any]:
 
     :param args: the settings as plain values; ``args["args"]`` is APP and the middleware.
     :returns: the same, with ``app_factory``.
-    :raises ConfigError: APP is missing.
+    :raises ConfigError: APP is missing, or is a file that is no module.
     """
     if not args["args"]:
         raise ConfigError("no APP given: name the application, such as mysite.wsgi:application")
+    _check_word(args["args"][0])
     return {**args, "app_factory": "spawning.wsgi_factory.app_factory"}
+
+
+def _check_word(word: str) -> None:
+    """See that what should be an application is not a file of another kind, and say what to write for those."""
+    directory, name = os.path.split(word)
+    if name.endswith(".ini"):
+        raise ConfigError(f"{word} is an ini file: write -f paste {word}")
+    if name.endswith(".toml"):
+        raise ConfigError(f"{word} is a file of settings: write --config {word}")
+    if name == "manage.py":
+        raise ConfigError(
+            f"{word} is not an application: write spawn alone in its directory, or -f django mysite.settings"
+        )
+    if name.endswith(".py") and directory:
+        module = name.removesuffix(".py")
+        raise ConfigError(f"{word} is a file: write --chdir {directory} {module}:application, or the module's name")
 
 
 def app_factory(config: dict[str, Any]) -> WSGIApplication:
@@ -46,7 +69,7 @@ def app_factory(config: dict[str, Any]) -> WSGIApplication:
     :raises AppLoadError: a name leads nowhere, or the code behind it fails.
     """
     name, *middleware = config["args"]
-    application = resolve(name)
+    application, name = find_application(name)
     if not callable(application):
         raise AppLoadError(f"{name} is not callable: it is {_described(application)}, not a WSGI application")
     return wrap(application, name, middleware)
@@ -104,6 +127,50 @@ def resolve(name: str) -> Any:
         raise AppLoadError(f"{path} is not callable: it is {_described(found)}")
     with application_errors(f"calling {name} failed"):
         return found()
+
+
+def find_application(word: str) -> tuple[Any, str]:
+    """Find the application that a word means: a name, or a module (also as its file) that has it by a usual name.
+
+    :returns: the application, and its whole name.
+    :raises AppLoadError: as :func:`resolve`, or the module has none of the names.
+    """
+    parts = word.removesuffix(".py").split(".")
+    if not all(part.isidentifier() for part in parts):
+        return resolve(word), word
+    module = ".".join(parts)
+    if len(parts) > 1 and not word.endswith(".py"):
+        try:
+            found = resolve(word)
+        except AppLoadError as error:
+            if error.details or not _is_module(module):
+                raise
+        else:
+            if not isinstance(found, ModuleType):
+                return found, word
+    name = _usual_name(import_module(module))
+    log.info("application found in its module %s", fields(application=name))
+    return resolve(name), name
+
+
+def _is_module(name: str) -> bool:
+    """Whether there is a module of that name; the packages above it are imported."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    # boundary: the packages are the application's code; what is wrong with them is known already
+    except Exception:
+        return False
+
+
+def _usual_name(module: ModuleType) -> str:
+    path = module.__name__
+    for usual in _USUAL:
+        if callable(getattr(module, usual.removesuffix("()"), None)):
+            return f"{path}:{usual}"
+    where = f"module {path} ({getattr(module, '__file__', None) or 'a package'})"
+    if hasattr(module, "ROOT_URLCONF") or hasattr(module, "INSTALLED_APPS"):
+        raise AppLoadError(f"{where} has the settings of a Django project: write -f django {path}")
+    raise AppLoadError(f"{where} has neither {', '.join(_USUAL[:-1])} nor {_USUAL[-1]}: write {path}:NAME")
 
 
 def import_module(module: str, name: str = "") -> ModuleType:

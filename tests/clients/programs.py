@@ -18,6 +18,8 @@ PACKAGES = {
     "litmus": "litmus",
     "logrotate": "logrotate",
     "nginx": "nginx",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
     "wrk": "wrk",
 }
 SEARCHED = "/usr/local/sbin:/usr/sbin:/sbin"  # where daemons are, also for users who do not have it in their PATH

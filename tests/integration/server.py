@@ -117,7 +117,7 @@ class Lines:
 class Server:
     """One run of the real command, from start to the last of its processes.
 
-    :param args: arguments of ``spawn``; ``--port 0`` is put in front of them.
+    :param args: arguments of ``spawn``; ``--port 0`` is put in front of them, unless they name a port.
     :param cwd: working directory of the command; by default ``tests/integration/apps``.
     :param env: variables added to the environment.
     :param command: a whole command line instead of ``python -m spawning --port 0 ARGS`` (``pserve``, ``make serve``).
@@ -136,7 +136,8 @@ class Server:
         ready: bool = True,
         check_leftovers: bool = True,
     ) -> None:
-        self.command = list(command) if command else [sys.executable, "-m", "spawning", "--port", "0", *args]
+        port = [] if {"-p", "--port"} & set(args) else ["--port", "0"]
+        self.command = list(command) if command else [sys.executable, "-m", "spawning", *port, *args]
         self.cwd = Path(cwd)
         self.env = {**_inherited_environment(), **(env or {})}
         self.url = ""
@@ -279,7 +280,8 @@ def run(*args: str, cwd: Path | str = APPS, env: Mapping[str, str] | None = None
     """Run ``spawn ARGS`` where it must end by itself (usage errors, applications that do not load)."""
     with Server(*args, cwd=cwd, env=env, ready=False) as server:
         status = server.wait()
-        return Finished(status, "\n".join(server.out.since()), server.log())
+        err = [line for line in server.err.since() if " INFO still loading " not in line]  # the machine is busy
+        return Finished(status, "\n".join(server.out.since()), "\n".join(err))
 
 
 @dataclass(frozen=True, slots=True)

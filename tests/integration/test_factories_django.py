@@ -9,6 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -162,6 +163,52 @@ def test_misconfigured(site: Site) -> None:
     assert "ImproperlyConfigured: Application labels aren't unique" in site.refused()[0]
 
 
+@pytest.mark.parametrize(
+    ("module", "hint"),
+    [
+        ("mysite", "it is a package, and no settings module: name mysite.settings"),
+        (
+            "mysite.wsgi",
+            "it is no settings module: name mysite.settings, or serve mysite.wsgi:application without -f django",
+        ),
+        ("mysite.urls", "it is no settings module: name the one that manage.py names, such as mysite.settings"),
+        ("mysite.bare", 'add the module of the URLs, such as ROOT_URLCONF = "mysite.urls"'),
+    ],
+)
+def test_what_is_no_settings_module_is_refused(site: Site, module: str, hint: str) -> None:
+    site.write("mysite/__init__.py", "")
+    site.write(
+        "mysite/wsgi.py", "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()"
+    )
+    site.write("mysite/urls.py", URLS)
+    site.write("mysite/bare.py", textwrap.dedent(SETTINGS).replace('ROOT_URLCONF = "urls"', ""))
+    assert site.refused(module) == (f"{module} has no ROOT_URLCONF: {hint}", "")
+
+
+def test_at_a_reload_too(site: Site) -> None:
+    with Server("-f", "django", "settings", "-s", "1", cwd=site.directory) as server:
+        site.write("settings.py", textwrap.dedent(SETTINGS).replace('ROOT_URLCONF = "urls"', ""))
+        assert not server.reload()
+        server.wait_for_log(r' reload refused generation=2 reason="settings has no ROOT_URLCONF: add ')
+        assert urlopen(f"{server.url}/hello/", timeout=10).read() == b"hello from /hello/"
+
+
+def test_django_that_is_too_old(site: Site) -> None:
+    site.write("django/__init__.py", "VERSION = (3, 0, 14, 'final', 0)\ndef get_version(): return '3.0.14'\n")
+    assert site.load() == {
+        "error": "config",
+        "message": "the factory django needs Django 4.2 or newer, not 3.0.14: upgrade it, or name the application,"
+        " such as mysite.wsgi:application, without -f django",
+    }
+
+
+def test_manage_py_names_the_settings(site: Site) -> None:
+    site.write("manage.py", "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'settings')\n")
+    with Server("-s", "1", cwd=site.directory) as server:
+        server.wait_for_log(r"^spawn: no APP given, so the Django settings settings are served \(from .*/manage\.py\)$")
+        assert urlopen(f"{server.url}/hello/", timeout=10).read() == b"hello from /hello/"
+
+
 def test_system_check_of_level_error_refuses_the_site(site: Site) -> None:
     site.add_settings("INSTALLED_APPS = ['shop']")
     site.write("shop/__init__.py", "")
@@ -210,14 +257,16 @@ def test_handler_that_does_not_load(site: Site) -> None:
 def test_settings_file_instead_of_module(site: Site) -> None:
     answer = site.load(args=("settings.py",))
     assert answer == {"error": "config", "message": "settings.py is a file: name the settings module, such as settings"}
+    answer = site.load(args=("manage.py",))
+    assert answer["message"] == "manage.py is a program: leave it out, and the settings that it names are found"
+    answer = site.load(args=("mysite/settings.py",))
+    assert answer["message"] == "mysite/settings.py is a file: name the settings module, such as mysite.settings"
 
 
 def test_served_by_the_real_command(site: Site) -> None:
-    import urllib.request
-
     with (
         Server("--factory=spawning.django_factory.config_factory", "settings", "-s", "2", cwd=site.directory) as server,
-        urllib.request.urlopen(f"{server.url}/hello/", timeout=10) as response,
+        urlopen(f"{server.url}/hello/", timeout=10) as response,
     ):
         assert response.read() == b"hello from /hello/"
 
@@ -227,3 +276,79 @@ def test_refused_by_the_real_command(site: Site) -> None:
     finished = run("-f", "django", "settings", cwd=site.directory)
     assert finished.status == 3
     assert finished.err.splitlines()[-1].startswith("spawn: the URLconf urls of settings does not load: ModuleNotFound")
+
+
+# Templates while developing ------------------------------------------------------------------------------------------
+
+TEMPLATES = """
+    DEBUG = True
+    INSTALLED_APPS = ["shop"]
+    MEDIA_ROOT = "media"
+    TEMPLATES = [{{
+        "BACKEND": "django.template.backends.{backend}",
+        "DIRS": ["pages"],
+        "APP_DIRS": {app_dirs},
+        "OPTIONS": {options},
+    }}]
+"""
+RENDERED = """
+    from django.shortcuts import render
+    from django.urls import path
+
+    urlpatterns = [path("<name>", lambda request, name: render(request, name))]
+"""
+_LOADERS = "django.template.loaders"
+UNCACHED = f'{{"loaders": ["{_LOADERS}.filesystem.Loader", "{_LOADERS}.app_directories.Loader"]}}'
+
+
+def with_templates(site: Site, app_dirs: bool, options: str, backend: str = "django.DjangoTemplates") -> None:
+    site.add_settings(TEMPLATES.format(app_dirs=app_dirs, options=options, backend=backend))
+    site.write("urls.py", RENDERED)
+    site.write("shop/__init__.py", "")
+    folder = "jinja2" if "jinja2" in backend else "templates"
+    site.write(f"shop/{folder}/shop.html", "1")
+    site.write("pages/site.html", "1")
+
+
+def page(server: Server, name: str) -> str:
+    with urlopen(f"{server.url}/{name}", timeout=10) as response:
+        text: str = response.read().decode()
+        return text
+
+
+@pytest.mark.parametrize("file", ["shop/templates/shop.html", "pages/site.html"])
+def test_a_template_that_is_kept_in_memory_is_watched(site: Site, file: str) -> None:
+    with_templates(site, app_dirs=True, options="{}")
+    with Server("-f", "django", "settings", "-s", "1", "--reload", "dev", cwd=site.directory) as server:
+        server.wait_for_log(r' watching for changes files=\d+ also="pages, shop/templates"$')
+        name = Path(file).name
+        assert page(server, name) == "1"
+        site.write(file, "2")
+        server.wait_for_log(rf" files changed count=1 files={file}$")
+        server.wait_for_log(r" reload finished ")
+        assert page(server, name) == "2"
+
+
+@pytest.mark.parametrize(
+    ("backend", "app_dirs", "options", "file"),
+    [
+        ("django.DjangoTemplates", False, UNCACHED, "shop/templates/shop.html"),
+        ("django.DjangoTemplates", False, UNCACHED, "pages/site.html"),
+        ("jinja2.Jinja2", True, "{}", "shop/jinja2/shop.html"),
+        ("jinja2.Jinja2", True, "{}", "pages/site.html"),
+    ],
+)
+def test_a_template_that_is_read_anew_costs_no_reload(
+    site: Site, backend: str, app_dirs: bool, options: str, file: str
+) -> None:
+    with_templates(site, app_dirs, options, backend)
+    with Server("-f", "django", "settings", "-s", "1", "--reload", "dev", "-w", ".", cwd=site.directory) as server:
+        name = Path(file).name
+        assert page(server, name) == "1"
+        site.write(file, "2")
+        assert page(server, name) == "2"
+        site.write("media/upload.txt", "from a visitor")
+        site.write("shop/other.txt", "a change")
+        server.wait_for_log(r" files changed count=1 files=shop/other\.txt$")
+        server.wait_for_log(r" reload finished generation=2 ")
+        assert server.log().count(" files changed ") == 1

@@ -65,7 +65,11 @@ def test_application_that_fails_shows_its_traceback_once(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("factory", "argument", "message"),
     [
-        ("paste", "site.ini", "the factory paste needs PasteDeploy: pip install 'spawning[paste]'"),
+        (
+            "paste",
+            "site.ini",
+            "the factory paste needs PasteDeploy, the extra spawning[paste]: pip install PasteDeploy",
+        ),
         ("django", "settings", "the factory django needs Django: pip install django"),
     ],
 )

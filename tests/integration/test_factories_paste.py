@@ -76,6 +76,15 @@ watch = a.toml
     checked(config)
 
 
+def test_our_section_has_the_names_of_options_too(ini: Ini) -> None:
+    ini.write("use = egg:spawning\nprocesses = 3\nrequest-timeout = 5\nmax_requests = 7\nworkers = 1")
+    with pytest.raises(ConfigError, match=r"there is no setting workers$"):
+        ini.config()
+    ini.write("use = egg:spawning\nprocesses = 3\nrequest-timeout = 5\nmax_requests = 7")
+    config = ini.config()
+    assert (config["num_processes"], config["request_timeout"], config["max_requests"]) == (3, 5.0, 7)
+
+
 def test_command_line_beats_the_file(ini: Ini) -> None:
     ini.write("port = 6543\nnum_processes = 3")
     config = ini.config(port=7777, watch=("c.toml",))
@@ -101,7 +110,8 @@ def test_default_section_is_not_the_server_section(ini: Ini) -> None:
 
 def test_section_of_another_server_gives_what_we_know(ini: Ini) -> None:
     ini.write("use = egg:waitress#main\nlisten = localhost:1\nthreads = 4\nport = 6543")
-    assert ini.config()["port"] == 6543
+    config = ini.config()
+    assert (config["port"], config["threadpool_workers"]) == (6543, 16)
 
 
 def test_section_named_like_the_application(ini: Ini) -> None:
@@ -120,9 +130,15 @@ def test_no_server_section(ini: Ini) -> None:
     [
         ("port = http", "{} [server:main] port: 'http' is not a whole number from 0 to 65535"),
         (
-            "use = egg:spawning\nthreads = 4",
-            "{} [server:main]: there is no setting threads; did you mean threadpool_workers?",
+            "use = egg:spawning\nthread = 4",
+            "{} [server:main]: there is no setting thread; did you mean threads?",
         ),
+        ("use = egg:spawning\nthreads = many", "{} [server:main] threads: 'many' is not a whole number from 1 to 4096"),
+        (
+            "use = egg:spawning\nthreads = 4\nthreadpool_workers = 5",
+            "{} [server:main]: threadpool_workers says what another name of the setting threadpool_workers has said",
+        ),
+        ("use = egg:spawning\nchdir = /", "{} [server:main]: there is no setting chdir"),
         ("use = egg:Spawning#main\nprot = 4", "{} [server:main]: there is no setting prot; did you mean port?"),
         ("use = egg:spawning\nfactory = wsgi", "{} [server:main]: there is no setting factory"),
         ("port = %(missing)s", "{} cannot be read: "),

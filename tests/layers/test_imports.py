@@ -14,7 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "spawning"
 
-LEAVES = {"errors", "memo", "settings", "primitives", "interpreter", "standard"}
+LEAVES = {"errors", "memo", "settings", "primitives", "interpreter", "standard", "memory", "figures"}
 BASE = LEAVES | {"ipc", "net", "logs"}
 FACTORIES = {"wsgi_factory", "django_factory", "paste_factory"}
 
@@ -25,37 +25,52 @@ MAY_IMPORT: dict[str, set[str]] = {
     "primitives": set(),
     "standard": set(),
     "interpreter": {"errors"},
+    "memory": {"errors"},
+    "figures": set(),
     "ipc": LEAVES,
     "net": LEAVES,
     "logs": LEAVES,
     "http": {"errors", "memo"},
     "wsgi": LEAVES | {"http", "logs"},
     "worker": BASE | {"wsgi", "http"},
-    "wsgi_factory": LEAVES,
+    "wsgi_factory": LEAVES | {"logs"},
     "django_factory": LEAVES | {"wsgi_factory"},
+    "django_project": {"errors"},
     "paste_factory": LEAVES | {"wsgi_factory"},
     "readable": LEAVES,
+    "refusal_page": {"errors"},
     "stamps": LEAVES,
     "readiness": LEAVES | {"http", "wsgi", "wsgi_factory"},
     "forkserver": BASE | FACTORIES | {"worker", "wsgi", "readable", "readiness", "stamps"},
+    "status": BASE | {"worker", "wsgi", "http"},
     "systemd": LEAVES | {"logs", "net"},
     "controller": BASE | {"systemd"},
     "upgrade_check": BASE | {"controller", "forkserver", "worker"},
-    "cli": BASE | {"controller", "upgrade_check"},
-    "ctl_text": set(),
-    "ctl": BASE | {"ctl_text"},
+    "habits": {"errors"},
+    "cli_options": LEAVES | {"habits"},
+    "contrib": LEAVES | {"cli_options"},
+    "check_config": BASE | {"controller"},
+    "cli": BASE | {"cli_options", "controller", "django_project", "questions", "upgrade_check"},
+    "questions": BASE | {"check_config"},
+    "ctl_text": {"figures"},
+    "ctl_logs": set(),
+    "ctl_top": {"ctl_text", "figures", "status"},
+    "ctl": BASE | {"ctl_text", "ctl_top", "ctl_logs"},
     "__main__": {"cli"},
     "__init__": set(),
 }
 
 THIRD_PARTY: dict[str, set[str]] = {
     "cli": {"click"},
+    "cli_options": {"click"},
     "ctl": {"click"},
     "controller": {"setproctitle", "watchfiles"},
     "forkserver": {"setproctitle"},
+    "contrib": {"django", "click"},
     "django_factory": {"django"},
     "paste_factory": {"paste"},
     "readable": {"rich"},
+    "status": {"prometheus_client", "setproctitle"},
 }
 
 
@@ -122,6 +137,7 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
             "mail",
             "stream",
             "output",
+            "tally",
         }
     ),
     frozenset({"alarm", "descriptors", "sensor", "listener"}),
@@ -133,7 +149,7 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"refusing"}),
     frozenset({"http1"}),
     frozenset({"loop", "watchdog", "details"}),
-    frozenset({"timeouts"}),
+    frozenset({"timeouts", "streams"}),
     frozenset({"main"}),
 )
 # Rooms beside each other: neither the loop nor what is below it knows HTTP, and a connection does not know who runs it.

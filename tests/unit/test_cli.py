@@ -1,6 +1,7 @@
 """The command line: what it becomes, and the one line that answers each mistake."""
 
 import re
+from collections.abc import Mapping
 
 import pytest
 
@@ -8,12 +9,19 @@ from spawning import __version__
 from spawning.cli import main, parse
 from spawning.errors import ConfigError
 from spawning.settings import OPTIONS, Settings
+from spawning.settings.sources import Configuration
+
+NOWHERE = "/no/such/directory"  # which has no file of settings
+
+
+def configuration(*arguments: str, environ: Mapping[str, str] = {}) -> Configuration:
+    asked = parse(arguments, environ, NOWHERE)
+    assert asked is not None
+    return asked.sources.read_all()
 
 
 def settings(*arguments: str) -> Settings:
-    asked = parse(arguments, {})
-    assert asked is not None
-    return asked[0]
+    return configuration(*arguments).settings
 
 
 def test_options_before_and_after_the_application() -> None:
@@ -52,12 +60,15 @@ def test_both_spellings_of_the_deadman_timeout() -> None:
 
 
 def test_what_was_typed_is_explicit_and_has_a_source() -> None:
-    asked = parse(["a:b", "-p", "80", "--deadman", "5"], {"PORT": "9", "WEB_CONCURRENCY": "3"})
-    assert asked is not None
-    wanted, sources = asked
-    assert set(wanted.explicit) == {"port", "deadman_timeout"}
-    assert (wanted.port, wanted.num_processes) == (80, 3)
+    found = configuration(
+        "a:b", "-p", "80", "--deadman", "5", environ={"PORT": "9", "WEB_CONCURRENCY": "3", "SPAWNING_THREADS": "7"}
+    )
+    wanted, sources = found.settings, found.sources
+    assert set(wanted.explicit) == {"port", "deadman_timeout", "threadpool_workers"}
+    assert (wanted.port, wanted.num_processes, wanted.threadpool_workers) == (80, 3, 7)
     assert sources == {
+        "args": "argument APP",
+        "threadpool_workers": "environment variable SPAWNING_THREADS",
         "port": "option --port",
         "deadman_timeout": "option --deadman_timeout",
         "num_processes": "environment variable WEB_CONCURRENCY",
@@ -71,7 +82,7 @@ EMPTY_MEANS_NONE = ["--server-header"]
 @pytest.mark.parametrize("flag", [flag for flag in VALUED if flag not in EMPTY_MEANS_NONE])
 def test_every_option_of_the_table_refuses_an_empty_value(flag: str) -> None:
     with pytest.raises(ConfigError, match=r"^option --[a-z_-]+: .*''.* is not "):
-        parse(["a:b", flag, ""], {})
+        settings("a:b", flag, "")
 
 
 def test_an_empty_server_header_is_none() -> None:
@@ -91,7 +102,7 @@ def test_every_switch_of_the_table_is_off_until_given_and_those_with_an_opposite
     [
         ([], "no APP given: name the application, such as mysite.wsgi:application"),
         (["-f", "django"], "no APP given: .*with -f django the settings module"),
-        (["a:b", "--prot", "80"], "No such option:? '?--prot'?"),
+        (["a:b", "--prot", "80"], r"there is no option --prot; did you mean --port\?"),
         (["a:b", "--port"], "Option '--port' requires an argument"),
         (["a:b", "-p", "http"], "option --port: 'http' is not a whole number from 0 to 65535"),
         (["a:b", "--threads=-1"], "option --threads: '-1' is not a whole number from 1 to 4096"),
@@ -110,9 +121,9 @@ def test_mistake_is_one_line_and_status_2(arguments: list[str], line: str, capsy
 
 def test_bad_environment_variable_is_named() -> None:
     with pytest.raises(ConfigError, match=r"^environment variable PORT: 'x' is not a whole number"):
-        parse(["a:b"], {"PORT": "x"})
+        configuration("a:b", environ={"PORT": "x"})
     with pytest.raises(ConfigError, match=r"^environment variable WEB_CONCURRENCY: '0' is not a whole number from 1"):
-        parse(["a:b"], {"WEB_CONCURRENCY": "0"})
+        configuration("a:b", environ={"WEB_CONCURRENCY": "0"})
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])

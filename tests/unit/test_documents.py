@@ -32,6 +32,46 @@ def test_every_rule_of_wsgi_names_its_test() -> None:
     assert len(without) == 2 * heads, without
 
 
+# Finding one's way ---------------------------------------------------------------------------------------------------
+
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+TEXTS = [
+    *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*"),
+    *(ROOT / "src").rglob("*.py"), *(ROOT / "bench").glob("*.md"),
+]  # fmt: skip
+LINK = re.compile(r"\]\(([^)#:\s\"]+)(?:#[^)]*)?\)")
+
+
+def links(page: Path) -> set[Path]:
+    """List the files that a page links."""
+    return {(page.parent / name).resolve() for name in LINK.findall(page.read_text())}
+
+
+def test_readme_links_every_page() -> None:
+    assert [page.name for page in PAGES if page not in links(ROOT / "README.md") and page.name != "README.md"] == []
+
+
+def test_the_index_links_every_page() -> None:
+    index = ROOT / "docs" / "README.md"
+    assert [page.name for page in PAGES if page not in links(index) and page != index] == []
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *PAGES], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    assert [link for link in links(page) if not link.exists()] == []
+
+
+def test_nobody_is_told_to_install_what_has_our_name_elsewhere() -> None:
+    """An index may have an unrelated package of that name."""
+    command = re.compile(r"pip install[^\n`]*(?<![\w/.])spawning(?!\S*\.whl)")
+    files = [file for file in TEXTS if file.is_file()]
+    assert [file.name for file in files if command.search(file.read_text(errors="ignore"))] == []
+
+
+def test_the_experiment_of_the_readme_expects_pages_of_other_lengths() -> None:
+    assert "`ab -l " in (ROOT / "README.md").read_text()
+
+
 # HTTP ----------------------------------------------------------------------------------------------------------------
 
 HTTP = (ROOT / "docs" / "http.md").read_text()

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from spawning.cli import parse
 from spawning.errors import ConfigError
 from spawning.net.listeners import bind, url
 from spawning.settings import Settings
@@ -39,9 +38,7 @@ def test_all_addresses_of_a_name_have_the_same_port() -> None:
 
 
 def test_the_backlog_is_what_the_option_says() -> None:
-    arguments = parse(["--backlog", "7", "--port", "0", "app"])
-    assert arguments is not None
-    (listener,) = bind(*arguments)
+    (listener,) = bind(Settings(backlog=7, port=0), {})
     with listener:
         # tcpi_sacked of a listening socket is the longest queue of connections to be accepted
         (longest,) = struct.unpack_from("I", listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)

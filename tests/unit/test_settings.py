@@ -7,38 +7,15 @@ from typing import Any
 import pytest
 
 from spawning.errors import ConfigError
-from spawning.settings import DEFAULTS, OPTIONS, Settings, as_dict, checked, parsed, usable_cpus
+from spawning.settings import OPTIONS, Settings, as_dict, checked, parsed, usable_cpus
+from spawning.settings.page import renewed
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
-def documented() -> str:
-    """Render the table of docs/settings.md."""
-    rows: list[str] = []
-    group = ""
-    for name, option in OPTIONS.items():
-        if not option.group:
-            continue
-        if option.group != group:
-            group = option.group
-            rows += ["", f"### {group}", "", "| setting | option | default | meaning |", "|---|---|---|---|"]
-        flags = ", ".join(f"`{flag}`" for flag in option.flags) or "–"
-        variable = f", variable `{option.env}`" if option.env else ""
-        rows.append(f"| `{name}` | {flags}{variable} | {_default(name)} | {option.help} |")
-    return "\n".join(rows)
-
-
-def _default(name: str) -> str:
-    default = DEFAULTS.get(name, "usable CPUs")
-    if isinstance(default, bool):
-        return "on" if default else "off"
-    if default is None or default == ():
-        return "none"
-    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`" if name in DEFAULTS else str(default)
-
-
 def test_documentation_shows_the_table() -> None:
-    assert documented() in DOCUMENTATION.read_text(), f"put this into {DOCUMENTATION.name}:\n{documented()}"
+    page = DOCUMENTATION.read_text()
+    assert renewed(page) == page, "make settings"
 
 
 def test_documentation_says_where_each_limit_comes_from() -> None:
@@ -82,6 +59,10 @@ def test_keys_that_are_no_settings_are_ignored() -> None:
     ("name", "value", "result"),
     [
         ("port", "0", 0),
+        ("host", "::1", "::1"),
+        ("host", "[::]", "[::]"),
+        ("host", "fe80::1:80", "fe80::1:80"),
+        ("host", "no such host", "no such host"),
         ("port", 65535, 65535),
         ("num_processes", 4.0, 4),
         ("deadman_timeout", "0.5", 0.5),
@@ -92,6 +73,7 @@ def test_keys_that_are_no_settings_are_ignored() -> None:
         ("watch", "templates\n  settings.toml\n", ("templates", "settings.toml")),
         ("watch", ["a"], ("a",)),
         ("factory", "django", "spawning.django_factory.config_factory"),
+        ("factory", "spawning.django_factory", "spawning.django_factory.config_factory"),
         ("factory", "mine.config_factory", "mine.config_factory"),
         ("pidfile", None, None),
         ("reload", "dev", "dev"),
@@ -130,9 +112,23 @@ def test_accepted(name: str, value: Any, result: Any) -> None:
         ("max_age", "-1", "option --max-age: '-1' is not a number of seconds, or 0"),
         ("max_requests", "many", "option --max-requests: 'many' is not a whole number from 0 to 4611686018427387904"),
         ("boot_timeout", 0, "option --boot-timeout: 0 is not a number of seconds above 0"),
+        (
+            "host",
+            "0.0.0.0:8000",
+            "option --host: '0.0.0.0:8000' is not a host alone: write --host 0.0.0.0 --port 8000",
+        ),
+        ("host", "[::1]:80", "option --host: '[::1]:80' is not a host alone: write --host [::1] --port 80"),
+        ("host", ":80", "option --host: ':80' is not a host alone: write --host 0.0.0.0 --port 80"),
+        ("host", "http://a", "option --host: 'http://a' is not a host, such as 0.0.0.0 or localhost"),
         ("host", "", "option --host: '' is not a text (and not empty)"),
         ("verbose", "perhaps", "option --verbose: 'perhaps' is not true or false"),
         ("verbose", 1.5, "option --verbose: 1.5 is not true or false"),
+        ("verbose", 2, "option --verbose: 2 is not true or false"),
+        ("port", True, "option --port: True is not a whole number from 0 to 65535"),
+        ("boot_timeout", True, "option --boot-timeout: True is not a number of seconds above 0"),
+        ("boot_timeout", 10**400, f"option --boot-timeout: {10**400} is not a number of seconds above 0"),
+        ("pidfile", "a\0b", "option --pidfile: 'a\\x00b' is not a text (and not empty)"),
+        ("watch", ("", "a"), "option --watch: '', 'a' is not a text (and not empty)"),
         ("ready_status", "ok", "option --ready-status: 'ok' is not a status such as 204, or a range such as 200-399"),
         (
             "ready_status",
@@ -168,10 +164,10 @@ def test_accepted(name: str, value: Any, result: Any) -> None:
         (
             "forwarded_allow_ips",
             ("127.0.0.1,10.0.0.1/8",),
-            "option --forwarded-allow-ips: ('127.0.0.1,10.0.0.1/8',) is not a list of addresses,"
+            "option --forwarded-allow-ips: '127.0.0.1,10.0.0.1/8' is not a list of addresses,"
             " networks such as 10.0.0.0/8, or *: look at '10.0.0.1/8'",
         ),
-        ("watch", [3], "option --watch: [3] is not a text (and not empty)"),
+        ("watch", [3], "option --watch: 3 is not a text (and not empty)"),
         (
             "reload",
             "svn",

@@ -169,7 +169,6 @@ def test_attribute_that_fails_has_its_traceback(package: Package) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("site_k", "'site_k' names a module but nothing in it: write, for example, site_k:application"),
         ("site_k:", "'site_k:' is not a name: write package.module:attribute, such as mysite.wsgi:application"),
         ("./site_k.py", "'./site_k.py' is not a name: write package.module:attribute, such as mysite.wsgi:application"),
         ("site_k:number", "site_k:number is not callable: it is an object of type int, not a WSGI application"),
@@ -186,6 +185,77 @@ def test_attribute_that_fails_has_its_traceback(package: Package) -> None:
 def test_what_is_no_application(package: Package, name: str, message: str) -> None:
     package({"site_k": APPLICATION})
     assert str(refused(name)).startswith(message)
+
+
+APP = "def {}(environ, start_response): ...\n"
+MAKE = "def create_app():\n    def made(environ, start_response): ...\n    return made\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "files", "name"),
+    [
+        ("site_u", {"site_u": APP.format("application") + APP.format("app") + MAKE}, "site_u:application"),
+        ("site_u", {"site_u": APP.format("app") + MAKE}, "site_u:app"),
+        ("site_u", {"site_u": MAKE}, "site_u:create_app()"),
+        ("site_u", {"site_u": "application = 7\n" + APP.format("app")}, "site_u:app"),
+        ("site_u.py", {"site_u": APP.format("app")}, "site_u:app"),
+        ("site_u.web", {"site_u/web": APP.format("application")}, "site_u.web:application"),
+        ("site_u.web", {"site_u/__init__": "", "site_u/web": APP.format("app")}, "site_u.web:app"),
+        ("site_u.web", {"site_u/__init__": "from . import web", "site_u/web": MAKE}, "site_u.web:create_app()"),
+        ("site_u", {"site_u/__init__": "from .app import app as application", "site_u/app": APP.format("app")}, None),
+        # a name that has always meant an attribute goes on to do so
+        ("site_u.app", {"site_u/__init__": "from .app import app", "site_u/app": APP.format("app")}, "site_u.app"),
+    ],
+)
+def test_a_module_has_its_application_by_a_usual_name(
+    package: Package, word: str, files: dict[str, str], name: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    package(files)
+    name = name or "site_u:application"
+    assert callable(app_factory({"args": [word]}))
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ([] if name == word else [f"application found in its module application={name}"])
+
+
+@pytest.mark.parametrize(
+    ("word", "source", "message"),
+    [
+        ("site_v", "number = 7", "module site_v ({file}) has neither application, app nor create_app(): write site_v:"),
+        ("site_v.py", "", "module site_v ({file}) has neither application, app nor create_app(): write site_v:NAME"),
+        (
+            "site_v", "INSTALLED_APPS = []",
+            "module site_v ({file}) has the settings of a Django project: write -f django site_v",
+        ),
+        ("site_v", "import no_such_thing", "cannot import site_v: ModuleNotFoundError: No module named 'no_such_"),
+        ("site_w", "", "there is no module site_w; looked for in "),
+        ("site_v.web", "", "module site_v ({file}) has no 'web' (wanted for site_v.web)"),
+        ("site_v", "def create_app(config): ...", "calling site_v:create_app() failed: TypeError: "),
+    ],
+)  # fmt: skip
+def test_a_module_without_an_application(
+    package: Package, tmp_path: Path, word: str, source: str, message: str
+) -> None:
+    package({"site_v": source})
+    assert str(refused(word)).startswith(message.format(file=tmp_path / "site_v.py"))
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("development.ini", "development.ini is an ini file: write -f paste development.ini"),
+        ("conf/site.toml", "conf/site.toml is a file of settings: write --config conf/site.toml"),
+        (
+            "manage.py",
+            "manage.py is not an application: write spawn alone in its directory, or -f django mysite.settings",
+        ),
+        ("src/app.py", "src/app.py is a file: write --chdir src app:application, or the module's name"),
+    ],
+)
+def test_a_file_that_is_no_module(word: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_factory({"args": [word]})
+    assert str(caught.value).startswith(message)
 
 
 def test_factory_that_fails(package: Package) -> None:

@@ -114,6 +114,13 @@ class StopWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class CutStreams:
+    """Have a worker that is leaving not wait for event streams."""
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
 class KillWorker:
     """End a worker at once."""
 
@@ -163,6 +170,23 @@ class MeasureMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class StartStatus:
+    """Start the status service."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndStatus:
+    """Have the status service end."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillStatus:
+    """End the status service at once; `reason` is for the log, empty when it is no news."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Nothing is left: the controller may exit."""
 
@@ -182,6 +206,7 @@ Action = (
     | SuspectWorker
     | AnnounceEnd
     | StopWorker
+    | CutStreams
     | KillWorker
     | GiveUpWorker
     | PauseForkServer
@@ -189,5 +214,8 @@ Action = (
     | KillForkServer
     | Forget
     | MeasureMemory
+    | StartStatus
+    | EndStatus
+    | KillStatus
     | Finish
 )

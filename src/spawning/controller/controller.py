@@ -27,7 +27,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from spawning.controller import memory, process
+from spawning import memory
+from spawning.controller import process
 from spawning.controller.boundary import PAUSE, Boundary
 from spawning.controller.commands import Commands
 from spawning.controller.condition import condition
@@ -38,19 +39,35 @@ from spawning.controller.executor import Executor
 from spawning.controller.legacy import Legacy
 from spawning.controller.links import Links
 from spawning.controller.logfiles import LogFiles
+from spawning.controller.patience import Patience
 from spawning.controller.pidfile import Pidfile
 from spawning.controller.plan import Service, plan, without_done
+from spawning.controller.reader import Reader, what_needs_a_restart
 from spawning.controller.records import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
 from spawning.controller.signals import Interrupts, Wakeup, held_back
 from spawning.controller.state import State
+from spawning.controller.status_process import StatusProcess
+from spawning.controller.status_record import STATUS
+from spawning.controller.terminal import Terminal
 from spawning.controller.triggers import Triggers
 from spawning.controller.upgrade import Attempt, Upgrade, command_now, why
 from spawning.errors import ConfigError
-from spawning.ipc.messages import Born, Configured, Details, Loaded, LoadFailed, Ready, ReopenLog
+from spawning.ipc.messages import (
+    OWN_QUESTION,
+    AskDetails,
+    Born,
+    Configured,
+    Details,
+    Loaded,
+    LoadFailed,
+    Ready,
+    ReopenLog,
+)
 from spawning.logs.log import Log
 from spawning.logs.setup import fields, finish
 from spawning.net.listeners import bind
 from spawning.settings import Settings
+from spawning.settings.names import key_of
 from spawning.systemd import Notifier, Phase
 
 _ROUNDS = 1000  # of planning without a pause; more is a bug, and must not eat the machine
@@ -58,7 +75,7 @@ _ROUNDS = 1000  # of planning without a pause; more is a bug, and must not eat t
 # Settings that the machine may not agree to; they are looked at once, at the first start.
 _OUTSIDE = (
     "watch", "reload", "access_log_file", "host", "port", "pidfile", "control_socket", "max_memory",
-    "max_worker_memory",
+    "max_worker_memory", "status", "status_port", "app_metrics",
 )  # fmt: skip
 
 _THREADS = (
@@ -75,9 +92,8 @@ log = Log("spawning.controller")
 class Controller:
     """The loop, and what each entry of its queue means. One per process, in its main thread."""
 
-    def __init__(self, settings: Settings, sources: dict[str, str], wakeup: Wakeup, legacy: Legacy) -> None:
-        self.settings = settings
-        self.sources = sources
+    def __init__(self, reader: Reader, wakeup: Wakeup, legacy: Legacy) -> None:
+        self.reader = reader
         self.wanted = legacy.wanted
         self.fleet = legacy.fleet
         self.wakeup = wakeup
@@ -89,11 +105,18 @@ class Controller:
         self.handoff = legacy.handoff
         self.fence = legacy.fence
         self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
-        self.executor = Executor(settings, self.fleet, self.links, self.listeners, self.handoff, self.fence, self.logs)
-        self.upgrade = Upgrade(command_now())
+        self.status = StatusProcess(
+            self.fleet, self.links, legacy.status_listeners, legacy.metrics, lambda: self.commands.situation
+        )
+        self.executor = Executor(
+            reader, self.fleet, self.links, self.listeners, self.handoff, self.fence, self.logs, self.status
+        )
+        self.upgrade = Upgrade(command_now(), reader.typed_in)
         self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
         self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
         self.notifier = Notifier(os.environ, Phase.SERVING if self.fleet.has_served else Phase.STARTING)
+        self.terminal = Terminal(counts=legacy.terminal)
+        self.patience = Patience(lambda source: self.links.send(source, AskDetails(OWN_QUESTION, stacks=False)))
         self._activated = legacy.activated
         self._foreign = legacy.foreign
         self._control = legacy.control
@@ -129,8 +152,13 @@ class Controller:
             LoadFailed: self._on_load_failed,
             Born: self._on_born,
             Ready: self._on_ready,
-            Details: self.commands.on_details,
+            Details: self._on_details,
         }
+
+    @property
+    def settings(self) -> Settings:
+        """What was read last, before any factory."""
+        return self.reader.current.settings
 
     # The loop --------------------------------------------------------------------------------------------------------
 
@@ -138,11 +166,12 @@ class Controller:
         """Serve until nothing is left to be done."""
         if self._bound is not None:  # by the program before this one
             self.commands.take_over(self._bound, self._control)
+            self.status.take_over(self._bound)
             for generation in self.fleet:
                 self.logs.want(generation.settings.access_log_file)
         self.wakeup.listen(self._on_signals)
         if not self.fleet.has_served:
-            self.triggers.check(self.settings, self.sources)
+            self.triggers.check(self.settings, self.reader.current.sources)
         self._guard(self._follow_files)
         while True:
             until = self._boundary.insist(time.monotonic() + PAUSE, self._settle)
@@ -161,13 +190,23 @@ class Controller:
         """Do what is to be done once a turn besides the plan; return the time at which to look again."""
         now = time.monotonic()
         self._guard(self.commands.observe, now)
+        self._guard(self.terminal.look, now)
         later = now + PAUSE
         return min(
             self.commands.until,
             self._boundary.ask(later, self.upgrade.look, now),
+            self._boundary.ask(later, self.status.look, now),
             self._boundary.ask(later, self.logs.look, now),
+            self._boundary.ask(later, self._look_after_spare, now),
+            self._boundary.ask(later, self.patience.look, self.wanted, self.fleet, now),
             self._boundary.ask(later, lambda: self.notifier.report(condition(self.wanted, self.fleet), now)),
         )
+
+    def _look_after_spare(self, now: float) -> float:
+        serving = self.fleet.serving
+        develops = serving is not None and serving.settings.reload == "dev"
+        quiet = self.fleet.under_way is None and self.wanted.service is Service.RUN
+        return self.executor.spare.look(wanted=develops and quiet and self.upgrade.attempt is Attempt.NONE, now=now)
 
     def close(self) -> None:
         """Leave nothing: no process, no thread, no socket, no pidfile."""
@@ -188,7 +227,15 @@ class Controller:
 
     def _release(self) -> None:
         """Close and remove all that is not a process. What cannot be, must not keep the rest from it."""
-        closing = [self.triggers.stop, self.commands.close, self.links.close, self._close_listeners, self.logs.close]
+        closing = [
+            self.executor.spare.end,
+            self.triggers.stop,
+            self.commands.close,
+            self.links.close,
+            self._close_listeners,
+            self.logs.close,
+            self.status.close,
+        ]
         for close in [*closing, self.pidfile.remove] if self.pidfile is not None else closing:
             # boundary: this is the end, perhaps because of an error, and the end of a process closes everything anyway
             with contextlib.suppress(Exception):
@@ -268,6 +315,7 @@ class Controller:
             return
         if self.wanted.service is Service.RUN:
             self._drain(signum)
+            self.wanted = dataclasses.replace(self.wanted, ends_streams=True)  # somebody waits for the prompt
         else:
             self._end(signum)
 
@@ -276,7 +324,11 @@ class Controller:
         self.wanted = self.wanted.ended(time.monotonic())
 
     def _hang_up(self, signum: signal.Signals) -> None:
-        self.reload(signum.name)
+        if not self.terminal.is_closed:
+            self.reload(signum.name)
+            return
+        self.stop(signal=signum.name, reason="its terminal was closed")
+        self.wanted = dataclasses.replace(self.wanted, ends_streams=True)
 
     def reload(self, trigger: str) -> None:
         """Ask for a new generation, unless the service ends."""
@@ -336,6 +388,7 @@ class Controller:
                 self.upgrade.refuse("the service ends")
             elif not self.fleet.in_cutover:  # else soon
                 finish()
+                self.executor.spare.end()
                 try:
                     self.upgrade.replace(self._state(), self.executor.directory, self.notifier.variables)
                 except OSError as error:
@@ -360,11 +413,17 @@ class Controller:
             foreign=self._foreign,
             started_in=self.logs.directory,
             logs=dict(self.logs.opened),
+            terminal=self.terminal.counts,
+            status_listeners=[listener.fileno() for listener in self.status.listeners],
+            metrics=self.status.metrics,
         )
 
     # Messages --------------------------------------------------------------------------------------------------------
 
     def _on_said(self, entry: Said) -> None:
+        if entry.source == STATUS:
+            self.status.on_said(entry.message)
+            return
         if entry.message is None:
             if (departure := self.fleet.stillborn(entry.source, time.monotonic())) is not None:
                 log_departure(departure, None, None)
@@ -377,6 +436,8 @@ class Controller:
     def _on_configured(self, source: Source, message: Configured) -> None:
         generation = self.fleet.generations[source.generation]
         settings = generation.settings
+        self.triggers.load_began()
+        self.patience.import_began(source.generation, time.monotonic())
         if self._bound is None:
             try:
                 self._open(settings)
@@ -384,16 +445,23 @@ class Controller:
                 generation.failure = LoadFailed("config", str(error))
             return
         self.logs.want(settings.access_log_file)
+        self.status.compare(source.generation, settings)
         if (settings.host, settings.port) != (self._bound.host, self._bound.port):
             address = fields(generation=source.generation, host=settings.host, port=settings.port)
             log.warning("another address needs a restart %s", address)
+        in_vain = [name for name in what_needs_a_restart(self._bound, settings) if name not in ("host", "port")]
+        if in_vain:
+            log.warning(
+                "settings have changed that need a restart %s",
+                fields(generation=source.generation, settings=", ".join(map(key_of, in_vain))),
+            )
 
     def _open(self, settings: Settings) -> None:
         """Take hold of everything that lies outside: files to watch, log, address, pidfile."""
         sources = {
             name: f"factory {settings.factory}, setting {name}"
             if getattr(settings, name) != getattr(self.settings, name)
-            else self.sources.get(name, f"setting {name}")
+            else self.reader.current.sources.get(name, f"setting {name}")
             for name in _OUTSIDE
         }
         if settings.max_memory or settings.max_worker_memory:
@@ -407,9 +475,12 @@ class Controller:
             pidfile = Pidfile(settings.pidfile, sources["pidfile"])
             pidfile.write()
             self.pidfile = pidfile
+        self.status.open(settings, sources)
         self.commands.open(settings, sources["control_socket"])
 
     def _on_loaded(self, source: Source, message: Loaded) -> None:
+        if not self.fleet.generations[source.generation].settings.no_preload:
+            self.triggers.load_ended()
         self.executor.note_helpers(source.generation)
         self._warn_once(_THREADS, source, threads=", ".join(message.threads))
         self._warn_once(_CONNECTIONS, source, connections=", ".join(message.connections))
@@ -422,9 +493,12 @@ class Controller:
         self._warned[sentence] = found
 
     def _on_load_failed(self, source: Source, message: LoadFailed) -> None:
+        self.triggers.load_ended()
         self._failed_files = frozenset(message.files)
         if self.fleet.generations[source.generation].state is GenerationState.SERVING:
-            self.executor.show(message, again=False)  # a replacement with --no-preload
+            self.executor.show(
+                message, "a replacement of a worker did not load", again=False
+            )  # a replacement with --no-preload
             log.error("worker failed to load %s", fields(worker=source, reason=message.message))
         self._follow_files()
 
@@ -434,15 +508,24 @@ class Controller:
             process.kill(message.pid)
 
     def _on_ready(self, source: Source, message: Ready) -> None:
-        if message.files:
+        if message.files:  # the worker has loaded the application itself
+            self.triggers.load_ended()
             self._follow_files()
+
+    def _on_details(self, source: Source, message: Details) -> None:
+        self.patience.on_details(source, message)
+        if message.question == OWN_QUESTION:
+            self.status.on_details(source, message)
+        else:
+            self.commands.on_details(source, message)
 
     # Exits and files -------------------------------------------------------------------------------------------------
 
     def _on_exit(self, entry: process.Exit) -> None:
         departure = self.fleet.exited(entry.pid, entry.status, time.monotonic())
         if departure is None:
-            self.upgrade.exited(entry)
+            if not self.executor.spare.exited(entry.pid) and not self.status.exited(entry.pid, entry.status):
+                self.upgrade.exited(entry)
             return
         log_departure(departure, entry.pid, entry.status)
         if departure.worker is not None:
@@ -451,11 +534,12 @@ class Controller:
             self._follow_files()
 
     def _on_changed(self, entry: Changed) -> None:
-        if self.wanted.service is Service.RUN:
-            shown = ", ".join(os.path.relpath(file, self.executor.directory) for file in entry.files[:5])
-            log.info("files changed %s", fields(count=len(entry.files), files=shown))
+        files = self.triggers.edited(entry.files)
+        if files and self.wanted.service is Service.RUN:
+            shown = ", ".join(os.path.relpath(file, self.executor.directory) for file in files[:5])
+            log.info("files changed %s", fields(count=len(files), files=shown))
             self.reload("change")
-            self.executor.changed = tuple(entry.files)
+            self.executor.changed = tuple(files)
 
     def _on_committed(self, entry: Committed) -> None:
         if self.wanted.service is Service.RUN:

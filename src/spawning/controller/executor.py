@@ -12,19 +12,23 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from spawning.controller import memory, process
+from spawning import memory
+from spawning.controller import process
 from spawning.controller.actions import (
     Abandon,
     Action,
     AnnounceEnd,
     BeginCutover,
+    CutStreams,
     EndForkServer,
+    EndStatus,
     Finish,
     FinishCutover,
     Forget,
     Fork,
     GiveUpWorker,
     KillForkServer,
+    KillStatus,
     KillWorker,
     LetGo,
     MeasureMemory,
@@ -34,6 +38,7 @@ from spawning.controller.actions import (
     Refuse,
     RetireWorker,
     StartGeneration,
+    StartStatus,
     StartWorker,
     StopWorker,
     SuspectWorker,
@@ -44,12 +49,15 @@ from spawning.controller.links import Links
 from spawning.controller.logfiles import LogFiles
 from spawning.controller.paths import working_directory
 from spawning.controller.plan import FREEZE_SECONDS
+from spawning.controller.reader import Reader
 from spawning.controller.records import (
     END_SECONDS,
     GRACE,
     LAST_RESORT,
+    PAGE,
     REPAIR,
     ROLLBACK,
+    UNASKED,
     ForkServerStep,
     GenerationRecord,
     GenerationState,
@@ -58,13 +66,26 @@ from spawning.controller.records import (
     WorkerState,
     WorkerStep,
 )
-from spawning.controller.refusal import Refusal
+from spawning.controller.refusal import Page, Refusal, page_settings, shown
+from spawning.controller.spare import Spare
+from spawning.controller.status_process import StatusProcess
 from spawning.errors import AppLoadError, ConfigError
 from spawning.ipc.channel import Channel
 from spawning.ipc.fence import Fence
-from spawning.ipc.messages import Announce, Boot, ForkWorker, LoadFailed, Message, ReopenLog, Retire, Start, Stop
+from spawning.ipc.messages import (
+    Announce,
+    Boot,
+    EndStreams,
+    ForkWorker,
+    LoadFailed,
+    Message,
+    ReopenLog,
+    Retire,
+    Start,
+    Stop,
+)
 from spawning.logs.log import Log
-from spawning.logs.setup import fields, zone
+from spawning.logs.setup import configure, fields, zone
 from spawning.net.listeners import url
 from spawning.settings import Settings, as_dict
 
@@ -74,36 +95,41 @@ log = Log("spawning.controller")
 class Executor:
     """Hands of the controller. For its loop alone.
 
-    :param settings: those of the command line, which each generation starts from.
+    :param reader: reads the settings that each generation starts from.
     :param listeners: the listening sockets; filled by the controller before the first worker is forked.
     :param handoff: both ends of the handoff socket.
     :param fence: what workers see their turn in.
     :param logs: the files of the access log, which workers are given.
+    :param status: the status service.
 
-    ``directory`` is where generations start, by its name; ``changed`` are the files whose change asked for the newest;
-    ``outcome`` is why the first start has failed, ``finished`` that nothing is left to be done.
+    ``spare`` is where fork servers come from; ``directory`` is where generations start, by its name; ``changed`` are
+    the files whose change asked for the newest; ``outcome`` is why the first start has failed, ``finished`` that
+    nothing is left to be done.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        reader: Reader,
         fleet: Fleet,
         links: Links,
         listeners: list[socket.socket],
         handoff: tuple[Channel, Channel],
         fence: Fence,
         logs: LogFiles,
+        status: StatusProcess,
     ) -> None:
         self.outcome: AppLoadError | ConfigError | None = None
         self.finished = False
+        self.spare = Spare()
         self.directory = working_directory()
         self.changed: tuple[str, ...] = ()
-        self._settings = settings
+        self._reader = reader
         self._fleet = fleet
         self._links = links
         self._listeners = listeners
         self._fence = fence
         self._logs = logs
+        self._metrics = status.metrics
         self._handoff = handoff  # idle connections go from retiring workers to serving ones
         self._shown = ""  # the traceback that was logged last
         self._execute: dict[type[Any], Callable[[Any], None]] = {
@@ -121,6 +147,7 @@ class Executor:
             SuspectWorker: self._suspect_worker,
             AnnounceEnd: self._announce_end,
             StopWorker: self._stop_worker,
+            CutStreams: self._end_streams,
             KillWorker: self._kill_worker,
             GiveUpWorker: self._give_up_worker,
             PauseForkServer: self._pause_fork_server,
@@ -128,6 +155,9 @@ class Executor:
             KillForkServer: self._kill_fork_server,
             Forget: self._forget,
             MeasureMemory: self._measure_memory,
+            StartStatus: status.start,
+            EndStatus: status.end,
+            KillStatus: status.kill,
             Finish: self._finish,
         }
 
@@ -137,23 +167,35 @@ class Executor:
     # Generations -----------------------------------------------------------------------------------------------------
 
     def _start_generation(self, action: StartGeneration) -> None:
-        if self._fleet.has_served:
+        page = self._fleet.page if action.trigger == PAGE else None
+        if self._fleet.has_served and page is None:
             log.info("reload started %s", fields(generation=action.number, trigger=action.trigger))
         started_at = time.monotonic()
         with contextlib.suppress(OSError):  # the fork server says it better
             os.chdir(self.directory)  # what the name means now; the release that it meant before may be deleted
         try:
-            near, pid = _start_fork_server()
+            settings = page.settings if page is not None else self._settings_for(action)
+        except ConfigError as error:
+            self._not_configured(action, str(error))
+            return
+        try:
+            near, pid = self.spare.take()
         except OSError as error:
             self._not_started(action, f"cannot start {sys.executable}: {error.strerror}")
             return
         same = self._stamps_to_keep(action.trigger)
-        self._fleet.generation_started(action.number, self._settings, action.trigger, pid, started_at)
+        self._fleet.generation_started(action.number, settings, action.trigger, pid, started_at)
         self._links.add(Source(action.number), near)
         directory, zone_changes = self.directory, zone().changes
-        settings = as_dict(self._settings)
-        boot = Boot(action.number, settings, started_at, directory, os.getpid(), same, zone_changes)
+        values = {**as_dict(settings), **(shown(page) if page is not None else {})}
+        boot = Boot(action.number, values, started_at, directory, os.getpid(), same, zone_changes, self._metrics)
         self._links.send(Source(action.number), boot)
+
+    def _settings_for(self, action: StartGeneration) -> Settings:
+        serving = self._fleet.serving
+        settings = self._reader.settings_for(action.number, action.trigger, serving.number if serving else None)
+        configure(settings.verbose)
+        return settings
 
     def _stamps_to_keep(self, trigger: str) -> dict[str, str] | None:
         """Return what the files of the generation that serves were like, if nothing else may be loaded now."""
@@ -164,10 +206,19 @@ class Executor:
             return None
         return serving.stamps
 
+    def _not_configured(self, action: StartGeneration, reason: str) -> None:
+        """Refuse a generation whose settings cannot be read any more. Those of the first start have been read before,
+        so if nothing serves, it is waited for a change already.
+        """
+        self._fleet.start_failed(action.number, action.trigger, time.monotonic())
+        self._fleet.last_refusal = Refusal(action.number, action.trigger, time.time(), reason)
+        sentence = "reload refused" if self._fleet.has_served else "start refused, waiting for a change"
+        log.error("%s %s", sentence, fields(generation=action.number, reason=reason))
+
     def _not_started(self, action: StartGeneration, reason: str) -> None:
         """Refuse a generation that has not even a process. Whoever wants it has to ask again; a repair will."""
         self._fleet.start_failed(action.number, action.trigger, time.monotonic())
-        if not self._fleet.has_served:
+        if not self._fleet.has_served and self._fleet.serving is None:
             self.outcome = ConfigError(reason)
             return
         self._fleet.last_refusal = Refusal(action.number, action.trigger, time.time(), reason)
@@ -178,24 +229,42 @@ class Executor:
         failure = generation.failure or LoadFailed("app", action.reason)
         listens = generation.state is not GenerationState.LOADING or generation.failure is not None
         self._fleet.refused(action.number, time.monotonic())
-        self._fleet.last_refusal = Refusal(
-            action.number, generation.trigger, time.time(), action.reason, failure.details
-        )
+        refused = LoadFailed(failure.kind, action.reason, failure.details)
+        self._fleet.reload_ended(generation, "refused", time.time(), time.monotonic(), refused)
+        refusal = Refusal(action.number, generation.trigger, time.time(), action.reason, failure.details)
+        self._fleet.last_refusal = refusal
         self._kill_all(generation, listens=listens)
-        waits_for_change = self._settings.reload is not None and failure.kind == "app"
+        serving = self._fleet.serving
+        reloads = self._reader.current.settings.reload is not None
+        waits_for_change = reloads and (failure.kind == "app" or serving is not None)
         if self._fleet.has_served or waits_for_change:
-            self.show(failure, again=generation.trigger != REPAIR)
-            sentence = (
-                f"{_undertaking(generation)} refused"
-                if self._fleet.has_served
-                else "start refused, waiting for a change"
-            )
-            log.error("%s %s", sentence, fields(generation=action.number, reason=action.reason))
+            self._show_page(generation, refusal, failure)
+            sentence = f"{_undertaking(generation)} refused" if self._fleet.has_served else "start refused"
+            self.show(failure, f"{sentence}; {self._consequence()}", again=generation.trigger != REPAIR)
+            waiting = "" if self._fleet.has_served else ", waiting for a change"
+            stays = {"serving": serving.number} if serving is not None and self._fleet.page is None else {}
+            log.error("%s%s %s", sentence, waiting, fields(generation=action.number, reason=action.reason, **stays))
             self._warn_of_last_copies(failure)
         elif failure.kind == "config":
             self.outcome = ConfigError(failure.message)
         else:
             self.outcome = AppLoadError(failure.message, failure.details)
+
+    def _show_page(self, generation: GenerationRecord, refusal: Refusal, failure: LoadFailed) -> None:
+        """Note that a developer is to see on the site itself why the code was refused."""
+        serving = self._fleet.serving
+        settings = serving.settings if serving is not None else generation.settings
+        asked_for = generation.trigger not in UNASKED and generation.trigger != ROLLBACK
+        if settings.reload == "dev" and asked_for and failure.kind != "changed" and self._listeners:
+            changed = [os.path.relpath(file, self.directory) for file in self.changed]
+            self._fleet.page = Page(refusal, changed, page_settings(settings))
+
+    def _consequence(self) -> str:
+        """Say what a refusal means for those who use the site."""
+        serving = self._fleet.serving
+        if self._fleet.page is not None:
+            return "the site shows this until it is mended"
+        return f"generation {serving.number} serves on" if serving is not None else "waiting for a change"
 
     def _warn_of_last_copies(self, failure: LoadFailed) -> None:
         serving = self._fleet.serving
@@ -203,25 +272,28 @@ class Executor:
             who = fields(generation=serving.number)
             log.warning("what serves is in the memory of its workers alone, until a reload takes other code %s", who)
 
-    def show(self, failure: LoadFailed, *, again: bool) -> None:
+    def show(self, failure: LoadFailed, heading: str, *, again: bool) -> None:
         """Log an application's traceback and, if a change of files has led there, their names.
 
+        :param heading: what it means.
         :param again: also log one that was the last to be logged.
         """
         details = failure.details
         if details and (again or details != self._shown):
-            shown = (failure.readable or details).rstrip("\n")
+            text = (failure.readable or details).rstrip("\n")
             changed = "".join(f"changed: {os.path.relpath(file, self.directory)}\n" for file in self.changed)
             show = log.coloured if failure.readable else log.error
-            show("the application failed\n%s%s", changed, shown)
+            show("%s\n%s%s", heading, changed, text)
             self._shown = details
 
     def _abandon(self, action: Abandon) -> None:
         generation = self._fleet.generations[action.number]
         listens = generation.state is not GenerationState.LOADING
         self._fleet.refused(action.number, time.monotonic())
+        self._fleet.reload_ended(generation, "abandoned", time.time(), time.monotonic())
         self._kill_all(generation, listens=listens)
-        log.info("%s abandoned %s", _undertaking(generation), fields(generation=action.number))
+        tell = log.debug if generation.trigger == PAGE else log.info
+        tell("%s abandoned %s", _undertaking(generation), fields(generation=action.number))
 
     def _recall(self, action: Recall) -> None:
         now, serving, refusal = time.monotonic(), self._fleet.serving, self._fleet.last_refusal
@@ -246,17 +318,22 @@ class Executor:
     def _finish_cutover(self, action: FinishCutover) -> None:
         first = not self._fleet.has_served
         self._name_stragglers(action.number)
+        generation = self._fleet.generations[action.number]
+        self._fleet.reload_ended(generation, "finished", time.time(), time.monotonic())
         self._fleet.cutover_finished(action.number, time.monotonic())
         self._fence.advance()  # before anybody of the new generation accepts
-        generation = self._fleet.generations[action.number]
         for worker in generation.active:
             if worker.state is WorkerState.READY:
                 self._start(worker)
         settings = generation.settings
-        if first:
-            address = url(settings.host, self._listeners)
+        address = url(settings.host, self._listeners)
+        if generation.trigger == PAGE:
+            log.info("traceback served %s", fields(url=address, generation=action.number))
+        elif first:
             workers, threads = len(generation.active), settings.threadpool_workers
             log.info("ready %s", fields(url=address, generation=action.number, workers=workers, threads=threads))
+            if os.isatty(2):
+                log.info("Ctrl-C stops")
         else:
             seconds = time.monotonic() - generation.started_at
             log.info("%s finished %s", _undertaking(generation), fields(generation=action.number, seconds=seconds))
@@ -334,6 +411,10 @@ class Executor:
 
     def _stop_worker(self, action: StopWorker) -> None:
         self._tell_to_leave(action.source, Stop(action.seconds), action.seconds)
+
+    def _end_streams(self, action: CutStreams) -> None:
+        self._worker(action.source).ends_streams = True
+        self._links.send(action.source, EndStreams())
 
     def _tell_to_leave(self, source: Source, message: Message, seconds: float) -> None:
         self._fleet.told_to_leave(source, time.monotonic() + seconds + GRACE)
@@ -423,21 +504,6 @@ class Executor:
         generation = self._fleet.generations[number]
         if generation.pid is not None:
             generation.helpers = [*{*generation.helpers, *descendants(generation.pid)}]
-
-
-def _start_fork_server() -> tuple[Channel, int]:
-    """Start one; return the near end of its channel and its pid.
-
-    :raises OSError: the interpreter is missing, or the system is out of something.
-    """
-    near, far = Channel.pair()
-    try:
-        return near, process.start_fork_server(far)
-    except OSError:
-        near.close()
-        raise
-    finally:
-        far.close()
 
 
 def _undertaking(generation: GenerationRecord) -> str:

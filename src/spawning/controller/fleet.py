@@ -14,6 +14,7 @@ from spawning.controller.records import (
     ACTIVE,
     GRACE,
     LAST_RESORT,
+    PAGE,
     REPAIR,
     ROLLBACK,
     TRIAL,
@@ -29,7 +30,9 @@ from spawning.controller.records import (
     WorkerState,
     WorkerStep,
 )
-from spawning.controller.refusal import Refusal
+from spawning.controller.refusal import Page, Refusal
+from spawning.controller.status_record import StatusRecord
+from spawning.controller.totals import LONGEST_TRACEBACK, Reload, Totals
 from spawning.errors import EXIT_CLOSED
 from spawning.ipc.messages import (
     Born,
@@ -64,12 +67,15 @@ class Fleet:
     generations: dict[int, GenerationRecord] = field(default_factory=dict)
     newest: int = 0
     latest: int = 0  # the generation begun last: the newest, or one that was recalled after it
-    has_served: bool = False
+    has_served: bool = False  # the application, not only a page about it
     reload_at: float = -math.inf  # when the last reload began
     memory: int = 0  # bytes of all processes together, when they were measured last
     measure_at: float = -math.inf
     repairs: Backoff = field(default_factory=Backoff)
     last_refusal: Refusal | None = None
+    page: Page | None = None  # what is to be shown as soon as nothing else is under way
+    status: StatusRecord | None = None  # None: nobody has asked for it
+    totals: Totals = field(default_factory=Totals)  # of workers that have gone
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -97,11 +103,19 @@ class Fleet:
         """Whether accepting is passing from one generation to the next right now."""
         return any(each.state is GenerationState.CUTOVER for each in self)
 
+    @property
+    def total(self) -> Totals:
+        """Return what all workers have done, those that live and those that have gone."""
+        reports = (worker.report for generation in self for worker in generation.workers.values())
+        return self.totals.plus(report for report in reports if report is not None)
+
     def pids(self) -> Iterator[int]:
-        """Return the pids of all fork servers and workers, as far as they are known."""
+        """Return the pids of all our processes, as far as they are known."""
         for generation in self:
             pids = (generation.pid, *(worker.pid for worker in generation.workers.values()))
             yield from (pid for pid in pids if pid is not None)
+        if self.status is not None and self.status.pid is not None:
+            yield self.status.pid
 
     def worker(self, source: Source) -> WorkerRecord | None:
         generation = self.generations.get(source.generation)
@@ -111,6 +125,7 @@ class Fleet:
 
     def generation_started(self, number: int, settings: Settings, trigger: str, pid: int, now: float) -> None:
         self.newest = self.latest = number
+        self.page = None
         if self.has_served:
             self.reload_at = now
         self.generations[number] = GenerationRecord(number, settings, trigger, now, pid)
@@ -149,7 +164,9 @@ class Fleet:
         generation.step(GenerationStep.STARTED)
         generation.served_since = now
         generation.first, generation.crashed = {worker.source.worker for worker in generation.active}, set()
-        self.has_served = True
+        self.has_served |= generation.trigger != PAGE
+        if self.page is not None and self.page.refusal.generation < number:
+            self.page = None
 
     def recalled(self, number: int, now: float) -> None:
         """Note that a kept generation is to serve again; all that happens to it from now on is of this second term."""
@@ -169,9 +186,23 @@ class Fleet:
         if generation.trigger in (REPAIR, LAST_RESORT):
             self._repair_failed(generation.failure, generation.started_at, now)
 
+    def reload_ended(
+        self, generation: GenerationRecord, result: str, at: float, now: float, failure: LoadFailed | None = None
+    ) -> None:
+        """Note the end of a reload, for those who ask how it went; the first start is none.
+
+        :param result: ``finished``, ``refused`` or ``abandoned``.
+        :param at: seconds since the epoch.
+        """
+        if self.has_served:
+            reason, traceback = (failure.message, failure.details[-LONGEST_TRACEBACK:]) if failure else ("", "")
+            seconds = now - generation.started_at
+            self.totals.ended(Reload(generation.number, generation.trigger, at, seconds, result, reason, traceback))
+
     def start_failed(self, number: int, trigger: str, now: float) -> None:
         """Note that not even a process could be started for a generation; it has no record, and is refused."""
         self.newest = self.latest = number
+        self.page = None
         if self.has_served:
             self.reload_at = now
         if trigger in (REPAIR, LAST_RESORT):
@@ -263,6 +294,9 @@ class Fleet:
         before = worker.state
         worker.step(WorkerStep.EXITED)
         del generation.workers[worker.source.worker]
+        if worker.report is not None:
+            self.totals.add(worker.report)
+        self.totals.exited(_cause(before, status))
         if worker.ready_at == math.inf or (before in ACTIVE and worker.has_died_at_start(now)):
             generation.forks.failed(now, worker.forked_at)
         elif before in ACTIVE:
@@ -274,6 +308,17 @@ class Fleet:
         if before is WorkerState.STARTING and generation.state in UNDER_WAY:
             _fail(generation, _premature(f"worker {worker.source}", status))
         return Departure(generation, worker, before)
+
+
+def _cause(before: WorkerState, status: int | None) -> str:
+    """Name what has ended a worker, for the metrics: a few words that stay."""
+    if before is WorkerState.KILLED:
+        return "killed"
+    if status is None:
+        return "unknown"
+    if status < 0:
+        return "signal"
+    return "status" if status else "retired"
 
 
 def _premature(who: str, status: int | None) -> str:
@@ -308,6 +353,7 @@ def _configured(generation: GenerationRecord, message: Any) -> None:
 def _loaded(generation: GenerationRecord, message: Any) -> None:
     generation.step(GenerationStep.LOADED)
     generation.files = frozenset(message.files)
+    generation.trees, generation.unwatched = frozenset(message.trees), frozenset(message.unwatched)
     generation.stamps = dict(zip(message.files, message.stamps, strict=False))
 
 

@@ -44,6 +44,9 @@ class Legacy:
     foreign: list[Process] = field(default_factory=list)
     started_in: str = ""
     logs: dict[str, int] = field(default_factory=dict)
+    terminal: bool = True
+    status_listeners: list[socket.socket] = field(default_factory=list)
+    metrics: str = ""
 
 
 def take_over(environ: MutableMapping[str, str]) -> Legacy:
@@ -83,6 +86,9 @@ def _taken_over(state: State) -> Legacy:
         foreign=state.foreign,
         started_in=state.started_in,
         logs=state.logs,
+        terminal=state.terminal,
+        status_listeners=[socket.socket(fileno=fd) for fd in state.status_listeners],
+        metrics=state.metrics,
     )
 
 

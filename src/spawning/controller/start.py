@@ -1,17 +1,19 @@
 """The controller as a program: from its settings to its exit status."""
 
 import os
+from typing import Any
 
 from setproctitle import setproctitle
 
 from spawning.controller.boundary import CannotGoOnError
 from spawning.controller.controller import Controller
-from spawning.controller.legacy import take_over
+from spawning.controller.legacy import Legacy, take_over
+from spawning.controller.reader import Reader
 from spawning.controller.signals import Wakeup
 from spawning.ipc.prctl import become_subreaper
 from spawning.logs.log import Log
-from spawning.logs.setup import configure
-from spawning.settings import Settings
+from spawning.logs.setup import configure, fields, use_colours
+from spawning.settings.sources import Configuration, Sources
 from spawning.systemd import with_address_of
 
 EXIT_BROKEN = 70  # EX_SOFTWARE of sysexits.h: a bug here, after something has served
@@ -19,21 +21,45 @@ EXIT_BROKEN = 70  # EX_SOFTWARE of sysexits.h: a bug here, after something has s
 log = Log("spawning.controller")
 
 
-def run(settings: Settings, sources: dict[str, str]) -> int:
+def run(configuration: Configuration, sources: Sources) -> int:
     """Serve until a signal ends it; return the exit status.
 
-    :param sources: setting name to where its value came from, for messages.
+    :param configuration: what has been read from `sources`, which a reload reads again.
     :raises ConfigError: at the first start, something has to be changed; nothing is left running.
     :raises AppLoadError: at the first start, the application cannot be loaded; nothing is left running.
     """
-    configure(settings.verbose)
-    setproctitle(f"spawning: controller ({settings.args[0]})")
+    configure(configuration.settings.verbose)
+    if configuration.settings.reload == "dev":
+        use_colours()
     become_subreaper()
     legacy = take_over(os.environ)
+    pinned: dict[str, Any] = {}
     if legacy.activated:
-        settings, sources = with_address_of(legacy.listeners, settings, sources)
+        settings, origins = with_address_of(legacy.listeners, configuration.settings, configuration.sources)
+        configuration = Configuration(settings, origins)
+        pinned = {"host": settings.host, "port": settings.port}
+    return _serve(Reader(sources, configuration, pinned), legacy)
+
+
+def go_on(sources: Sources, reason: str) -> int:
+    """Serve as :func:`run` does, in the place of an earlier program, with its settings until others can be read.
+
+    :param reason: why `sources` cannot be read.
+    """
+    configure(False)
+    become_subreaper()
+    legacy = take_over(os.environ)
+    assert legacy.bound is not None, "the program before has bound its sockets"
+    configure(legacy.bound.verbose)
+    log.error("the configuration cannot be read %s", fields(reason=reason))
+    pinned = {"host": legacy.bound.host, "port": legacy.bound.port} if legacy.activated else {}
+    return _serve(Reader(sources, Configuration(legacy.bound, {}), pinned, again=True), legacy)
+
+
+def _serve(reader: Reader, legacy: Legacy) -> int:
+    setproctitle(f"spawning: controller ({reader.current.settings.args[0]})")
     with Wakeup() as wakeup:
-        controller = Controller(settings, sources, wakeup, legacy)
+        controller = Controller(reader, wakeup, legacy)
         try:
             controller.loop()
         except CannotGoOnError:

@@ -23,7 +23,7 @@ from typing import NoReturn
 from spawning import interpreter
 from spawning.controller import process
 from spawning.controller.state import State, dumps
-from spawning.ipc.takeover import CHECK, TAKE_OVER, answered, contents, memory_file
+from spawning.ipc.takeover import CHECK, TAKE_OVER, TYPED_IN, answered, contents, memory_file
 from spawning.logs.log import Log
 from spawning.logs.setup import fields
 
@@ -47,13 +47,15 @@ class Upgrade:
     """One attempt at a time. For the controller's loop alone.
 
     :param command: starts the new program.
+    :param typed_in: where the command was typed, which the new program cannot know otherwise.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], typed_in: str = "") -> None:
         self.attempt = Attempt.NONE
         self.refusal = ("", "")
         """Why the last attempt was given up, in one line; and what the new program has said, if that is more."""
         self._command = list(command)
+        self._typed_in = typed_in
         self.pid: int | None = None  # of the check
         self._output = -1  # a memory file
         self._until = math.inf
@@ -69,7 +71,7 @@ class Upgrade:
         log.info("upgrade started %s", fields(python=self._command[0]))
         data, self._output = memory_file(dumps(state)), memory_file(b"")
         try:
-            environ = {**_entered(directory), CHECK: str(data)}
+            environ = {**self._entered(directory), CHECK: str(data)}
             self.pid = process.start_program(self._command, environ, [data], self._output)
         except OSError as error:
             os.close(self._output)
@@ -126,7 +128,7 @@ class Upgrade:
         :param variables: to be added to the environment.
         :raises OSError: the exec has failed; everything is as before.
         """
-        environ = _entered(directory)
+        environ = self._entered(directory)
         data = memory_file(dumps(state))
         descriptors = [data, *state.descriptors]
         for stream in (sys.stdout, sys.stderr):
@@ -141,16 +143,15 @@ class Upgrade:
                 os.set_inheritable(fd, False)
             os.close(data)
 
+    def _entered(self, directory: str) -> dict[str, str]:
+        """Enter a directory by its name and give the environment that says so.
+
+        :raises OSError: it is not there.
+        """
+        os.chdir(directory)
+        return {**os.environ, "PWD": directory, TYPED_IN: self._typed_in or directory}
+
 
 def why(error: OSError) -> str:
     """Return in one line why a program cannot be started."""
     return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
-
-
-def _entered(directory: str) -> dict[str, str]:
-    """Enter a directory by its name and give the environment that says so.
-
-    :raises OSError: it is not there.
-    """
-    os.chdir(directory)
-    return {**os.environ, "PWD": directory}

@@ -5,20 +5,34 @@ Knows factories and errors, neither channels nor processes.
 
 import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from spawning.errors import AppLoadError, ConfigError
-from spawning.forkserver import files, surroundings
+from spawning.forkserver import app_metrics, files, surroundings
 from spawning.ipc.messages import Boot, Configured, Loaded, LoadFailed
-from spawning.logs.setup import configure
+from spawning.logs.log import Log
+from spawning.logs.setup import configure, fields
 from spawning.readable import readable
 from spawning.settings import as_dict, checked
+from spawning.settings.files import read_environment
+from spawning.settings.sources import behind_the_factory
 from spawning.stamps import ChangedError, check_same, stamps
 from spawning.standard import occupy
 from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_path, resolve
+
+# What an ``app_factory`` may add to its dictionary, for ``--reload dev``: lists of directories that are watched with
+# all that is below them, and of such that are not, although they are below watched ones.
+WATCHED, UNWATCHED = "watched_directories", "unwatched_directories"
+# Besides, what a developer should know of the site: a function without arguments that returns sentences.
+NOTICES = "notices"
+NOTICES_AFTER = 0.5  # seconds behind the start of a worker
+
+
+log = Log("spawning.forkserver")
 
 
 class Generation:
@@ -37,6 +51,7 @@ class Generation:
         self._path = path
         self._values = boot.settings
         self._same = boot.same
+        self._metrics = boot.metrics
         self._loading_since = time.time_ns()
         self._config: dict[str, Any] = {}
         self._application: WSGIApplication | None = None
@@ -54,7 +69,9 @@ class Generation:
         except OSError as error:
             raise AppLoadError(f"cannot start in directory {self._directory}: {error.strerror}") from None
         self._check_same()
-        prepare_path(self._path)
+        self._set_variables()
+        self._prepare_path()
+        self._prepare_metrics()  # the factory may import what has some
         name = self.settings.factory
         with self._surroundings.kept():
             factory = _callable(name, "factory")
@@ -62,8 +79,15 @@ class Generation:
                 self._config = factory(dict(self._values))
         if not isinstance(self._config, dict) or not isinstance(self._config.get("app_factory"), str):
             raise ConfigError(f"factory {name} gave no dictionary with the dotted path of an app_factory")
+        self._config = behind_the_factory(self.settings, self._config)
         self.settings = checked(self._config, {key: f"factory {name}, setting {key}" for key in self._config})
+        self._prepare_path()
+        self._prepare_metrics()
         return Configured(as_dict(self.settings))
+
+    def _prepare_metrics(self) -> None:
+        if self.settings.app_metrics and self._metrics:
+            app_metrics.prepare(self._metrics)
 
     def load(self) -> Loaded:
         """Load the application, unless each worker does, and make its memory fit for sharing.
@@ -77,13 +101,34 @@ class Generation:
         configure(self.settings.verbose)
         threads = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
         self._check_same()  # what has changed meanwhile may have been loaded
-        gc.collect()
         connections = self._surroundings.new_connections()
+        if connections or self.settings.reload != "dev":  # there somebody waits
+            gc.collect()
+            connections = self._surroundings.new_connections()
         gc.freeze()  # the collector would write to each object it looks at, and so copy its page into every worker
-        named = (os.path.join(self._directory, each) for each in self.settings.watch)  # such as an ini file
+        more = [*self.settings.watch, *([self.settings.env_file] if self.settings.env_file else [])]
+        named = (os.path.join(self._directory, each) for each in more)  # such as an ini file
         loaded = sorted({*files.loaded_files(), *(each for each in named if os.path.isfile(each))})
         stamped = stamps(loaded, self._loading_since)
-        return Loaded(loaded, threads, stamps=stamped, connections=connections)
+        trees, unwatched = (self._directories(key) for key in (WATCHED, UNWATCHED))
+        return Loaded(loaded, threads, stamps=stamped, connections=connections, trees=trees, unwatched=unwatched)
+
+    def _directories(self, key: str) -> list[str]:
+        """Return the directories that the factory has named beside its settings."""
+        named = self._config.get(key, ())
+        return sorted({os.path.join(self._directory, each) for each in named if isinstance(each, str)})
+
+    def _set_variables(self) -> None:
+        """Set the variables of ``--env-file`` that are not set."""
+        if (path := self.settings.env_file) is not None:
+            for variable, value in read_environment(os.path.join(self._directory, path), path).items():
+                os.environ.setdefault(variable, value)
+
+    def _prepare_path(self) -> None:
+        """Put the directories of ``--pythonpath`` first, then the current one."""
+        prepare_path(self._path)
+        first = [os.path.join(self._directory, each) for each in self.settings.pythonpath]
+        sys.path[:] = dict.fromkeys([*first, *sys.path])
 
     def _check_same(self) -> None:
         if self._same is not None:
@@ -109,6 +154,12 @@ class Generation:
             self._application = application
         return self._application
 
+    def begin_notices(self) -> None:
+        """Have the factory look for what a developer should know, in a thread: a database may not even answer."""
+        notices = self._config.get(NOTICES)
+        if callable(notices):
+            threading.Thread(target=_tell, args=(notices,), name="spawning-notices", daemon=True).start()
+
     def failure(self, error: ConfigError | AppLoadError) -> LoadFailed:
         """Describe why it does not load, and which files to watch for it to be mended."""
         named = files.files_named([*self.settings.args, self.settings.factory], self._directory)
@@ -119,6 +170,16 @@ class Generation:
             shown = readable(error) if self.settings.reload == "dev" else ""
             return LoadFailed("app", str(error), error.details, watched, shown)
         return LoadFailed("config", str(error), "", watched)
+
+
+def _tell(notices: Callable[[], Sequence[str]]) -> None:
+    threading.Event().wait(NOTICES_AFTER)  # the page comes first
+    try:
+        for sentence in notices():
+            log.warning("%s", sentence)
+    # boundary: the site serves, whatever it lacks for this
+    except Exception as error:
+        log.debug("cannot look for notices %s", fields(reason=error))
 
 
 def _callable(name: str, setting: str) -> Callable[[dict[str, Any]], Any]:

@@ -7,9 +7,14 @@ Each message is a frozen dataclass, one line of JSON, one datagram of a ``SOCK_S
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 # Controller to fork server -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Import what is not the application's, and wait for :class:`Boot`, which may never come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +24,8 @@ class Boot:
     `started_at` is when its time to boot began (seconds of the machine's monotonic clock), `directory` the name of the
     directory to do it in, `controller` the pid of who sends this, whom workers are to be adopted by. With `same`
     nothing may be loaded but files that are as they were then: file to stamp (``stamps.py``), none if nobody knows.
-    `zone` is the time zone of the log (``logs/zone.py``; empty: the process's own).
+    `zone` is the time zone of the log (``logs/zone.py``; empty: the process's own), `metrics` the directory for
+    ``--app-metrics``.
     """
 
     generation: int
@@ -29,6 +35,7 @@ class Boot:
     controller: int
     same: dict[str, str] | None = None
     zone: list[list[int]] = field(default_factory=list)
+    metrics: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +66,16 @@ class Loaded:
 
     `files` are the files behind ``sys.modules``, for the watcher; `threads` names threads started during the import,
     `connections` the peers of connections that were opened then and are open; `stamps` says of each file, in the same
-    order, what it was like.
+    order, what it was like. `trees` are directories that are to be watched as well, with all that is below them (of
+    templates), `unwatched` those below watched ones of which nothing counts.
     """
 
     files: list[str] = field(default_factory=list)
     threads: list[str] = field(default_factory=list)
     stamps: list[str] = field(default_factory=list)
     connections: list[str] = field(default_factory=list)
+    trees: list[str] = field(default_factory=list)
+    unwatched: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,38 @@ class LoadFailed:
     details: str = ""
     files: list[str] = field(default_factory=list)
     readable: str = ""
+
+
+# Controller and status service ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BootStatus:
+    """Be the status service. Beside it: its listening sockets.
+
+    `settings` are plain values (``settings.as_dict``), `controller` is the pid of who sends this, `zone` the time zone
+    of the log, `values` how everything is now (as :class:`Snapshot`), `metrics` the directory for ``--app-metrics``.
+    """
+
+    settings: dict[str, Any]
+    controller: int
+    zone: list[list[int]]
+    values: dict[str, Any]
+    metrics: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """How everything is (``controller/snapshot.py``)."""
+
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """Somebody looks, for the next `seconds`: tell what the threads of the workers are doing, too."""
+
+    seconds: float
 
 
 # Controller to worker ------------------------------------------------------------------------------------------------
@@ -115,9 +157,18 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class EndStreams:
+    """Do not wait for event streams, which have no end of their own: they are to be reopened elsewhere, or somebody at
+    a terminal waits. To a worker that was told to leave."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReopenLog:
     """Write the access log to the file beside this from now on: it is the first one, or the one before was rotated.
     Without a file (from a controller of an earlier version): open it anew."""
+
+
+OWN_QUESTION: Final = 0  # number of what the controller asks for itself; those of clients begin with 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +205,11 @@ class Frozen:
 class Report:
     """Once a second: totals since birth, and what is under way.
 
-    `requests` were executed; `errors` are responses with status 5xx; `refused` were answered without being executed: no
-    HTTP, or against a limit.
+    Of the totals: `requests` were executed, `inline` of them by the leader; `errors` are responses with status 5xx;
+    `refused` were answered without being executed: no HTTP, or against a limit; `lost` is log to lines that could not
+    be written. `threads` are the request threads that there are. The rest is counted for the metrics only
+    (``worker/tally.py``): `statuses` is method to status to responses; `latency` and `waits` are histograms, `seconds`
+    and `waited` the times in total, `prompt` the requests that have not had to wait, `sent` bytes of content.
     """
 
     requests: int
@@ -163,7 +217,17 @@ class Report:
     executing: int
     queued: int
     connections: int
+    inline: int = 0
     refused: int = 0
+    threads: int = 0
+    lost: dict[str, int] = field(default_factory=dict)
+    statuses: dict[str, dict[str, int]] = field(default_factory=dict)
+    latency: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    waits: list[int] = field(default_factory=list)
+    waited: float = 0.0
+    prompt: int = 0
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +274,11 @@ class Handoff:
 
 
 Message = (
-    Boot
+    Prepare
+    | Boot
+    | BootStatus
+    | Snapshot
+    | Watching
     | ForkWorker
     | Configured
     | Loaded
@@ -219,6 +287,7 @@ Message = (
     | Retire
     | Announce
     | Stop
+    | EndStreams
     | ReopenLog
     | AskDetails
     | Born
@@ -233,8 +302,8 @@ Message = (
 _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Boot, ForkWorker, Configured, Loaded, LoadFailed, Start, Retire, Announce, Stop, ReopenLog, AskDetails, Born,
-        Ready, Frozen, Report, Details, Unwell, Handoff,
+        Prepare, Boot, BootStatus, Snapshot, Watching, ForkWorker, Configured, Loaded, LoadFailed, Start, Retire,
+        Announce, Stop, EndStreams, ReopenLog, AskDetails, Born, Ready, Frozen, Report, Details, Unwell, Handoff,
     )
 }  # fmt: skip
 

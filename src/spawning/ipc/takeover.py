@@ -2,7 +2,8 @@
 
 The variable ``SPAWNING_TAKE_OVER`` says: the process is the controller, go on from what stands in this file.
 ``SPAWNING_CHECK_TAKE_OVER`` says: a controller asks whether you could; answer and exit, touch nothing. Both hold the
-number of an open descriptor. A program that does not know them answers nothing, which is an answer too.
+number of an open descriptor. A program that does not know them answers nothing, which is an answer too. Beside either
+of them ``SPAWNING_TYPED_IN`` names the directory in which the command was typed, where its relative paths begin.
 """
 
 import os
@@ -13,6 +14,7 @@ from spawning import __version__
 
 TAKE_OVER = "SPAWNING_TAKE_OVER"
 CHECK = "SPAWNING_CHECK_TAKE_OVER"
+TYPED_IN = "SPAWNING_TYPED_IN"
 _ANSWER = "spawning can take over:"
 
 
@@ -39,6 +41,14 @@ def inherited(name: str, environ: MutableMapping[str, str]) -> bytes | None:
     """
     value = environ.pop(name, "")
     return contents(int(value)) if value else None
+
+
+def typed_in(environ: MutableMapping[str, str]) -> str:
+    """Return the directory in which the command was typed of which an earlier program was the first, and remove the
+    variable; empty when there was none, and the command was typed where the process is.
+    """
+    name = environ.pop(TYPED_IN, "")
+    return name if TAKE_OVER in environ or CHECK in environ else ""
 
 
 def answer() -> str:

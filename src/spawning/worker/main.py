@@ -9,17 +9,19 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 from spawning.ipc.channel import Channel
 from spawning.ipc.fence import attach
 from spawning.ipc.messages import (
     Announce,
     AskDetails,
+    EndStreams,
     Frozen,
     Message,
     Ready,
@@ -30,9 +32,9 @@ from spawning.ipc.messages import (
     Stop,
     Unwell,
 )
-from spawning.logs.access import AccessLog
+from spawning.logs.access import AccessLog, ColouredAccessLog
 from spawning.logs.log import Log
-from spawning.logs.setup import stdout
+from spawning.logs.setup import has_colours, lost_lines, stdout
 from spawning.logs.streams import open_file
 from spawning.primitives import sleep
 from spawning.settings import Settings
@@ -48,11 +50,12 @@ from spawning.worker.leaving import look_after_end
 from spawning.worker.listener import Listener
 from spawning.worker.loop import Loop
 from spawning.worker.stream import end_unheard
+from spawning.worker.streams import LAST_WORDS, Streams
 from spawning.worker.timeouts import Timeouts, nothing_but
 from spawning.worker.watchdog import Watchdog
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
-from spawning.wsgi.exchange import WSGIApplication
+from spawning.wsgi.exchange import Exchange, WSGIApplication
 from spawning.wsgi.forwarded import Trust
 from spawning.wsgi.input import find_directory
 from spawning.wsgi.mount import mounted
@@ -102,7 +105,8 @@ def _open_log(settings: Settings, opens_log: bool) -> AccessLog | None:
     path = settings.access_log_file
     if path == os.devnull:
         return None
-    access_log = AccessLog(stdout() if path == "-" else -1, with_ids=settings.request_id_header is not None)
+    kind = ColouredAccessLog if path == "-" and settings.reload == "dev" and has_colours(stdout()) else AccessLog
+    access_log = kind(stdout() if path == "-" else -1, with_ids=settings.request_id_header is not None)
     if opens_log and path != "-":
         _open_anew(access_log, path)
     return access_log
@@ -157,8 +161,18 @@ class Worker:
         self._timeouts = Timeouts(name, settings.request_timeout) if settings.request_timeout else None
         if self._timeouts is not None:
             self._dispatch.run_exchange = self._timeouts.run
+        self._handlers: dict[type[Any], Callable[[Message], None]] = {
+            Start: self._on_start,
+            Retire: self._on_retire,
+            Announce: self._on_announce,
+            Stop: self._on_stop,
+            EndStreams: self._on_end_streams,
+            ReopenLog: self._on_reopen,
+            AskDetails: self._on_ask_details,
+        }
         self._ended = False
         self.give_up_at = float("inf")
+        self._streams: Streams | None = None  # to be ended
         self._unwell = ""  # why it is to be replaced, which the controller has to be told
         self._relieved = 0  # stuck requests whose threads have been replaced
         self._next_report = 0.0
@@ -193,10 +207,10 @@ class Worker:
         if self._access_log is not None:
             self._access_log.end()
         self._errors.close()
+        self._report()  # what has been counted since the last time
         if self._ended:
             return int(self._loop.failed)
-        self._name_stuck_requests()
-        return 1
+        return self._name_stuck_requests()
 
     # -- one turn of the main thread ----------------------------------------------------------------------------------
 
@@ -210,7 +224,10 @@ class Worker:
             if self._timeouts is not None:
                 self._look_for_stuck_requests(self._timeouts, before)
             self._ask_for_replacement()
-        wait = min(tick, self._next_report - before, LOG_AWAKE if self._log_waits() else REPORT_EVERY)
+        if self._streams is not None:
+            self._end_streams(self._streams, before)
+        soon = LOG_AWAKE if self._log_waits() else REPORT_EVERY
+        wait = max(0.0, min(tick, self._next_report - before, soon, self.give_up_at - before))
         ready = self._poll.poll(wait * 1000)
         self._dispatch.disturbed += 1
         now = monotonic()
@@ -250,6 +267,11 @@ class Worker:
                 self._channel.send(Unwell(self._unwell))
                 self._unwell = ""
 
+    def _end_streams(self, streams: Streams, now: float) -> None:
+        streams.end(now)
+        if streams.ended and nothing_but(streams.ended, self._dispatch, self._loop):
+            self.give_up_at = min(self.give_up_at, now + LAST_WORDS)
+
     def _log_waits(self) -> bool:
         return self._access_log is not None and self._access_log.waiting
 
@@ -281,7 +303,7 @@ class Worker:
         if message is None:
             self._on_orphaned()
         else:
-            self._HANDLERS[type(message)](self, message)
+            self._handlers[type(message)](message)
 
     def _on_start(self, message: Message) -> None:
         assert isinstance(message, Start)
@@ -305,6 +327,9 @@ class Worker:
         self.give_up_at = monotonic() + message.seconds
         self._context.post(self._loop.stop)
         self._context.post(self._acknowledge)
+
+    def _on_end_streams(self, _: Message) -> None:
+        self._streams = self._streams or Streams(self._dispatch)
 
     def _acknowledge(self) -> None:
         with contextlib.suppress(BlockingIOError):  # the controller does not read, and will go on without the answer
@@ -338,28 +363,39 @@ class Worker:
         self._next_report = 0.0
         self._wake()
 
-    _HANDLERS: Final = {
-        Start: _on_start,
-        Retire: _on_retire,
-        Announce: _on_announce,
-        Stop: _on_stop,
-        ReopenLog: _on_reopen,
-        AskDetails: _on_ask_details,
-    }
-
     def _report(self) -> None:
-        threads = self._dispatch.threads
+        dispatch = self._dispatch
+        threads = dispatch.threads
         report = Report(
-            requests=self._dispatch.requests,
+            requests=dispatch.requests,
             errors=self._context.errors,
-            executing=threads.executing + len(self._dispatch.lead.box),
+            executing=threads.executing + len(dispatch.lead.box),
             queued=threads.waiting.size,
             connections=self._loop.connections,
+            inline=dispatch.calls,
             refused=self._context.refused,
+            threads=len(threads.all),
+            lost=self._lost(),
         )
+        if (tally := self._context.tally) is not None:
+            report = replace(
+                report,
+                statuses=tally.statuses(),
+                latency=tally.latency,
+                seconds=tally.seconds,
+                waits=tally.waits,
+                waited=tally.waited,
+                prompt=tally.prompt(report.requests, report.queued),
+                sent=tally.sent,
+            )
         # A controller that is busy misses a report; the next one has the totals.
         with contextlib.suppress(BlockingIOError):
             self._channel.send(report)
+
+    def _lost(self) -> dict[str, int]:
+        """Return log to lines that could not be written, of those logs that have lost some."""
+        lost = {"access": self._access_log.lost if self._access_log is not None else 0, "error": lost_lines()}
+        return {name: count for name, count in lost.items() if count}
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -369,15 +405,23 @@ class Worker:
         for fd in (self._context.mail.fd, self._wake_fd, self._dispatch.alarm.fd):
             os.close(fd)
 
-    def _name_stuck_requests(self) -> None:
-        """Log what could not be finished: request, age, and where its thread is."""
+    def _name_stuck_requests(self) -> int:
+        """Log what could not be finished: request, age, and where its thread is. Return the exit status."""
+        ended: Collection[Exchange] = self._streams.ended if self._streams is not None else ()
+        status = 0
         for each in executions(self._dispatch, monotonic()):
+            if each.exchange in ended:
+                log.debug("event stream ended worker=%s path=%s", self.name, shown(each.path))
+                continue
+            status = 1
             log.error(
                 "request given up worker=%s method=%s path=%s seconds=%.1f%s\n%s",
                 self.name, each.method, shown(each.path), each.seconds, id_at_end(each.exchange.environ), each.stack,
             )  # fmt: skip
         for exchange in queued(self._dispatch):
+            status = 1
             log.error(
                 "request given up before a thread was free worker=%s method=%s path=%s",
                 self.name, method_of(exchange.environ), shown(path_of(exchange.environ)),
             )  # fmt: skip
+        return status

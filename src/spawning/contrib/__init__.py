@@ -1,0 +1,1 @@
+"""What other projects' programs load of Spawning."""

@@ -1,0 +1,70 @@
+"""The configuration, read again for each reload.
+
+Rules: what cannot be read refuses the reload, and what was read before stays. A replacement for a fork server that has
+died is given what that one was given: it is to load the same, whatever the files say by now.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from spawning.controller.records import REPAIR
+from spawning.settings import OPTIONS, Settings
+from spawning.settings.sources import Configuration, Sources
+
+NEEDS_RESTART = tuple(name for name, option in OPTIONS.items() if option.needs_restart)
+
+
+class Reader:
+    """For the controller's loop alone.
+
+    :param first: what was read at the start.
+    :param pinned: name of a setting to the value that it has for good, such as the address of an inherited socket.
+    :param again: whether the first generation needs a reading of its own, since `first` is none of `sources`.
+    :ivar current: what was read last.
+    """
+
+    def __init__(
+        self, sources: Sources, first: Configuration, pinned: Mapping[str, Any], *, again: bool = False
+    ) -> None:
+        self._sources = sources
+        self._pinned = dict(pinned)
+        self._unused = not again
+        self._given: dict[int, Settings] = {}
+        self.current = first
+
+    @property
+    def typed_in(self) -> str:
+        """The directory in which the command was typed."""
+        return self._sources.typed_in
+
+    def settings_for(self, number: int, trigger: str, serving: int | None) -> Settings:
+        """Return the settings that a generation begins with.
+
+        :param serving: the number of the generation that serves.
+        :raises ConfigError: they cannot be read.
+        """
+        settings = self._given.get(serving) if trigger == REPAIR and serving is not None else None
+        if settings is None:
+            settings = self._read()
+        kept = (serving, number)
+        self._given = {each: given for each, given in self._given.items() if each in kept} | {number: settings}
+        return settings
+
+    def _read(self) -> Settings:
+        """Read the sources, but for the first time, which has just been."""
+        if not self._unused:
+            found = self._sources.read_all()
+            explicit = (
+                *found.settings.explicit,
+                *(name for name in self._pinned if name not in found.settings.explicit),
+            )
+            settings = dataclasses.replace(found.settings, explicit=explicit, **self._pinned)
+            self.current = Configuration(settings, found.sources)
+        self._unused = False
+        return self.current.settings
+
+
+def what_needs_a_restart(bound: Settings, settings: Settings) -> list[str]:
+    """List the settings that a reload has changed in vain."""
+    return [name for name in NEEDS_RESTART if getattr(settings, name) != getattr(bound, name)]

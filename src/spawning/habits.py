@@ -1,0 +1,114 @@
+"""What people type who come from another server: what it is called here, in one line.
+
+What means the same is accepted, as ``habits`` of the table of settings. Here is the rest: options that do not exist,
+words that look like an application and are a file, and values that were meant for the option of that letter elsewhere.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from spawning.errors import ConfigError
+
+_CLASSES = "there are no classes of workers: a view that waits gets a thread (-t), any other needs none"
+_DAEMON = "let a service manager start it (docs/systemd.md), or write: nohup spawn … &"
+_USER = "start it as that user: User= and Group= of a systemd unit, or setpriv --reuid USER --regid GROUP --init-groups"
+_TLS = "TLS is the business of a proxy in front (docs/proxies.md)"
+_ADDRESS = "write --host HOST and --port PORT"
+_ERRORS = "errors are logged to stderr: write 2>FILE"
+_DEADLINE = "write --request-timeout SECONDS, which ends the request and keeps the worker"
+_NAMED = "name the application as the argument, such as mysite.wsgi:application"
+_VARIABLE = "write NAME=VALUE before spawn, or --env-file FILE"
+_TITLE = "processes are called after the application"
+_ALWAYS = "there is nothing to be said: it is always so"
+
+ELSEWHERE: Mapping[str, str] = {
+    # gunicorn
+    "--bind": _ADDRESS, "-b": _ADDRESS,
+    "-c": "a file of settings is --config FILE, and TOML",
+    "-k": _CLASSES, "--worker-class": _CLASSES,
+    "-D": _DAEMON, "--daemon": _DAEMON,
+    "-u": _USER, "--user": _USER, "-g": _USER, "--group": _USER,
+    "--umask": "write UMask= in a systemd unit, or umask before spawn",
+    "--timeout": _DEADLINE,
+    "--log-level": "write -v for level debug; info is the default",
+    "--access-logformat": "lines of the access log are in Apache's combined format (docs/logs.md)",
+    "--error-logfile": _ERRORS, "--log-file": _ERRORS,
+    "--capture-output": _ALWAYS,
+    "--worker-tmp-dir": "there is nothing to be said: workers are not watched by a file",
+    "--worker-connections": "write --max-connections N",
+    "--keep-alive": "write --keepalive-timeout SECONDS",
+    "--limit-request-line": "write --max-request-line BYTES",
+    "--limit-request-fields": "write --max-fields N",
+    "--limit-request-field_size": "write --max-head-bytes BYTES, for the whole head",
+    "-n": _TITLE, "--name": _TITLE,
+    "-e": _VARIABLE, "--env": _VARIABLE,
+    "--paste": "write -f paste FILE", "--paster": "write -f paste FILE",
+    "--reload-extra-file": "write -w FILE",
+    "--reload-engine": _ALWAYS,
+    "--reuse-port": "there is nothing to be said: all workers accept from one socket, which a reload never closes",
+    "--certfile": _TLS, "--keyfile": _TLS, "--ca-certs": _TLS, "--ssl-certfile": _TLS, "--ssl-keyfile": _TLS,
+    # uWSGI
+    "--http": _ADDRESS, "--http-socket": _ADDRESS, "--socket": _ADDRESS,
+    "--module": _NAMED, "--wsgi-file": _NAMED, "--wsgi": _NAMED,
+    "--harakiri": _DEADLINE,
+    "--master": _ALWAYS, "--enable-threads": _ALWAYS, "--die-on-term": _ALWAYS, "--lazy-apps": "write --no-preload",
+    "--lazy": "write --no-preload",
+    "--touch-reload": "write --reload dev -w FILE",
+    "--py-autoreload": "write --reload dev",
+    "--uid": _USER, "--gid": _USER,
+    "--buffer-size": "write --max-head-bytes BYTES",
+    # waitress, uvicorn, granian
+    "--listen": _ADDRESS,
+    "--call": "write () behind the name of what makes the application: module:create_app()",
+    "--app-dir": "write --chdir DIRECTORY", "--interface": "there is nothing to be said: it is WSGI",
+    "--root-path": "write --script-name PATH", "--url-prefix": "write --script-name PATH",
+    # Django's runserver
+    "--noreload": "it does not reload by itself without --reload",
+    "--ipv6": "write --host ::1", "-6": "write --host ::1",
+}  # fmt: skip
+"""Option of another server, that is none here, to what to write."""
+
+_MEANT: Mapping[str, tuple[str, str]] = {
+    "watch": (r"\d+", "the number of workers is -s {}, and -w a file to watch"),
+    "port": (r".*(/|\.pid).*", "the file for the process id is --pidfile {}"),
+    "pythonpath": (r".*,.*", "directories are separated by colons"),
+}  # name of a setting, what a value meant for something else looks like, and what to write
+
+_RELOAD = ("-r", "--reload")
+
+
+def reload_alone(arguments: Sequence[str]) -> list[str]:
+    """Take ``--reload`` that no mode follows for ``--reload dev``: it has no value elsewhere.
+
+    >>> reload_alone(["--reload", "hello:app"])
+    ['--reload', 'dev', 'hello:app']
+    """
+    return list(_with_mode(arguments))
+
+
+def _with_mode(arguments: Sequence[str]) -> Iterator[str]:
+    options = True
+    for position, word in enumerate(arguments):
+        options = options and word != "--"
+        yield word
+        if options and word in _RELOAD and not _may_be_mode(arguments[position + 1 : position + 2]):
+            yield "dev"
+
+
+def _may_be_mode(words: Sequence[str]) -> bool:
+    """Whether what follows stands for a mode, be it a wrong one: no option, and not the name of an application."""
+    return any(not word.startswith("-") and not set(".:/") & set(word) for word in words)
+
+
+def check_values(typed: Mapping[str, Any]) -> None:
+    """See that no value was meant for another option of that letter.
+
+    :param typed: name of a setting to the values on the command line, several ones as a tuple.
+    :raises ConfigError: says what to write.
+    """
+    for name, (pattern, instead) in _MEANT.items():
+        values = typed.get(name, ())
+        for value in (values,) if isinstance(values, str) else values:
+            if re.fullmatch(pattern, value):
+                raise ConfigError(f"option --{name}: {value!r} cannot be meant: {instead.format(value)}")
