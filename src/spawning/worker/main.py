@@ -49,7 +49,6 @@ from spawning.worker.http1 import Http1
 from spawning.worker.leaving import look_after_end
 from spawning.worker.listener import Listener
 from spawning.worker.loop import Loop
-from spawning.worker.stream import end_unheard
 from spawning.worker.streams import LAST_WORDS, Streams
 from spawning.worker.timeouts import Timeouts, nothing_but
 from spawning.worker.watchdog import Watchdog
@@ -143,8 +142,6 @@ class Worker:
         self._errors = ErrorStream()
         application = identified(mounted(application, settings.script_name), settings.request_id_header)
         find_directory()
-        for sock in listeners:
-            end_unheard(sock, settings.response_timeout)
         room = room_for_connections(settings.max_connections, settings.threadpool_workers)
         context = Context(settings, logs_access=self._access_log is not None)
         self._context = context
