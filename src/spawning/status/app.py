@@ -139,7 +139,7 @@ class StatusApp:
         except ModuleNotFoundError:
             return Answer(
                 "501 Not Implemented",
-                "the extra spawning[metrics] is missing: pip install prometheus-client\n",
+                "metrics need prometheus-client, the extra spawning[metrics]: pip install prometheus-client\n",
             )
         return Answer("200 OK", body, kind)
 
