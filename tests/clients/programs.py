@@ -1,7 +1,9 @@
 """Programs that are no Python packages: found, or named with the Debian package that has them."""
 
+import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from integration.server import DEADLINE
@@ -10,8 +12,10 @@ PACKAGES = {
     "ab": "apache2-utils",
     "chromium": "chromium",
     "curl": "curl",
+    "git": "git",
     "h2load": "nghttp2-client",
     "haproxy": "haproxy",
+    "litmus": "litmus",
     "logrotate": "logrotate",
     "nginx": "nginx",
     "prometheus": "prometheus",
@@ -31,9 +35,23 @@ def program(name: str) -> str:
     return path
 
 
-def run(name: str, *args: str | Path, data: bytes = b"", timeout: float = DEADLINE) -> bytes:
-    """Run a program to its end and give what it wrote to stdout; any exit status but 0 fails, with its stderr."""
+def run(
+    name: str,
+    *args: str | Path,
+    data: bytes = b"",
+    timeout: float = DEADLINE,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> bytes:
+    """Run a program to its end and give what it wrote to stdout; any exit status but 0 fails, with its stderr.
+
+    :param cwd: the directory that it runs in; by default that of the tests.
+    :param env: variables added to its environment.
+    """
     command = [program(name), *map(str, args)]
-    done = subprocess.run(command, input=data, capture_output=True, timeout=timeout, check=False)
+    variables = os.environ | (env or {})
+    done = subprocess.run(
+        command, input=data, capture_output=True, timeout=timeout, check=False, cwd=cwd, env=variables
+    )
     assert done.returncode == 0, f"{command}: status {done.returncode}\n{done.stdout!r}\n{done.stderr.decode()}"
     return done.stdout

@@ -11,9 +11,9 @@ NAMED = re.compile(r"`(test_\w+\.py)::(test_\w+)`")
 
 
 def functions(file: str) -> set[str]:
-    """List the tests in the file of that name, wherever under ``tests`` it is."""
-    (path,) = (ROOT / "tests").rglob(file)
-    return set(re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE))
+    """List the tests in the files of that name, wherever under ``tests`` they are."""
+    texts = [path.read_text() for path in (ROOT / "tests").rglob(file)]
+    return {name for text in texts for name in re.findall(r"^def (test_\w+)\(", text, re.MULTILINE)}
 
 
 @pytest.mark.parametrize("page", ["http.md", "wsgi.md", "proxies.md"])
@@ -30,6 +30,13 @@ def test_every_rule_of_wsgi_names_its_test() -> None:
     assert len(rows) > 60
     without = [row for row in rows if not NAMED.search(row)]
     assert len(without) == 2 * heads, without
+
+
+def test_every_freedom_of_the_process_names_its_test() -> None:
+    _, _, section = (ROOT / "docs" / "wsgi.md").read_text().partition("\n## The process\n")
+    bullets = re.split(r"^\* ", section, flags=re.MULTILINE)[1:]
+    assert len(bullets) > 5
+    assert [bullet for bullet in bullets if not NAMED.search(bullet)] == []
 
 
 # Finding one's way ---------------------------------------------------------------------------------------------------

@@ -181,6 +181,7 @@ def test_field_value_and_type_of_what_is_wrong_are_named(headers: Any, message: 
         assert str(told.value).startswith(message) or (
             encode.__code__.co_names[0] == "early_hints" and "cannot be among early hints" in str(told.value)
         )
+        assert told.value.__suppress_context__ or told.value.__context__ is None  # the log has one traceback
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def _check_iterable(headers: object) -> None:
 def _pair(pair: object) -> tuple[str, str]:
     if isinstance(pair, tuple | list) and len(pair) == 2:
         return pair[0], pair[1]
-    raise TypeError(f"response header {_shown(pair)} is not a pair of name and value")
+    raise TypeError(f"response header {_shown(pair)} is not a pair of name and value") from None
 
 
 def _remember(name: str) -> tuple[str, str]:
