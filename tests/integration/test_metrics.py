@@ -124,7 +124,8 @@ def test_without_the_library_there_is_a_sentence_that_names_the_extra(tmp_path: 
     with Server(*SITE, env={"PYTHONPATH": str(tmp_path)}) as server:
         answer = fetch(status_port(server), "/metrics")
         assert answer.status == 501
-        assert answer.text == "prometheus-client is missing: pip install 'spawning[metrics]'\n"
+        line = "/metrics needs prometheus-client, the extra spawning[metrics]: pip install prometheus-client\n"
+        assert answer.text == line
         assert fetch(status_port(server), "/status.json").status == 200
 
 

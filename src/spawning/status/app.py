@@ -37,6 +37,7 @@ _FIELDS = [
         " form-action 'none'; frame-ancestors 'none'",
     ),
 ]
+_NEEDS_LIBRARY = "/metrics needs prometheus-client, the extra spawning[metrics]: pip install prometheus-client\n"
 _TEXT, _HTML, _JSON = "text/plain; charset=utf-8", "text/html; charset=utf-8", "application/json"
 _EVENTS = "text/event-stream"
 
@@ -137,7 +138,7 @@ class StatusApp:
         try:
             kind, body = metrics.exposition(self._hub.view, self._hub.measure(), self._app_metrics, accept)
         except ModuleNotFoundError:
-            return Answer("501 Not Implemented", "prometheus-client is missing: pip install 'spawning[metrics]'\n")
+            return Answer("501 Not Implemented", _NEEDS_LIBRARY)
         return Answer("200 OK", body, kind)
 
     def _events(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
