@@ -155,8 +155,10 @@ class _Planner:
             return
         elif self.fleet.page is not None:
             yield StartGeneration(self.fleet.newest + 1, PAGE)
-        elif serving is None or serving.trigger == PAGE:
+        elif serving is None:
             return
+        elif serving.trigger == PAGE:
+            yield from self.replace_page(serving)
         elif kept is not None and recycle.has_failed(serving, kept):
             yield Recall(kept.number, f"all workers of generation {serving.number} died in their first requests")
         elif recycle.needs_reload(serving, self.fleet, self.due):
@@ -178,6 +180,14 @@ class _Planner:
         elif self.due(self.fleet.repairs.not_before):
             trigger = LAST_RESORT if serving.repair is Repair.CHANGED else REPAIR
             yield StartGeneration(self.fleet.newest + 1, trigger)
+
+    def replace_page(self, page: GenerationRecord) -> Iterator[Action]:
+        """When no process of a page is left, load anew what was refused; if that is refused again, a new page says so.
+
+        Its own fork server cannot be replaced from the same files: what it shows was in its memory alone.
+        """
+        if page.pid is None and not page.active and self.due(self.fleet.repairs.not_before):
+            yield StartGeneration(self.fleet.newest + 1, self.wanted.trigger)
 
     def is_short_of_workers(self, generation: GenerationRecord) -> bool:
         return len(generation.active) < self.wanted.workers(generation)

@@ -9,6 +9,7 @@ packages, a ``.pth`` file there.
 
 import math
 import os
+import signal
 import site
 import sys
 import sysconfig
@@ -59,6 +60,9 @@ class Spare:
         """
         spare, self._started = self._started, None
         if spare is not None and self._installation == _installation() and process.is_child(spare.pid):
+            process.send_signal(
+                spare.pid, signal.SIGCONT
+            )  # somebody may have stopped it, and nobody would notice before
             return spare
         if spare is not None:
             _end(spare)
