@@ -133,10 +133,23 @@ def _parameter(name: str, option: Option) -> click.Option:
         flags = ["/".join([flag, *option.opposites]) for flag in flags]
         return click.Option([*flags, name], is_flag=True, default=None, help=help_text)
     several = isinstance(DEFAULTS.get(name), tuple)
-    return click.Option([*option.flags, name], metavar=option.metavar, multiple=several, type=str, help=help_text)
+    return click.Option(
+        [*option.flags, name], metavar=option.metavar, multiple=several or bool(option.again), type=str, help=help_text,
+        callback=_once if option.again else None,
+    )  # fmt: skip
+
+
+def _once(_: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """Take the value of an option that may be given once."""
+    if len(given) > 1:
+        option = OPTIONS[parameter.name or ""]
+        raise ConfigError(f"option {option.flag}: given twice ({', '.join(given)}); {option.again}")
+    return given[0] if given else None
 
 
 def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ",".join(default)
     if isinstance(default, float):
         return f"{default:g}"
     short = {path: name for name, path in FACTORY_SHORT_NAMES.items()}

@@ -15,13 +15,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from spawning import __version__
+from spawning.address import Kind, parse
 from spawning.ctl_text import escaped, in_lines, requests_text, stacks_text, status_text
 from spawning.ipc.control import (
     SUFFIX,
@@ -119,10 +120,13 @@ class Where:
         """Return the name of the socket of the server at the address."""
         if self.address is None:
             return None
-        host, _, port = self.address.rpartition(":")
-        if not host or not port.isdecimal():
-            raise ControlError(f"option --address: {self.address!r} is not HOST:PORT")
-        return name_for(host, int(port))
+        try:
+            address = parse(self.address)
+        except ValueError as error:
+            raise ControlError(f"option --address: {self.address!r} is not {error}") from None
+        if address.kind is Kind.UNIX and not address.path.startswith("@"):
+            address = replace(address, path=os.path.abspath(address.path))
+        return name_for(address.place)
 
 
 def _sockets(skipped: list[str]) -> Iterator[Path]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spawning import address
 from spawning.errors import ConfigError
 
 FACTORY_SHORT_NAMES = {
@@ -38,6 +39,8 @@ class Option:
     :param metavar: the placeholder in ``--help``; empty for a switch.
     :param env: the environment variable that replaces the default, if it is set and not empty.
     :param group: the heading under which ``--help`` and the documentation list it.
+    :param again: what to do instead of giving it a second time on the command line, which is an error then; empty: the
+        last one counts.
     """
 
     flags: tuple[str, ...]
@@ -46,6 +49,7 @@ class Option:
     metavar: str = ""
     env: str = ""
     group: str = ""
+    again: str = ""
 
     @property
     def flag(self) -> str:
@@ -91,15 +95,35 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _peers(value: Any) -> tuple[str, ...]:
-    """Take addresses, networks and ``*``, separated by commas, in one text or several."""
+    """Take addresses, networks, ``unix`` and ``*``, separated by commas, in one text or several."""
     items = [item.strip() for text in _texts(value) for item in text.split(",") if item.strip()]
     for item in items:
         try:
-            if item != "*":
+            if item not in ("*", "unix"):
                 ipaddress.ip_network(item)
         except ValueError:
-            raise ValueError(f"a list of addresses, networks such as 10.0.0.0/8, or *: look at {item!r}") from None
+            expected = "a list of addresses, networks such as 10.0.0.0/8, unix, or *"
+            raise ValueError(f"{expected}: look at {item!r}") from None
     return tuple(items)
+
+
+def _addresses(value: Any) -> tuple[str, ...]:
+    """Take addresses to listen on."""
+    texts = _texts(value)
+    for text in texts:
+        try:
+            address.parse(text)
+        except ValueError as error:
+            raise ValueError(f"{error}: look at {text!r}" if len(texts) > 1 else str(error)) from None
+    return texts
+
+
+def _umask(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not re.fullmatch("(0o|0)?[0-7]{1,3}", value):
+        raise ValueError("a mask of permissions as an octal text, such as 027")
+    return value
 
 
 def _optional_text(value: Any) -> str | None:
@@ -240,8 +264,9 @@ def _option(
     metavar: str = "",
     env: str = "",
     group: str = "",
+    again: str = "",
 ) -> Any:
-    metadata = {"option": Option(flags, parse, help, metavar, env, group)}
+    metadata = {"option": Option(flags, parse, help, metavar, env, group, again)}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -279,12 +304,17 @@ class Settings:
     )
 
     host: str = _option(
-        "127.0.0.1", "-i", "--host", parse=_text, metavar="HOST", group=_NETWORK,
-        help="Address to bind: a name, IPv4 or IPv6.",
+        "127.0.0.1", "-i", "--host", parse=_text, metavar="HOST", group=_NETWORK, again="use --bind for more addresses",
+        help="Address to bind: a name, IPv4 or IPv6; with the variable PORT alone it is every address.",
     )
     port: int = _option(
         8080, "-p", "--port", parse=_integer(0, 65535), metavar="PORT", env="PORT", group=_NETWORK,
+        again="use --bind for more addresses",
         help="Port to bind; 0 lets the kernel choose, and the ready line says which.",
+    )
+    bind: tuple[str, ...] = _option(
+        (), "-b", "--bind", parse=_addresses, metavar="ADDRESS", group=_NETWORK,
+        help="Where to listen: HOST:PORT, :PORT, unix:/path, unix:@name, fd:N or systemd:NAME; may be repeated.",
     )
     backlog: int = _option(
         2048, "--backlog", parse=_integer(1, 2**31 - 1), metavar="N", group=_NETWORK,
@@ -295,7 +325,11 @@ class Settings:
     )
     forwarded_allow_ips: tuple[str, ...] = _option(
         (), "--forwarded-allow-ips", parse=_peers, metavar="ADDRESS,…", env="FORWARDED_ALLOW_IPS", group=_NETWORK,
-        help="Proxies whose Forwarded and X-Forwarded-… fields count: addresses, networks, or * for every peer.",
+        help="Proxies whose Forwarded and X-Forwarded-… fields count: addresses, networks, unix, or * for every peer.",
+    )
+    proxy_allow_ips: tuple[str, ...] = _option(
+        ("127.0.0.1", "::1", "unix"), "--proxy-allow-ips", parse=_peers, metavar="ADDRESS,…", group=_NETWORK,
+        help="Who has to begin with a PROXY protocol header, where ?proxy is on: addresses, networks, unix, or *.",
     )
 
     server_header: str = _option(
@@ -407,6 +441,10 @@ class Settings:
         None, "--control-socket", parse=_optional_text, metavar="PATH", group=_PROCESS,
         help="Where spawnctl reaches the controller; by default in the runtime directory, named after the address.",
     )
+    umask: str | None = _option(
+        None, "--umask", parse=_umask, metavar="MASK", group=_PROCESS,
+        help="Permissions that new files are not to have, octal; by default those of who starts the server.",
+    )
     verbose: bool = _option(False, "-v", "--verbose", parse=_switch, group=_PROCESS, help="Log details (level debug).")
 
     # Where each default comes from: docs/settings.md.
@@ -484,7 +522,8 @@ def parsed(name: str, value: Any, origin: str) -> Any:
     try:
         return OPTIONS[name].parse(value)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{origin}: {value!r} is not {error}") from None
+        shown = value[0] if isinstance(value, tuple) and len(value) == 1 else value
+        raise ConfigError(f"{origin}: {shown!r} is not {error}") from None
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, str]:

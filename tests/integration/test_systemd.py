@@ -61,7 +61,7 @@ def test_inherited_sockets_are_served_instead_of_an_own_one(tmp_path: Path) -> N
     write(tmp_path, "1")
     with activated("tcp,tcp", "--port", "1", "-s", "1", APP, cwd=tmp_path) as server:
         assert server.port > 1
-        server.wait_for_log(rf" listening on inherited sockets count=2 host=127\.0\.0\.1 port={server.port}$")
+        server.wait_for_log(rf" ready url=http://127\.0\.0\.1:{server.port} .* also=http://127\.0\.0\.1:\d+$")
         assert version(server.port) == "1"
         write(tmp_path, "2")
         assert server.reload()

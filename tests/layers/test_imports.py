@@ -14,14 +14,15 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "spawning"
 
-LEAVES = {"errors", "memo", "settings", "primitives", "interpreter"}
+LEAVES = {"address", "errors", "memo", "settings", "primitives", "interpreter"}
 BASE = LEAVES | {"ipc", "net", "logs"}
 FACTORIES = {"wsgi_factory", "django_factory", "paste_factory"}
 
 MAY_IMPORT: dict[str, set[str]] = {
+    "address": set(),
     "errors": set(),
     "memo": set(),
-    "settings": {"errors"},
+    "settings": {"address", "errors"},
     "primitives": set(),
     "interpreter": {"errors"},
     "ipc": LEAVES,
@@ -128,7 +129,7 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"context", "waiting"}),
     frozenset({"poller", "sending", "threads"}),
     frozenset({"closing", "lead", "trials", "overdue", "handoff"}),
-    frozenset({"migrating", "dispatch", "accepting"}),
+    frozenset({"migrating", "dispatch", "accepting", "preamble"}),
     frozenset({"http1"}),
     frozenset({"loop", "watchdog", "details"}),
     frozenset({"timeouts"}),

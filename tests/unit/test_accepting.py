@@ -68,7 +68,7 @@ class Listener:
     def __init__(self) -> None:
         self.sock = self
         self.kind = int(socket.SOCK_STREAM)
-        self.protocol = Client
+        self.first = Client
         self.error: OSError = BlockingIOError()
         self.queue: list[socket.socket] = []
         self.asked = 0

@@ -34,6 +34,8 @@ def _default(name: str) -> str:
         return "on" if default else "off"
     if default is None or default == ():
         return "none"
+    if isinstance(default, tuple):
+        return f"`{','.join(default)}`"
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`" if name in DEFAULTS else str(default)
 
 
@@ -168,8 +170,8 @@ def test_accepted(name: str, value: Any, result: Any) -> None:
         (
             "forwarded_allow_ips",
             ("127.0.0.1,10.0.0.1/8",),
-            "option --forwarded-allow-ips: ('127.0.0.1,10.0.0.1/8',) is not a list of addresses,"
-            " networks such as 10.0.0.0/8, or *: look at '10.0.0.1/8'",
+            "option --forwarded-allow-ips: '127.0.0.1,10.0.0.1/8' is not a list of addresses,"
+            " networks such as 10.0.0.0/8, unix, or *: look at '10.0.0.1/8'",
         ),
         ("watch", [3], "option --watch: [3] is not a text (and not empty)"),
         (

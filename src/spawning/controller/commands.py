@@ -18,6 +18,7 @@ from spawning.controller.awaiting import Failed, Replaced, Serves, Underway, loo
 from spawning.controller.control import Asked, Client, ControlSocket, open_control
 from spawning.controller.fleet import Fleet
 from spawning.controller.links import Links
+from spawning.controller.listeners import Listeners
 from spawning.controller.plan import Service, Wanted
 from spawning.controller.records import GenerationState, Source, WorkerState
 from spawning.controller.snapshot import snapshot
@@ -26,7 +27,6 @@ from spawning.errors import ConfigError
 from spawning.ipc.messages import AskDetails, Details
 from spawning.logs.log import Log
 from spawning.logs.setup import fields
-from spawning.net.listeners import url
 from spawning.settings import Settings, parsed
 
 ANSWER_SECONDS = 3.0  # for a worker to answer; it cannot while a call holds its interpreter lock
@@ -41,7 +41,7 @@ class Server(Protocol):
     fleet: Fleet
     links: Links
     wanted: Wanted
-    listeners: list[socket.socket]
+    listeners: Listeners
     upgrade: Upgrade
 
     def reload(self, trigger: str) -> None:
@@ -85,7 +85,6 @@ class Commands:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._control: ControlSocket | None = None
-        self._url = ""
         self._started_at = time.monotonic()
         self._waiting: list[_Waiting] = []
         self._upgrading: list[Client] = []
@@ -109,11 +108,10 @@ class Commands:
 
         :raises ConfigError: it cannot be made where it is asked for.
         """
-        port = self._server.listeners[0].getsockname()[1]
-        self._follow(settings, open_control(settings.control_socket, origin, settings.host, port, os.environ))
+        name = self._server.listeners.addresses[0].place
+        self._follow(open_control(settings.control_socket, origin, name, os.environ))
 
-    def _follow(self, settings: Settings, control: ControlSocket | None) -> None:
-        self._url = url(settings.host, self._server.listeners)
+    def _follow(self, control: ControlSocket | None) -> None:
         self._control = control
         if control is not None:
             self._server.links.watch(control.fileno())
@@ -126,7 +124,7 @@ class Commands:
         """
         try:
             if handed is not None and os.path.lexists(handed[1]):
-                self._follow(settings, ControlSocket(Path(handed[1]), handed[0]))
+                self._follow(ControlSocket(Path(handed[1]), handed[0]))
                 return
             if handed is not None:
                 handed[0].close()
@@ -198,7 +196,8 @@ class Commands:
 
     def _status(self, client: Client, _: dict[str, Any]) -> None:
         server = self._server
-        self._answer(client, snapshot(server.wanted, server.fleet, self._url, self._started_at, time.monotonic()))
+        urls = [each.url for each in server.listeners.addresses]
+        self._answer(client, snapshot(server.wanted, server.fleet, urls, self._started_at, time.monotonic()))
 
     def _reload(self, client: Client, arguments: dict[str, Any]) -> None:
         if self._server.wanted.service is not Service.RUN:

@@ -24,7 +24,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from spawning.controller import memory, process
@@ -37,10 +37,11 @@ from spawning.controller.events import Changed, Committed, Said, Signal
 from spawning.controller.executor import Executor
 from spawning.controller.legacy import Legacy
 from spawning.controller.links import Links
+from spawning.controller.listeners import Listeners
 from spawning.controller.logfiles import LogFiles
 from spawning.controller.pidfile import Pidfile
 from spawning.controller.plan import Service, plan, without_done
-from spawning.controller.records import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
+from spawning.controller.records import GRACE, UNDER_WAY, GenerationRecord, GenerationState, Source, WorkerState
 from spawning.controller.signals import Interrupts, Wakeup, held_back
 from spawning.controller.state import State
 from spawning.controller.triggers import Triggers
@@ -49,7 +50,6 @@ from spawning.errors import ConfigError
 from spawning.ipc.messages import Born, Configured, Details, Loaded, LoadFailed, Ready, ReopenLog
 from spawning.logs.log import Log
 from spawning.logs.setup import fields, finish
-from spawning.net.listeners import bind
 from spawning.settings import Settings
 from spawning.systemd import Notifier, Phase
 
@@ -57,9 +57,10 @@ _ROUNDS = 1000  # of planning without a pause; more is a bug, and must not eat t
 
 # Settings that the machine may not agree to; they are looked at once, at the first start.
 _OUTSIDE = (
-    "watch", "reload", "access_log_file", "host", "port", "pidfile", "control_socket", "max_memory",
-    "max_worker_memory",
+    "watch", "reload", "access_log_file", "pidfile", "control_socket", "max_memory", "max_worker_memory",
 )  # fmt: skip
+
+_LISTENING = ("bind", "host", "port")
 
 _THREADS = (
     "threads that the application has started during its import run in the fork server, and in no worker (--no-preload)"
@@ -75,7 +76,14 @@ log = Log("spawning.controller")
 class Controller:
     """The loop, and what each entry of its queue means. One per process, in its main thread."""
 
-    def __init__(self, settings: Settings, sources: dict[str, str], wakeup: Wakeup, legacy: Legacy) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sources: dict[str, str],
+        wakeup: Wakeup,
+        legacy: Legacy,
+        outside: Collection[int] = (),
+    ) -> None:
         self.settings = settings
         self.sources = sources
         self.wanted = legacy.wanted
@@ -85,19 +93,18 @@ class Controller:
         for source, channel in legacy.channels.items():
             self.links.add(source, channel)
         self.links.restore(legacy.unsent)
-        self.listeners = legacy.listeners
         self.handoff = legacy.handoff
         self.fence = legacy.fence
         self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
+        self.listeners = Listeners(legacy.held, legacy.inherited, outside, self.logs.directory, self.handoff[0])
         self.executor = Executor(settings, self.fleet, self.links, self.listeners, self.handoff, self.fence, self.logs)
         self.upgrade = Upgrade(command_now())
         self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
         self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
         self.notifier = Notifier(os.environ, Phase.SERVING if self.fleet.has_served else Phase.STARTING)
-        self._activated = legacy.activated
         self._foreign = legacy.foreign
         self._control = legacy.control
-        self._bound = legacy.bound  # what host and port were when they were bound
+        self._bound = legacy.bound  # the settings with which all that lies outside was opened
         self._failed_files: frozenset[str] = frozenset()  # of the generation refused last
         self._interrupts = Interrupts()
         self.commands = Commands(self)
@@ -166,6 +173,7 @@ class Controller:
             self.commands.until,
             self._boundary.ask(later, self.upgrade.look, now),
             self._boundary.ask(later, self.logs.look, now),
+            self._boundary.ask(later, self.listeners.look, now, self.settings.head_timeout),
             self._boundary.ask(later, lambda: self.notifier.report(condition(self.wanted, self.fleet), now)),
         )
 
@@ -188,7 +196,7 @@ class Controller:
 
     def _release(self) -> None:
         """Close and remove all that is not a process. What cannot be, must not keep the rest from it."""
-        closing = [self.triggers.stop, self.commands.close, self.links.close, self._close_listeners, self.logs.close]
+        closing = [self.triggers.stop, self.commands.close, self.links.close, self.listeners.close, self.logs.close]
         for close in [*closing, self.pidfile.remove] if self.pidfile is not None else closing:
             # boundary: this is the end, perhaps because of an error, and the end of a process closes everything anyway
             with contextlib.suppress(Exception):
@@ -210,7 +218,7 @@ class Controller:
             entry = self._queue.popleft()
             self._guard(self._dispatch[type(entry)], entry)
         if self.wanted.service is Service.DRAIN and time.monotonic() >= self.wanted.drain_at:
-            self._close_listeners()  # the workers have theirs
+            self.listeners.close()  # the workers have theirs
         for _ in range(_ROUNDS):
             actions, until = plan(self.wanted, self.fleet, time.monotonic())
             if not actions:
@@ -350,8 +358,10 @@ class Controller:
             channels=self.links.descriptors(),
             handoff=(sending.fileno(), receiving.fileno()),
             fence=self.fence.fd,
-            listeners=[listener.fileno() for listener in self.listeners],
-            activated=self._activated,
+            listeners=[each.fd for each in self.listeners.held],
+            activated=bool(self.listeners.inherited),
+            held=self.listeners.held,
+            inherited=self.listeners.descriptors,
             bound=self._bound,
             pidfile=str(self.pidfile.path) if self.pidfile else None,
             pidfile_lock=self.pidfile.fd if self.pidfile else -1,
@@ -377,31 +387,30 @@ class Controller:
     def _on_configured(self, source: Source, message: Configured) -> None:
         generation = self.fleet.generations[source.generation]
         settings = generation.settings
-        if self._bound is None:
-            try:
-                self._open(settings)
-            except ConfigError as error:
-                generation.failure = LoadFailed("config", str(error))
-            return
-        self.logs.want(settings.access_log_file)
-        if (settings.host, settings.port) != (self._bound.host, self._bound.port):
-            address = fields(generation=source.generation, host=settings.host, port=settings.port)
-            log.warning("another address needs a restart %s", address)
+        try:
+            if self._bound is None:
+                self._open(generation)
+            else:
+                self.logs.want(settings.access_log_file)
+                self.listeners.provide(generation, settings, self._said(settings, _LISTENING))
+        except ConfigError as error:
+            generation.failure = LoadFailed("config", str(error))
 
-    def _open(self, settings: Settings) -> None:
-        """Take hold of everything that lies outside: files to watch, log, address, pidfile."""
-        sources = {
-            name: f"factory {settings.factory}, setting {name}"
-            if getattr(settings, name) != getattr(self.settings, name)
-            else self.sources.get(name, f"setting {name}")
-            for name in _OUTSIDE
-        }
+    def _said(self, settings: Settings, names: Sequence[str]) -> dict[str, str]:
+        """Return where those settings came from that are no defaults: setting name to source."""
+        factory = {name for name in names if getattr(settings, name) != getattr(self.settings, name)}
+        said = {name: self.sources[name] for name in names if name in self.sources}
+        return {**said, **{name: f"factory {settings.factory}, setting {name}" for name in factory}}
+
+    def _open(self, generation: GenerationRecord) -> None:
+        """Take hold of everything that lies outside: files to watch, log, addresses, pidfile."""
+        settings = generation.settings
+        sources = {**{name: f"setting {name}" for name in _OUTSIDE}, **self._said(settings, _OUTSIDE)}
         if settings.max_memory or settings.max_worker_memory:
             memory.check_readable(sources["max_memory" if settings.max_memory else "max_worker_memory"])
         self.triggers.check(settings, sources)
         self.logs.open_first(settings.access_log_file, sources["access_log_file"])
-        if not self._activated:
-            self.listeners += bind(settings, sources)
+        self.listeners.provide(generation, settings, self._said(settings, _LISTENING))
         self._bound = settings
         if settings.pidfile is not None:
             pidfile = Pidfile(settings.pidfile, sources["pidfile"])
@@ -465,8 +474,3 @@ class Controller:
     def _follow_files(self) -> None:
         """Have the files watched that matter: of what serves, of what is to serve, and of what was refused."""
         self.triggers.follow(self.settings, self.fleet, self._failed_files)
-
-    def _close_listeners(self) -> None:
-        for listener in self.listeners:
-            listener.close()
-        self.listeners.clear()

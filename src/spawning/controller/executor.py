@@ -6,7 +6,6 @@ Rules: an action is done and noted in the records, or raises. Nothing is decided
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -41,6 +40,7 @@ from spawning.controller.actions import (
 from spawning.controller.descent import children_titled, descendants, families
 from spawning.controller.fleet import Fleet
 from spawning.controller.links import Links
+from spawning.controller.listeners import Listeners
 from spawning.controller.logfiles import LogFiles
 from spawning.controller.paths import working_directory
 from spawning.controller.plan import FREEZE_SECONDS
@@ -65,7 +65,6 @@ from spawning.ipc.fence import Fence
 from spawning.ipc.messages import Announce, Boot, ForkWorker, LoadFailed, Message, ReopenLog, Retire, Start, Stop
 from spawning.logs.log import Log
 from spawning.logs.setup import fields, zone
-from spawning.net.listeners import url
 from spawning.settings import Settings, as_dict
 
 log = Log("spawning.controller")
@@ -75,7 +74,7 @@ class Executor:
     """Hands of the controller. For its loop alone.
 
     :param settings: those of the command line, which each generation starts from.
-    :param listeners: the listening sockets; filled by the controller before the first worker is forked.
+    :param listeners: the listening sockets; those of a generation are there before its first worker is forked.
     :param handoff: both ends of the handoff socket.
     :param fence: what workers see their turn in.
     :param logs: the files of the access log, which workers are given.
@@ -89,7 +88,7 @@ class Executor:
         settings: Settings,
         fleet: Fleet,
         links: Links,
-        listeners: list[socket.socket],
+        listeners: Listeners,
         handoff: tuple[Channel, Channel],
         fence: Fence,
         logs: LogFiles,
@@ -182,6 +181,7 @@ class Executor:
             action.number, generation.trigger, time.time(), action.reason, failure.details
         )
         self._kill_all(generation, listens=listens)
+        self._listeners.release(self._fleet)
         waits_for_change = self._settings.reload is not None and failure.kind == "app"
         if self._fleet.has_served or waits_for_change:
             self.show(failure, again=generation.trigger != REPAIR)
@@ -221,6 +221,7 @@ class Executor:
         listens = generation.state is not GenerationState.LOADING
         self._fleet.refused(action.number, time.monotonic())
         self._kill_all(generation, listens=listens)
+        self._listeners.release(self._fleet)
         log.info("%s abandoned %s", _undertaking(generation), fields(generation=action.number))
 
     def _recall(self, action: Recall) -> None:
@@ -236,6 +237,11 @@ class Executor:
         if (pid := self._fleet.generations[action.number].pid) is not None:
             process.send_signal(pid, signal.SIGCONT)
         log.info("rollback started %s", fields(generation=action.number))
+        generation = self._fleet.generations[action.number]
+        try:
+            self._listeners.recall(generation)
+        except ConfigError as error:
+            generation.failure = LoadFailed("config", str(error))
 
     def _let_go(self, action: LetGo) -> None:
         self._fleet.let_go(action.number)
@@ -254,12 +260,14 @@ class Executor:
                 self._start(worker)
         settings = generation.settings
         if first:
-            address = url(settings.host, self._listeners)
+            address, *others = [each.url for each in self._listeners.addresses]
             workers, threads = len(generation.active), settings.threadpool_workers
-            log.info("ready %s", fields(url=address, generation=action.number, workers=workers, threads=threads))
+            who = fields(url=address, generation=action.number, workers=workers, threads=threads)
+            log.info("ready %s%s", who, f" {fields(also=','.join(others))}" if others else "")
         else:
             seconds = time.monotonic() - generation.started_at
             log.info("%s finished %s", _undertaking(generation), fields(generation=action.number, seconds=seconds))
+        self._listeners.release(self._fleet)
 
     def _name_stragglers(self, number: int) -> None:
         """Log who has not said in time that it accepts no more: it may answer with old code after this."""
@@ -294,9 +302,12 @@ class Executor:
         source = self._fleet.next_source(action.number)
         near, far = Channel.pair()
         handoff = (each.fileno() for each in self._handoff)
-        descriptors = [far.fileno(), *handoff, *(listener.fileno() for listener in self._listeners)]
+        listening, names = self._listeners.of(self._fleet.generations[action.number])
+        descriptors = [far.fileno(), *handoff, *listening]
         try:
-            self._links.send(Source(action.number), ForkWorker(source.worker, hands_log=True), descriptors)
+            self._links.send(
+                Source(action.number), ForkWorker(source.worker, hands_log=True, listeners=names), descriptors
+            )
         except OSError:
             near.close()
             raise

@@ -8,9 +8,11 @@ from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
 
 from spawning import __version__
+from spawning.address import Address, Kind, bare
 from spawning.controller.descent import descendants
 from spawning.controller.fleet import Fleet
 from spawning.controller.links import Unsent
+from spawning.controller.listeners import Held
 from spawning.controller.plan import Wanted
 from spawning.controller.records import Process, Source
 from spawning.controller.state import State, loads
@@ -34,8 +36,8 @@ class Legacy:
     channels: dict[Source, Channel] = field(default_factory=dict)
     handoff: tuple[Channel, Channel] = field(default_factory=Channel.pair)
     fence: Fence = field(default_factory=Fence)
-    listeners: list[socket.socket] = field(default_factory=list)
-    activated: bool = False
+    held: list[Held] = field(default_factory=list)
+    inherited: dict[str, list[socket.socket]] = field(default_factory=dict)
     bound: Settings | None = None
     pidfile: str | None = None
     pidfile_lock: int = -1
@@ -55,9 +57,8 @@ def take_over(environ: MutableMapping[str, str]) -> Legacy:
     data = inherited(TAKE_OVER, environ)
     if data is not None:
         return _taken_over(loads(data))
-    listeners = inherited_listeners(environ)
     foreign = descendants(os.getpid())  # a shell that became this process by exec may have started them
-    return Legacy(listeners=listeners, activated=bool(listeners), foreign=foreign)
+    return Legacy(inherited=inherited_listeners(environ), foreign=foreign)
 
 
 def _taken_over(state: State) -> Legacy:
@@ -67,14 +68,15 @@ def _taken_over(state: State) -> Legacy:
     log.info("upgraded %s", fields(version=__version__, python=platform.python_version(), workers=workers))
     sending, receiving = state.handoff
     control = (socket.socket(fileno=state.control[0]), state.control[1]) if state.control is not None else None
+    held, inherited = _listeners(state)
     return Legacy(
         wanted=dataclasses.replace(state.wanted, generation=state.fleet.newest + 1, trigger="upgrade", recall=0),
         fleet=state.fleet,
         channels={source: _channel(fd) for source, fd in state.channels.items()},
         handoff=(_channel(sending), _channel(receiving)),
         fence=Fence(state.fence),
-        listeners=[socket.socket(fileno=fd) for fd in state.listeners],
-        activated=state.activated,
+        held=held,
+        inherited={name: [socket.socket(fileno=fd) for fd in fds] for name, fds in inherited.items()},
         bound=state.bound,
         pidfile=state.pidfile,
         pidfile_lock=state.pidfile_lock,
@@ -84,6 +86,20 @@ def _taken_over(state: State) -> Legacy:
         started_in=state.started_in,
         logs=state.logs,
     )
+
+
+def _listeners(state: State) -> tuple[list[Held], dict[str, list[int]]]:
+    """Return what is known of the listening sockets.
+
+    A Spawning that knew one address alone said little of it, and its generations did not say that it is theirs.
+    """
+    if state.held:
+        return state.held, state.inherited
+    address = Address(Kind.TCP, host=bare(state.bound.host), port=state.bound.port)
+    text = Address(Kind.SYSTEMD).text if state.activated else address.text
+    for generation in state.fleet:
+        generation.listeners = generation.listeners or [text]
+    return [Held(fd, text) for fd in state.listeners], {"unknown": state.listeners} if state.activated else {}
 
 
 def _channel(fd: int) -> Channel:

@@ -246,6 +246,7 @@ class GenerationRecord:
     stamps: dict[str, str] = field(default_factory=dict)  # what the files were like that it has loaded
     repair: Repair = Repair.UNTRIED
     files: frozenset[str] = frozenset()
+    listeners: list[str] = field(default_factory=list)  # the addresses that it listens on (``address.py``)
     failure: LoadFailed | None = None
     cutover_until: float = math.inf
     kept_until: float = math.inf

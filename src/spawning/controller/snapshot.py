@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 from spawning import __version__
@@ -11,10 +12,10 @@ from spawning.controller.plan import Wanted
 from spawning.controller.records import GenerationRecord, WorkerRecord
 
 
-def snapshot(wanted: Wanted, fleet: Fleet, address: str, started_at: float, now: float) -> dict[str, Any]:
+def snapshot(wanted: Wanted, fleet: Fleet, addresses: Sequence[str], started_at: float, now: float) -> dict[str, Any]:
     """Describe everything that the records say.
 
-    :param address: the URL that is served.
+    :param addresses: the URLs that are served; the first one names the server.
     :param started_at: when the controller started, on the same monotonic clock as `now`.
     """
     serving = fleet.serving
@@ -22,7 +23,8 @@ def snapshot(wanted: Wanted, fleet: Fleet, address: str, started_at: float, now:
         "version": __version__,
         "python": platform.python_version(),
         "pid": os.getpid(),
-        "address": address,
+        "address": addresses[0] if addresses else "",
+        "addresses": list(addresses),
         "uptime": round(now - started_at, 3),
         "service": wanted.service.value,
         "serving": serving.number if serving else None,

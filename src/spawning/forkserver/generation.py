@@ -63,6 +63,8 @@ class Generation:
         if not isinstance(self._config, dict) or not isinstance(self._config.get("app_factory"), str):
             raise ConfigError(f"factory {name} gave no dictionary with the dotted path of an app_factory")
         self.settings = checked(self._config, {key: f"factory {name}, setting {key}" for key in self._config})
+        if self.settings.umask is not None:
+            os.umask(int(self.settings.umask, 8))
         return Configured(as_dict(self.settings))
 
     def load(self) -> Loaded:

@@ -7,6 +7,8 @@ with the fields (``Fields.memo``), since a client repeats them; and what each re
 """
 
 import re
+from collections.abc import Mapping
+from copy import copy
 from io import BytesIO
 from typing import Any, Final
 from urllib.parse import unquote
@@ -14,6 +16,7 @@ from urllib.parse import unquote
 from spawning.http.body import Sink
 from spawning.http.fields import Fields
 from spawning.http.request import RequestLine
+from spawning.logs.log import Log
 from spawning.memo import ENTRY, STRING, Memo
 from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.files import FileWrapper
@@ -22,6 +25,8 @@ from spawning.wsgi.input import BodyBuffer
 from spawning.wsgi.request_id import reasonable
 
 Environ = dict[str, Any]
+
+log: Final = Log("spawning.wsgi")
 
 # Proxy: https://httpoxy.org. Length and coding are the server's business: wsgi.input is complete and decoded.
 _SPECIAL: Final = frozenset({"proxy", "content-length", "transfer-encoding", "content-type"})
@@ -57,6 +62,7 @@ class EnvironBase:
         request_id_header: str | None = None,
     ) -> None:
         self.trust = trust
+        self.told = False  # that forwarded fields did not count, the log has said
         self.request_id_key = _key(request_id_header) if request_id_header else ""
         self.values: Environ = {
             "wsgi.version": (1, 0),
@@ -73,6 +79,12 @@ class EnvironBase:
             "SERVER_PORT": server_port,
             "SCRIPT_NAME": "",
         }
+
+    def saying(self, values: Mapping[str, str]) -> "EnvironBase":
+        """Return the same with more to say, for connections of which more is known."""
+        said = copy(self)
+        said.values = {**self.values, **values}
+        return said
 
 
 def connection_template(base: EnvironBase, fields: Fields, line: RequestLine, address: str, port: str) -> Environ:
@@ -96,6 +108,11 @@ def connection_template(base: EnvironBase, fields: Fields, line: RequestLine, ad
             template["REQUEST_ID"] = template[base.request_id_key]
         if forwarded:
             base.trust.origin(forwarded).put_into(template)
+    elif forwarded and not address and not base.told:
+        base.told = True
+        log.warning(
+            "forwarded fields of a peer on a Unix socket do not count; --forwarded-allow-ips unix would have them count"
+        )
     return template
 
 

@@ -1,0 +1,57 @@
+"""Which addresses are listened on, from what is said where."""
+
+import pytest
+
+from spawning.cli import parse
+from spawning.errors import ConfigError
+from spawning.net.wanted import Wanted, wanted
+
+
+def found(*arguments: str, inherited: bool = False, **environ: str) -> list[Wanted]:
+    asked = parse(["a:b", *arguments], environ)
+    assert asked is not None
+    return wanted(*asked, inherited=inherited)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "addresses"),
+    [
+        ("", "", ["127.0.0.1:8080"]),
+        ("-p 80", "", ["127.0.0.1:80"]),
+        ("-i ::1", "", ["[::1]:8080"]),
+        ("-i [::1]", "", ["[::1]:8080"]),
+        ("-b :1", "", [":1"]),
+        ("-b :1 -b unix:/s", "", [":1", "unix:/s"]),
+        ("-b :1 -p 80", "", ["127.0.0.1:80", ":1"]),
+        ("-b :1 -i ::1", "", ["[::1]:8080", ":1"]),
+        ("", "5000", [":5000"]),
+        ("-p 80", "5000", ["127.0.0.1:80"]),
+        ("-i localhost", "5000", ["localhost:5000"]),
+        ("-b :1", "5000", [":1"]),
+        ("-b :1 -i localhost", "5000", ["localhost:5000", ":1"]),
+        ("-b 0.0.0.0:1 -b [::]:1", "", ["0.0.0.0:1", "[::]:1?v6only"]),
+        ("-b 0.0.0.0:1 -b [::]:2", "", ["0.0.0.0:1", "[::]:2"]),
+    ],
+)
+def test_who_says_what(arguments: str, environ: str, addresses: list[str]) -> None:
+    assert [each.address.text for each in found(*arguments.split(), PORT=environ)] == addresses
+
+
+@pytest.mark.parametrize(
+    ("arguments", "addresses"),
+    [("", ["systemd:"]), ("-p 80", ["systemd:"]), ("-b systemd:web", ["systemd:web"]), ("-b :1", [":1"])],
+)
+def test_sockets_of_the_service_manager_take_the_place_of_host_and_port(arguments: str, addresses: list[str]) -> None:
+    assert [each.address.text for each in found(*arguments.split(), inherited=True)] == addresses
+
+
+@pytest.mark.parametrize("twice", ["-b :1 -b :1", "-b unix:/s -b unix:/s?mode=600", "-p 1 -b 127.0.0.1:1"])
+def test_a_place_has_one_listener(twice: str) -> None:
+    with pytest.raises(ConfigError, match=r"^option --bind: .* is there twice"):
+        found(*twice.split())
+
+
+def test_each_has_its_origin() -> None:
+    pair, bound = found("-b", ":1", "-p", "80")
+    assert (pair.origin, pair.port_origin) == ("setting host", "option --port")
+    assert (bound.origin, bound.port_origin) == ("option --bind", "option --bind")
