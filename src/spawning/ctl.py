@@ -122,8 +122,8 @@ class Where:
             return None
         try:
             address = parse(self.address)
-        except ValueError as error:
-            raise ControlError(f"option --address: {self.address!r} is not {error}") from None
+        except ValueError:
+            raise ControlError(f"option --address: {self.address!r} is not HOST:PORT or unix:/path") from None
         if address.kind is Kind.UNIX and not address.path.startswith("@"):
             address = replace(address, path=os.path.abspath(address.path))
         return name_for(address.place)
@@ -225,7 +225,7 @@ class Disbelieved(ControlError):
 
 @click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.option("-S", "--socket", "path", metavar="PATH", help="The server's control socket.")
-@click.option("-a", "--address", metavar="HOST:PORT", help="The server's address, as it was started with.")
+@click.option("-a", "--address", metavar="ADDRESS", help="The server's address, as it was started with.")
 @click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 @click.pass_context
 def spawnctl(context: click.Context, path: str | None, address: str | None) -> None:

@@ -119,7 +119,7 @@ class Lines:
 class Server:
     """One run of the real command, from start to the last of its processes.
 
-    :param args: arguments of ``spawn``; ``--port 0`` is put in front of them.
+    :param args: arguments of ``spawn``; without ``--port`` among them, ``--port 0`` is put in front of them.
     :param cwd: working directory of the command; by default ``tests/integration/apps``.
     :param env: variables added to the environment.
     :param bind: where to listen, in place of ``--port 0``.
@@ -142,7 +142,7 @@ class Server:
         ready: bool = True,
         check_leftovers: bool = True,
     ) -> None:
-        listen = ["--bind", bind] if bind else ["--port", "0"]
+        listen = ["--bind", bind] if bind else [] if {"--port", "-p"} & set(args) else ["--port", "0"]
         self.command = list(command) if command else [sys.executable, "-m", "spawning", *listen, *args]
         self.cwd = Path(cwd)
         self.env = {**_inherited_environment(), **(env or {})}

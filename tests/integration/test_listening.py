@@ -433,8 +433,8 @@ def test_what_a_listener_wants_of_its_connections_may_change(configured: Configu
         (["unix:{d}/{x}"], r"option --bind: {d}/x+ is too long for a Unix socket; 107 bytes are the most$"),
         (["unix:{d}/s?owner=nobody-at-all"], r"option --bind: owner=nobody-at-all: there is no user of that name$"),
         (["unix:{d}/s?group=nobody-at-all"], r"option --bind: group=nobody-at-all: there is no group of that name$"),
-        (["unix:{d}/s", "fd:77"], r"option --bind: fd:77 is no descriptor that was inherited; who starts the server "),
-        (["fd:0"], r"option --bind: fd:0 is no socket: .*; who starts the server has to open it"),
+        (["unix:{d}/s", "fd:77"], r"option --bind: fd:77 is no socket that was inherited; who starts the server "),
+        (["fd:0"], r"option --bind: fd:0 is no socket that was inherited; who starts the server has to open it"),
         (["systemd:web"], r"option --bind: systemd:web: no such socket was inherited; there are none at all "),
         (["192.0.2.1:0"], r"option --bind: '192\.0\.2\.1' is not an address of this machine$"),
         (["no-such-host.invalid:0"], r"option --bind: cannot find the address of 'no-such-host\.invalid': "),
@@ -460,5 +460,4 @@ def test_what_cannot_be_listened_on_is_one_line_and_leaves_nothing(
 def test_an_option_that_counts_once_is_not_said_twice(option: str) -> None:
     finished = run(ENVIRON, option, "1", option, "2")
     assert finished.status == 2
-    given = "0, 1, 2" if option == "--port" else "1, 2"  # the tests' own server has a port already
-    assert finished.err == f"spawn: option {option}: given twice ({given}); use --bind for more addresses"
+    assert finished.err == f"spawn: option {option}: given twice (1, 2); use --bind for more addresses"

@@ -24,7 +24,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from spawning.controller import memory, process
@@ -82,7 +82,6 @@ class Controller:
         sources: dict[str, str],
         wakeup: Wakeup,
         legacy: Legacy,
-        outside: Collection[int] = (),
     ) -> None:
         self.settings = settings
         self.sources = sources
@@ -96,7 +95,7 @@ class Controller:
         self.handoff = legacy.handoff
         self.fence = legacy.fence
         self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
-        self.listeners = Listeners(legacy.held, legacy.inherited, outside, self.logs.directory, self.handoff[0])
+        self.listeners = Listeners(legacy.held, legacy.inherited, legacy.outside, self.logs.directory, self.handoff[0])
         self.executor = Executor(settings, self.fleet, self.links, self.listeners, self.handoff, self.fence, self.logs)
         self.upgrade = Upgrade(command_now())
         self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
@@ -156,7 +155,7 @@ class Controller:
             if self.executor.finished:
                 return
             until = min(until, self._look())
-            if self.upgrade.attempt is Attempt.APPROVED and not self.fleet.in_cutover:
+            if self.upgrade.attempt is Attempt.APPROVED and not (self.fleet.in_cutover or self.listeners.busy):
                 if not self._guard(self._replace):
                     self.upgrade.refuse("an error of the program that runs, see its log")
                 continue
@@ -342,7 +341,7 @@ class Controller:
             self._settle()
             if self.wanted.service is not Service.RUN:
                 self.upgrade.refuse("the service ends")
-            elif not self.fleet.in_cutover:  # else soon
+            elif not (self.fleet.in_cutover or self.listeners.busy):  # else soon
                 finish()
                 try:
                     self.upgrade.replace(self._state(), self.executor.directory, self.notifier.variables)

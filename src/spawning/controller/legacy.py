@@ -1,9 +1,11 @@
 """What a controller begins with: nothing, sockets of the service manager, or all that an earlier program has left."""
 
+import contextlib
 import dataclasses
 import os
 import platform
 import socket
+import stat
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
 
@@ -29,7 +31,9 @@ log = Log("spawning.controller")
 
 @dataclass(frozen=True, slots=True)
 class Legacy:
-    """See ``State`` for the fields; here the descriptors are open sockets."""
+    """See ``State`` for the fields; here the descriptors are open sockets. ``outside`` are descriptors of sockets that
+    somebody else has left open.
+    """
 
     wanted: Wanted = field(default_factory=Wanted)
     fleet: Fleet = field(default_factory=Fleet)
@@ -38,6 +42,7 @@ class Legacy:
     fence: Fence = field(default_factory=Fence)
     held: list[Held] = field(default_factory=list)
     inherited: dict[str, list[socket.socket]] = field(default_factory=dict)
+    outside: frozenset[int] = frozenset()
     bound: Settings | None = None
     pidfile: str | None = None
     pidfile_lock: int = -1
@@ -55,13 +60,26 @@ def take_over(environ: MutableMapping[str, str]) -> Legacy:
     :raises ValueError: the state cannot be used (which ``upgrade_check.py`` has ruled out).
     """
     data = inherited(TAKE_OVER, environ)
+    sockets = _open_sockets()
     if data is not None:
-        return _taken_over(loads(data))
+        return _taken_over(loads(data), sockets)
     foreign = descendants(os.getpid())  # a shell that became this process by exec may have started them
-    return Legacy(inherited=inherited_listeners(environ), foreign=foreign)
+    of_manager = inherited_listeners(environ)
+    outside = sockets - {sock.fileno() for socks in of_manager.values() for sock in socks}
+    return Legacy(inherited=of_manager, outside=outside, foreign=foreign)
 
 
-def _taken_over(state: State) -> Legacy:
+def _open_sockets() -> frozenset[int]:
+    """Return the descriptors of all sockets that are open."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # that of the listing itself
+            if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                found.add(int(name))
+    return frozenset(found)
+
+
+def _taken_over(state: State, sockets: frozenset[int]) -> Legacy:
     """Go on where the earlier program has ended, and ask for a generation of this one."""
     _not_inheritable(state.descriptors)
     workers = sum(len(generation.workers) for generation in state.fleet)
@@ -76,6 +94,7 @@ def _taken_over(state: State) -> Legacy:
         handoff=(_channel(sending), _channel(receiving)),
         fence=Fence(state.fence),
         held=held,
+        outside=sockets - set(state.descriptors),
         inherited={name: [socket.socket(fileno=fd) for fd in fds] for name, fds in inherited.items()},
         bound=state.bound,
         pidfile=state.pidfile,

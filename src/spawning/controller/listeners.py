@@ -7,7 +7,7 @@ has connected there by then goes to the workers that serve, like a connection th
 
 A socket of the service manager, or one that was inherited otherwise, is only left alone, never closed before the end.
 
-For the controller's loop alone, which never waits here.
+For the controller's loop alone, which waits here for a name server and the lock of a directory at most.
 """
 
 import os
@@ -55,11 +55,13 @@ class _Socket:
 
     :param address: as it was asked for; several sockets may have the same, such as those of a name with two addresses.
     :param file: device and inode of a Unix socket's file, if this server has made it.
+    :param idle: no generation listens on it at present.
     """
 
     sock: socket.socket
     address: Address
     file: tuple[int, int] = (0, 0)
+    idle: bool = False
 
     @property
     def stays(self) -> bool:
@@ -76,7 +78,7 @@ class Listeners:
 
     :param held: what the program before this one has left.
     :param inherited: sockets of the service manager, by name.
-    :param outside: descriptors that this process has inherited, and that are none of ours.
+    :param outside: descriptors of sockets that this process has inherited, and that are none of ours.
     :param directory: where relative paths begin.
     :param handoff: the sending end of the handoff socket.
     """
@@ -136,6 +138,8 @@ class Listeners:
                 elif each.address.kind is Kind.UNIX and known[0].address != each.address:
                     own(each.address, each.origin)
                     known[0].address = each.address
+                for sock in known:
+                    sock.idle = False
                 self._check_count(len(made), each.origin)
         except BaseException:
             for sock in made:
@@ -155,14 +159,22 @@ class Listeners:
         return list(found), list(found.values())
 
     def release(self, fleet: Fleet) -> None:
-        """Begin to close what no generation that serves, or is to serve, listens on."""
+        """Begin to close what no generation that serves, or is to serve, listens on; once one has served."""
+        if not fleet.has_served:
+            return
         places = {parse(text).place for each in fleet if each.state in _NEED for text in each.listeners}
-        for sock in [each for each in self._sockets if each.address.place not in places]:
-            self._sockets.remove(sock)
+        for sock in [each for each in self._sockets if each.address.place not in places and not each.idle]:
             log.info("listener closed %s", fields(address=bound(sock.sock, sock.address).place))
+            sock.idle = True
             if not sock.stays:
+                self._sockets.remove(sock)
                 remove(sock.address, sock.file)
                 self._leaving.append(sock)
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody may wait at a socket that is to be closed."""
+        return bool(self._leaving)
 
     def look(self, now: float, head_timeout: float) -> float:
         """Hand on those who have connected to sockets that are to be closed, as far as workers take them.
@@ -183,9 +195,8 @@ class Listeners:
     def addresses(self) -> list[Address]:
         """The addresses to show: as they were said, with the ports that are really bound; the first one names us."""
         shown: dict[str, Address] = {}
-        for sock in self._sockets:
-            real = bound(sock.sock, sock.address)
-            said = sock.address
+        for sock in [each for each in self._sockets if not each.idle]:
+            real, said = bound(sock.sock, sock.address), sock.address
             if said.kind is Kind.TCP:
                 real = replace(real, host=said.host)
             shown.setdefault(real.place, real)
@@ -207,12 +218,15 @@ class Listeners:
             each.close()
         self._sockets.clear()
         self._leaving.clear()
+        if self._accepted is not None:
+            self._accepted[1].close()
+            self._accepted = None
         for socks in self.inherited.values():
             for sock in socks:
                 sock.close()
         self.inherited = {}
 
-    # -----------------------------------------------------------------------------------------------------------------
+    # Opening ---------------------------------------------------------------------------------------------------------
 
     def _check_count(self, more: int, origin: str) -> None:
         if len(self._sockets) + more > MOST:
@@ -239,7 +253,7 @@ class Listeners:
     def _inherited_as(self, fd: int, origin: str) -> socket.socket:
         what = f"{origin}: fd:{fd}"
         if fd not in self._outside:
-            raise ConfigError(f"{what} is no descriptor that was inherited; {_LEAVE_OPEN}")
+            raise ConfigError(f"{what} is no socket that was inherited; {_LEAVE_OPEN}")
         return adopt(fd, what, _LEAVE_OPEN)
 
     def _of_manager(self, name: str, origin: str) -> Sequence[socket.socket]:
@@ -252,6 +266,8 @@ class Listeners:
                 " (FileDescriptorName= of the .socket unit)"
             )
         return found
+
+    # Closing ---------------------------------------------------------------------------------------------------------
 
     def _hand_on(self, sock: _Socket, deadline: float) -> bool:
         """Hand on who waits at a socket; whether nobody is left."""

@@ -26,7 +26,6 @@ def run(settings: Settings, sources: dict[str, str]) -> int:
     :raises ConfigError: at the first start, something has to be changed; nothing is left running.
     :raises AppLoadError: at the first start, the application cannot be loaded; nothing is left running.
     """
-    outside = {int(fd) for fd in os.listdir("/proc/self/fd")}
     configure(settings.verbose)
     if settings.umask is not None:
         os.umask(int(settings.umask, 8))
@@ -37,7 +36,7 @@ def run(settings: Settings, sources: dict[str, str]) -> int:
         every = [sock for socks in legacy.inherited.values() for sock in socks]
         settings, sources = with_address_of(every, settings, sources)
     with Wakeup() as wakeup:
-        controller = Controller(settings, sources, wakeup, legacy, outside)
+        controller = Controller(settings, sources, wakeup, legacy)
         try:
             controller.loop()
         except CannotGoOnError:

@@ -22,7 +22,7 @@ from spawning.errors import ConfigError
 from spawning.net.holders import holder_of_path
 
 LONGEST: Final = 107  # bytes of a path; sun_path of unix(7) without its end
-_LOCK_SECONDS: Final = 2.0  # that somebody else may have the directory's lock; then it is not about a socket
+_LOCK_SECONDS: Final = 0.5  # that somebody else may have the directory's lock; then it is not about a socket
 _BETWEEN_LOOKS: Final = 0.01  # seconds
 _NOBODY: Final = (errno.ECONNREFUSED, errno.ENOENT)
 
