@@ -19,6 +19,8 @@ class Server:
     :param command: how it is started; see the placeholders above.
     :param tcp: the options that have it listen on a port.
     :param unix: the options that have it listen on a Unix socket; empty when it cannot.
+    :param inherited: the options that have it take a socket of a service manager over; empty: the others do not matter
+        then.
     :param on_unix: it is to do that.
     :param package: the distribution whose version is shown.
     :param reload: the signal that asks for a reload.
@@ -35,6 +37,7 @@ class Server:
     command: str
     tcp: str = ""
     unix: str = ""
+    inherited: str = ""
     on_unix: bool = False
     package: str = ""
     reload: str = "HUP"
@@ -63,7 +66,7 @@ _ROWS = (
     Server(name="spawning", package="spawning", recycle="--max-requests 500", upgrade="USR2",
            worker="spawning: worker ", fork_server="spawning: fork server ", activated=True,
            command="{bin}/spawn site_app:application {listen} -s 2 -t 4 -l /dev/null",
-           tcp="-p {port}", unix="-b unix:{socket}"),
+           tcp="-p {port}", unix="-b unix:{socket}", inherited="-b systemd:"),
     Server(name="gunicorn", package="gunicorn", recycle="--max-requests 500", upgrade="USR2", second_master=True,
            activated=True, note="gthread; an upgrade is USR2, then TERM for the old master, as its manual says",
            command="{bin}/gunicorn -k gthread -w 2 --threads 4 {listen} --keep-alive 75 --pid {pidfile}"

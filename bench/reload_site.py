@@ -119,8 +119,11 @@ class Site:
         """
         known = {"bin": str(self._binaries), "port": str(self.port), "pidfile": str(self._pidfile)}
         known["socket"] = str(self._socket)
-        listen = (self.server.unix if self.server.on_unix else self.server.tcp).format_map(known)
-        command = f"{self.server.command} {more}".replace("{listen}", listen)
+        server = self.server
+        listen = (server.unix if server.on_unix else server.tcp).format_map(known)
+        if activated and server.inherited:
+            listen = server.inherited
+        command = f"{server.command} {more}".replace("{listen}", listen)
         words = [word.format_map(known) for word in shlex.split(command)]
         # The server runs in the application's directory, where a relative path to its command leads nowhere.
         words[0] = os.path.abspath(words[0]) if os.sep in words[0] else words[0]
