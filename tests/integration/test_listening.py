@@ -203,6 +203,14 @@ def test_a_newer_server_keeps_its_socket_file_when_the_older_one_ends(directory:
             assert fetch(newer.where, "/hello").status == 200
 
 
+def test_the_readiness_of_a_server_on_a_unix_socket_is_asked_as_of_any_other(directory: Path) -> None:
+    with Server(ENVIRON, "-s", "1", "--ready-path", "/hello", bind=f"unix:{directory}/s") as server:
+        assert server.reload()
+    finished = run(ENVIRON, "-s", "1", "--ready-path", "/status?code=500", "--bind", f"unix:{directory}/s")
+    assert finished.status == 3
+    assert os.listdir(directory) == []
+
+
 def test_curl_and_spawnctl_find_a_server_by_its_unix_socket(directory: Path) -> None:
     with Server(ENVIRON, "-s", "1", bind=f"unix:{directory}/s") as server:
         done = subprocess.run(

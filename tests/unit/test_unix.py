@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -99,6 +100,28 @@ def test_the_longest_path(tmp_path: Path) -> None:
 def test_a_directory_that_is_missing(tmp_path: Path) -> None:
     message = refusal(Address(Kind.UNIX, path=str(tmp_path / "none" / "s")))
     assert message == f"option --bind: there is no directory {tmp_path / 'none'} for a socket; make it first"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_directory_that_this_user_may_not_write_and_a_group_that_is_not_his() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        free = Path(directory, "free")
+        free.mkdir()
+        free.chmod(0o777)
+        os.seteuid(65534)
+        try:
+            message = refusal(Address(Kind.UNIX, path=f"{directory}/s"))
+            given_away = refusal(Address(Kind.UNIX, path=f"{free}/s", group="12345"))
+        finally:
+            os.seteuid(0)
+        assert os.listdir(free) == []
+    assert message == (
+        f"option --bind: cannot make a socket in {directory}: Permission denied; allow this user to write there"
+    )
+    assert given_away == (
+        f"option --bind: this user cannot give {free}/s to that owner or group; be root, or a member of the group"
+    )
 
 
 @pytest.mark.parametrize("what", ["owner", "group"])

@@ -187,5 +187,7 @@ def _explained(error: OSError, path: str, origin: str) -> ConfigError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return ConfigError(f"{origin}: there is no directory {directory} for a socket; make it first")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return ConfigError(f"{origin}: cannot make a socket in {directory}: {error.strerror}; allow this user to write")
+        return ConfigError(
+            f"{origin}: cannot make a socket in {directory}: {error.strerror}; allow this user to write there"
+        )
     return ConfigError(f"{origin}: cannot make a socket at {path}: {error.strerror}")
