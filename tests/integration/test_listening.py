@@ -287,6 +287,7 @@ def test_a_reload_adds_and_removes_listeners_and_touches_no_other(configured: Co
         assert steps_back(load.answers) == []
         assert load.goodbyes == 0
         assert os.stat(paths[0]).st_ino == inode
+        server.wait_for_log(rf" listener opened address={added}$")
         server.wait_for_log(rf" listener closed address={removed}$")
 
 

@@ -80,6 +80,12 @@ def test_what_a_header_announces_however_it_comes(
     assert all(read(header[:length]) is None for length in pieces)
 
 
+def two_checksums() -> tuple[bytes, bytes]:
+    """Write two of which the first one is right."""
+    zero = field(3, bytes(4))
+    return field(3, struct.pack("!I", crc32c(version_2(TCP4, zero, zero)))), zero
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -116,6 +122,7 @@ def test_what_a_header_announces_however_it_comes(
         (version_2(TCP4, b"\1\0\5abcd"), "longer than the header"),
         (version_2(TCP4, field(3, bytes(4))), "the checksum is wrong"),
         (version_2(TCP4, field(3, bytes(3))), "the checksum is malformed"),
+        (version_2(TCP4, *two_checksums()), "there are two checksums"),
         (version_2(checked=True)[:-1] + b"\0", "the checksum is wrong"),
         (version_2(TCP4, field(0x20, b"\1\0\0")), "the field of TLS is cut"),
         (version_2(TCP4, tls(1, 0, b"\x22\0\x09ab")), "longer than the header"),

@@ -146,6 +146,9 @@ class Listeners:
                 if not sock.stays:
                     sock.close()
             raise
+        if self._sockets:  # else the line about the start has all of them
+            for sock in made:
+                log.info("listener opened %s", fields(address=bound(sock.sock, sock.address).place))
         self._sockets += made
 
     def of(self, generation: GenerationRecord) -> tuple[list[int], list[str]]:

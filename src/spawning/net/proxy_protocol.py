@@ -131,8 +131,12 @@ def _version_2(data: bytes) -> Announced | None:
 def _environ(header: bytes, start: int) -> dict[str, str]:
     """Return what the fields behind the addresses say (section 2.2)."""
     environ: dict[str, str] = {}
+    checked = False
     for at, kind, value in _fields(header, start):
         if kind == _CHECKSUM:
+            if checked:  # each of many would be one more look at the whole header
+                raise ValueError("there are two checksums")
+            checked = True
             _check_sum(header, at, value)
         elif kind == _AUTHORITY:
             environ["SSL_TLS_SNI"] = _text(value)

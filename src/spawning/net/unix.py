@@ -43,12 +43,12 @@ def bind_unix(address: Address, backlog: int, origin: str) -> socket.socket:
         listener.setblocking(False)
         if path.startswith("@"):
             listener.bind(f"\0{path[1:]}")
+            listener.listen(backlog)
         else:
             with _locked(os.path.dirname(path)):
                 _make_way(path, origin)
                 _bind_file(listener, address, owners, origin)
                 listener.listen(backlog)
-        listener.listen(backlog)
     except OSError as error:
         listener.close()
         raise _explained(error, path, origin) from None
