@@ -5,6 +5,7 @@ import pytest
 from spawning.cli import parse
 from spawning.errors import ConfigError
 from spawning.net.wanted import Wanted, wanted
+from spawning.settings import Settings
 
 
 def found(*arguments: str, inherited: bool = False, **environ: str) -> list[Wanted]:
@@ -55,3 +56,11 @@ def test_each_has_its_origin() -> None:
     pair, bound = found("-b", ":1", "-p", "80")
     assert (pair.origin, pair.port_origin) == ("setting host", "option --port")
     assert (bound.origin, bound.port_origin) == ("option --bind", "option --bind")
+
+
+def test_the_variable_may_be_named_as_the_origin_of_the_host_too() -> None:
+    variable = "environment variable PORT"
+    (pair,) = wanted(Settings(host="0.0.0.0", port=5000), {"host": variable, "port": variable}, inherited=False)
+    assert pair.address.text == ":5000"
+    (bound,) = wanted(Settings(bind=(":1",), host="0.0.0.0"), {"host": variable, "port": variable}, inherited=False)
+    assert bound.address.text == ":1"

@@ -55,7 +55,7 @@ def _beside(each: Wanted, places: set[str]) -> Wanted:
 
 
 def _pair(settings: Settings, sources: Mapping[str, str]) -> Wanted:
-    everywhere = "host" not in sources and sources.get("port") == _PORT_VARIABLE
+    everywhere = sources.get("port") == sources.get("host", _PORT_VARIABLE) == _PORT_VARIABLE
     host = "" if everywhere else bare(settings.host)
     address = Address(Kind.TCP, host=host, port=settings.port)
     return Wanted(address, sources.get("host", "setting host"), sources.get("port", "setting port"))
