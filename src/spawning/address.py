@@ -96,8 +96,19 @@ def parse(text: str) -> Address:
     scheme, colon, rest = place.partition(":")
     read = _SCHEMES.get(scheme) if colon else None
     values = read(rest) if read is not None else _host_and_port(place)
-    kind = values["kind"]
-    return Address(**values, **(_properties(kind, properties) if mark else {}))
+    if mark:
+        values |= _properties(values["kind"], properties)
+    address = Address(**values)
+    _check_effect(address)
+    return address
+
+
+def _check_effect(address: Address) -> None:
+    """See that no property is said where it would do nothing."""
+    if address.v6only and ":" not in address.host:
+        raise ValueError("an address: v6only is of IPv6 addresses, such as [::]:8000?v6only")
+    if address.path.startswith("@") and (address.mode, address.owner, address.group) != (DEFAULT_MODE, "", ""):
+        raise ValueError("an address: a Unix socket without a file has no mode, owner or group")
 
 
 def bare(host: str) -> str:

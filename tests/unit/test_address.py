@@ -64,6 +64,10 @@ def test_an_address_and_back(text: str, address: Address) -> None:
         ("unix:/s?mode=rw", "mode=660"),
         ("unix:/s?mode=4755", "mode=660"),
         ("unix:/s?owner=", "owner=www-data"),
+        ("127.0.0.1:80?v6only", "v6only is of IPv6 addresses"),
+        (":80?v6only", "v6only is of IPv6 addresses"),
+        ("unix:@s?mode=600", "a Unix socket without a file has no mode, owner or group"),
+        ("unix:@s?group=me", "a Unix socket without a file has no mode, owner or group"),
     ],
 )
 def test_what_is_no_address_and_what_would_be(text: str, reason: str) -> None:
