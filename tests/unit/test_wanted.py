@@ -52,6 +52,12 @@ def test_a_place_has_one_listener(twice: str) -> None:
         found(*twice.split())
 
 
+def test_what_is_said_of_the_proxy_protocol_needs_a_listener_that_has_it() -> None:
+    with pytest.raises(ConfigError, match=r"^option --proxy-allow-ips: no listener has \?proxy"):
+        found("-b", ":1", "--proxy-allow-ips", "10.0.0.0/8")
+    assert found("-b", ":1", "-b", ":2?proxy", "--proxy-allow-ips", "10.0.0.0/8")[1].address.proxy
+
+
 def test_each_has_its_origin() -> None:
     pair, bound = found("-b", ":1", "-p", "80")
     assert (pair.origin, pair.port_origin) == ("setting host", "option --port")

@@ -60,7 +60,7 @@ _OUTSIDE = (
     "watch", "reload", "access_log_file", "pidfile", "control_socket", "max_memory", "max_worker_memory",
 )  # fmt: skip
 
-_LISTENING = ("bind", "host", "port")
+_LISTENING = ("bind", "host", "port", "proxy_allow_ips")
 
 _THREADS = (
     "threads that the application has started during its import run in the fork server, and in no worker (--no-preload)"

@@ -29,7 +29,7 @@ def wanted(settings: Settings, sources: Mapping[str, str], *, inherited: bool) -
 
     :param sources: setting name to where its value came from; one that is not there has its default.
     :param inherited: the service manager has given sockets.
-    :raises ConfigError: two are the same.
+    :raises ConfigError: two are the same; or nobody needs what is said of the PROXY protocol.
     """
     origin = sources.get("bind", "setting bind")
     found = [Wanted(parse(text), origin, origin) for text in settings.bind]
@@ -43,6 +43,9 @@ def wanted(settings: Settings, sources: Mapping[str, str], *, inherited: bool) -
         if address.place in places:
             raise ConfigError(f"{origin}: {address.place} is there twice; a place can have one listener")
         places.add(address.place)
+    if "proxy_allow_ips" in settings.explicit and not any(each.address.proxy for each in found):
+        origin = sources.get("proxy_allow_ips", "setting proxy_allow_ips")
+        raise ConfigError(f"{origin}: no listener has ?proxy, without which it has no effect")
     return [_beside(each, places) for each in found]
 
 
