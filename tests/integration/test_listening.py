@@ -122,6 +122,7 @@ def test_that_nobody_is_trusted_on_a_unix_socket_is_said_once(directory: Path) -
             assert (seen["REMOTE_ADDR"], seen.get("HTTP_X_FORWARDED_FOR")) == ("", None)
         line = server.wait_for_log(r"WARNING (forwarded fields .*)$")[1]
         assert line.startswith("forwarded fields of a peer on a Unix socket do not count; --forwarded-allow-ips unix ")
+        assert server.stop() == 0
         assert server.log().count("forwarded fields") == 1
 
 

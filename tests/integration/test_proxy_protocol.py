@@ -110,6 +110,7 @@ def test_who_must_send_one_and_does_not_is_closed_without_an_answer(server: Serv
     with Client(server.where) as client:
         client.send(version_1())
         assert client.get("/hello").status == 200
+    assert server.stop() == 0  # then all of the log is written
     assert server.log().count("WARNING connection closed, no PROXY header address=") == 1
 
 
