@@ -108,5 +108,5 @@ def test_what_cannot_be_is_one_line(tmp_path: Path) -> None:
     done = run("--port", "0", *STATUS, "--app-metrics", "basics.application", env={"PYTHONPATH": str(tmp_path)})
     assert done.status == 2
     assert done.err.splitlines()[-1] == (
-        "spawn: option --app-metrics: prometheus-client is missing: pip install 'spawning[metrics]'"
+        "spawn: option --app-metrics: prometheus-client is missing (the extra metrics): pip install prometheus-client"
     )

@@ -124,7 +124,7 @@ def test_without_the_library_there_is_a_sentence_that_names_the_extra(tmp_path: 
     with Server(*SITE, env={"PYTHONPATH": str(tmp_path)}) as server:
         answer = fetch(status_port(server), "/metrics")
         assert answer.status == 501
-        assert answer.text == "prometheus-client is missing: pip install 'spawning[metrics]'\n"
+        assert answer.text == "prometheus-client is missing (the extra metrics): pip install prometheus-client\n"
         assert fetch(status_port(server), "/status.json").status == 200
 
 

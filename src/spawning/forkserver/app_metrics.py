@@ -21,7 +21,9 @@ def prepare(directory: str) -> None:
     :raises ConfigError: prometheus-client is missing, or the directory cannot be used.
     """
     if find_spec("prometheus_client") is None:
-        raise ConfigError("option --app-metrics: prometheus-client is missing: pip install 'spawning[metrics]'")
+        raise ConfigError(
+            "option --app-metrics: prometheus-client is missing (the extra metrics): pip install prometheus-client"
+        )
     try:
         os.mkdir(directory, 0o700)
     except FileExistsError:

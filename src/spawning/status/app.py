@@ -137,7 +137,10 @@ class StatusApp:
         try:
             kind, body = metrics.exposition(self._hub.view, self._hub.measure(), self._app_metrics, accept)
         except ModuleNotFoundError:
-            return Answer("501 Not Implemented", "prometheus-client is missing: pip install 'spawning[metrics]'\n")
+            return Answer(
+                "501 Not Implemented",
+                "prometheus-client is missing (the extra metrics): pip install prometheus-client\n",
+            )
         return Answer("200 OK", body, kind)
 
     def _events(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
