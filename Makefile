@@ -41,7 +41,7 @@ bench: $(BENCH_VENV)/bench.stamp
 
 # Each target for FUZZ_SECONDS; fails at the first finding, which is in fuzz/.work/found then.
 fuzz: $(FUZZ_VENV)/fuzz.stamp
-	for target in reading environ forwarding answering; do \
+	for target in reading environ forwarding announcing answering; do \
 		$(FUZZ_VENV)/bin/python -m fuzz $$target -max_total_time=$(FUZZ_SECONDS) || exit; \
 	done
 

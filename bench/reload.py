@@ -56,7 +56,7 @@ def run(case: str, server: Server, options: argparse.Namespace) -> Row:
 def _measured(case: str, site: Site, options: argparse.Namespace) -> Row:
     begun = time.monotonic()
     site.patient_until = begun + options.seconds * _PATIENCE
-    with Clients(site.port, options.clients) as clients:
+    with Clients(site.where, options.clients) as clients:
         CASES[case].run(site)
         time.sleep(max(_SETTLE, options.seconds - (time.monotonic() - begun)))
         ended = time.monotonic()

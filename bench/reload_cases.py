@@ -112,7 +112,7 @@ def _idle(site: Site) -> None:
     until = time.monotonic() + _OPENING_SECONDS
     while len(site.idle) < _IDLE and time.monotonic() < until:
         try:
-            connection = Connection(site.port, _IDLE_SECONDS)
+            connection = Connection(site.where, _IDLE_SECONDS)
             site.idle.append(connection)
             connection.send(REQUEST)
             connection.read()

@@ -8,6 +8,7 @@ each client pauses a millisecond between its requests, and all of them end when 
 import collections
 import contextlib
 import itertools
+import os
 import socket
 import threading
 import time
@@ -55,19 +56,21 @@ class Tally:
 
 
 class Connection:
-    """A socket and what has been read ahead. ``closing`` is true after a response that announced the end."""
+    """A socket and what has been read ahead. ``closing`` is true after a response that announced the end.
 
-    def __init__(self, port: int, timeout: float = TIMEOUT) -> None:
+    :param where: a port, or the path of a Unix socket.
+    """
+
+    def __init__(self, where: int | str, timeout: float = TIMEOUT) -> None:
         self._port = 0
         self._opened = time.monotonic()
         try:
-            self.sock = socket.create_connection(("127.0.0.1", port), timeout)
-        except ConnectionRefusedError:
+            self.sock = connected(where, timeout)
+        except (ConnectionRefusedError, FileNotFoundError):
             raise Trouble("refused") from None
         except OSError:
             raise Trouble("failed") from None
-        self._port = self.sock.getsockname()[1]
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._port = identity(self.sock)
         self.closing = False
         self._buffer = b""
 
@@ -114,14 +117,38 @@ class Connection:
         self._buffer += data
 
 
+def connected(where: int | str, timeout: float) -> socket.socket:
+    """Connect to a port, or to a Unix socket."""
+    if isinstance(where, int):
+        sock = socket.create_connection(("127.0.0.1", where), timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(where)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def identity(sock: socket.socket) -> int:
+    """Give a number by which the other end of a connection can be told from others: the port, or the inode."""
+    if sock.family == socket.AF_UNIX:
+        return os.fstat(sock.fileno()).st_ino
+    port: int = sock.getsockname()[1]
+    return port
+
+
 class Clients:
     """The load between entry and exit.
 
     :param each: clients of each kind.
     """
 
-    def __init__(self, port: int, each: int) -> None:
-        self._port = port
+    def __init__(self, where: int | str, each: int) -> None:
+        self._where = where
         self._over = threading.Event()
         kinds: list[Callable[[Tally], None]] = [self._fresh, self._kept, self._pipelined]
         self.tallies = [Tally() for _ in range(each * len(kinds))]
@@ -158,7 +185,7 @@ class Clients:
 
     def _fresh(self, tally: Tally) -> None:
         started = time.monotonic()
-        connection = Connection(self._port)
+        connection = Connection(self._where)
         with contextlib.closing(connection.sock):
             connection.send(LAST_REQUEST)
             tally.answers.append(Answer(started, version=connection.read(), ended=time.monotonic()))
@@ -172,7 +199,7 @@ class Clients:
 
     def _keep(self, tally: Tally, count: int) -> None:
         """Use one connection until the server closes it, which is counted, or the end."""
-        connection = Connection(self._port)
+        connection = Connection(self._where)
         with contextlib.closing(connection.sock):
             while not self._over.is_set():
                 started = time.monotonic()

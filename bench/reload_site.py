@@ -118,13 +118,19 @@ class Site:
         :raises StartError: it gives none.
         """
         known = {"bin": str(self._binaries), "port": str(self.port), "pidfile": str(self._pidfile)}
-        words = [word.format_map(known) for word in shlex.split(f"{self.server.command} {more}")]
+        known["socket"] = str(self._socket)
+        server = self.server
+        listen = (server.unix if server.on_unix else server.tcp).format_map(known)
+        if activated and server.inherited:
+            listen = server.inherited
+        command = f"{server.command} {more}".replace("{listen}", listen)
+        words = [word.format_map(known) for word in shlex.split(command)]
         # The server runs in the application's directory, where a relative path to its command leads nowhere.
         words[0] = os.path.abspath(words[0]) if os.sep in words[0] else words[0]
         descriptors = []
         if activated:
             if self._listener is None:
-                self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
+                self._listener = self._listening()
             descriptors = [self._listener.fileno()]
             words = [sys.executable, "-c", _ACTIVATE, str(descriptors[0]), *words]
         path = os.pathsep.join((str(self._binaries), os.environ["PATH"]))
@@ -144,6 +150,24 @@ class Site:
                 time.sleep(0.02)
             time.sleep(0.1)
         raise StartError(f"does not answer: {self.log.read_text()[-500:]}")
+
+    def _listening(self) -> socket.socket:
+        """Make a listening socket as a service manager does."""
+        if not self.server.on_unix:
+            return socket.create_server(("127.0.0.1", self.port), backlog=128)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(self._socket))
+        listener.listen(128)
+        return listener
+
+    @property
+    def where(self) -> int | str:
+        """What a client connects to: a port, or a path."""
+        return str(self._socket) if self.server.on_unix else self.port
+
+    @property
+    def _socket(self) -> Path:
+        return self.directory / "socket"
 
     @property
     def log(self) -> Path:
@@ -224,7 +248,7 @@ class Site:
     def serves(self) -> int:
         """Ask once which version answers; 0 when none does."""
         with contextlib.suppress(Trouble, ValueError):
-            connection = Connection(self.port, WAIT)
+            connection = Connection(self.where, WAIT)
             with contextlib.closing(connection.sock):
                 connection.send(LAST_REQUEST)
                 return connection.read()
@@ -253,7 +277,7 @@ class Site:
         for pid in pids:
             _send(pid, signal.SIGSTOP)
             _wait_for_stop(pid)
-            ports = _client_ports(pid, self.port)
+            ports = _unix_clients(pid) if self.server.on_unix else _client_ports(pid, self.port)
             _send(pid, signal.SIGKILL)
             self.killed += [(time.monotonic(), port) for port in ports]
 
@@ -297,13 +321,27 @@ def _is_zombie(pid: int) -> bool:
     return _state(Path(f"/proc/{pid}")) in "ZX"
 
 
-def _client_ports(pid: int, port: int) -> list[int]:
-    """List the other ends of the connections to `port` that a process has open."""
-    inodes = set()
+def _sockets(pid: int) -> set[str]:
+    """List what a process has open: ``socket:[4711]`` and the like."""
+    opened = set()
     with contextlib.suppress(OSError):
         for path in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                inodes.add(os.readlink(path))
+                opened.add(os.readlink(path))
+    return opened
+
+
+def _unix_clients(pid: int) -> list[int]:
+    """List the inodes of the other ends of the Unix sockets that a process has open, as ``ss`` knows them."""
+    inodes = _sockets(pid)
+    done = subprocess.run(["ss", "-xHna"], capture_output=True, text=True, check=True)
+    rows = [line.split() for line in done.stdout.splitlines()]  # … local address, inode, peer address, its inode
+    return [int(row[7]) for row in rows if len(row) == 8 and f"socket:[{row[5]}]" in inodes and row[7].isdigit()]
+
+
+def _client_ports(pid: int, port: int) -> list[int]:
+    """List the other ends of the connections to `port` that a process has open."""
+    inodes = _sockets(pid)
     found = []
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         words = line.split()  # proc_net_tcp: sl local_address rem_address st … inode

@@ -8,7 +8,7 @@ from pathlib import Path
 import atheris
 
 HERE = Path(__file__).parent
-TARGETS = ("reading", "environ", "forwarding", "answering")
+TARGETS = ("reading", "environ", "forwarding", "announcing", "answering")
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     if name not in TARGETS:
         sys.exit(f"python -m fuzz: {name or 'nothing'!r} is not a target; there are: {', '.join(TARGETS)}")
     sys.path.insert(0, str(HERE.parent / "tests"))  # the targets tell a reader's story in the words of the tests
-    with atheris.instrument_imports(include=["spawning.http", "spawning.wsgi"]):
+    with atheris.instrument_imports(include=["spawning.http", "spawning.wsgi", "spawning.net.proxy_protocol"]):
         target = __import__(f"fuzz.{name}", fromlist=["one_input", "seeds"])
     kept, found = HERE / ".work" / name, HERE / ".work" / "found"
     for directory in (kept, found):

@@ -1,19 +1,21 @@
 """``spawn --check-config``: do all that a start does, short of serving, in processes that end with it.
 
 A fork server loads the application and forks one worker, which does the check of ``--ready-path``: the same programs
-and messages as in a service, only that this process is on the other end in place of a controller. The address is bound
-with a port that the kernel chooses, so a service that runs on the right one is not disturbed, nor is its pidfile.
+and messages as in a service, only that this process is on the other end in place of a controller. TCP addresses are
+bound with a port that the kernel chooses, and others are only looked at, so a service that runs on the right ones is
+not disturbed, nor is its pidfile.
 """
 
 import contextlib
-import dataclasses
 import os
 import socket
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from spawning import memory
+from spawning.address import Kind
 from spawning.controller import process
 from spawning.controller.descent import descendants
 from spawning.controller.paths import working_directory
@@ -23,8 +25,10 @@ from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Boot, Configured, ForkWorker, Loaded, LoadFailed, Message, Ready, Retire
 from spawning.ipc.prctl import become_subreaper
 from spawning.logs.setup import configure, zone
-from spawning.net.listeners import bind
-from spawning.settings import Settings, as_dict, checked
+from spawning.net.listeners import bind_tcp, bound
+from spawning.net.unix import absolute, check_unix
+from spawning.net.wanted import wanted
+from spawning.settings import OPTIONS, Settings, as_dict, checked
 from spawning.settings.names import key_of
 from spawning.settings.sources import Configuration
 
@@ -53,10 +57,10 @@ def check(configuration: Configuration) -> None:
         assert isinstance(configured, Configured)
         settings = checked(configured.settings)
         talk.until = started_at + settings.boot_timeout
-        sources = _sources(configuration, settings)
-        _check_surroundings(settings, sources)
+        origins = configuration.behind_the_factory(settings)
+        _check_surroundings(settings, {name: f"setting {key_of(name)}" for name in OPTIONS} | origins)
         talk.hear(Loaded)
-        with _bound(settings, sources) as listeners:
+        with _bound(settings, origins) as listeners:
             _check_worker(near, talk.until, listeners)
     finally:
         near.close()
@@ -97,17 +101,6 @@ class _Talk:
                 return message
 
 
-def _sources(configuration: Configuration, settings: Settings) -> dict[str, str]:
-    """Return where each setting comes from, when the factory has run."""
-    given = configuration.settings
-    return {
-        item.name: configuration.sources.get(item.name, f"setting {key_of(item.name)}")
-        if getattr(given, item.name) == getattr(settings, item.name)
-        else f"factory {settings.factory}, setting {item.name}"
-        for item in dataclasses.fields(Settings)
-    }
-
-
 def _check_surroundings(settings: Settings, sources: dict[str, str]) -> None:
     """See that the machine has what the settings name, without changing anything.
 
@@ -135,19 +128,41 @@ def _check_writable(path: str, origin: str) -> None:
 
 
 @contextlib.contextmanager
-def _bound(settings: Settings, sources: dict[str, str]) -> Iterator[Sequence[socket.socket]]:
-    """Bind the address, with another port."""
+def _bound(settings: Settings, origins: dict[str, str]) -> Iterator[dict[str, socket.socket]]:
+    """Look at all addresses, and make a listener for each, by name: a TCP address has another port, what is in the
+    place of other sockets is in no directory.
+
+    :raises ConfigError: one cannot be listened on.
+    """
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(each) for each in bind(dataclasses.replace(settings, port=0), sources)]
+        listeners: dict[str, socket.socket] = {}
+        for each in wanted(settings, origins, inherited=False):
+            if each.address.kind is Kind.TCP:
+                any_port = each._replace(address=replace(each.address, port=0))
+                for listener in map(stack.enter_context, bind_tcp(any_port, settings.backlog)):
+                    listeners[bound(listener, each.address).text] = listener
+                continue
+            if each.address.kind is Kind.UNIX:
+                check_unix(replace(each.address, path=absolute(each.address.path, os.getcwd())), each.origin)
+            listeners[each.address.text] = stack.enter_context(_in_no_directory())
+        yield listeners
 
 
-def _check_worker(fork_server: Channel, until: float, listeners: Sequence[socket.socket]) -> None:
+def _in_no_directory() -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind("")  # the kernel finds a name (unix(7), autobind)
+    listener.listen()
+    return listener
+
+
+def _check_worker(fork_server: Channel, until: float, listeners: Mapping[str, socket.socket]) -> None:
     """Have a worker forked, wait until it is ready, and let it go."""
     near, far = Channel.pair()
     handoff = Channel.pair()
     try:
-        descriptors = [far.fileno(), *(each.fileno() for each in handoff), *(each.fileno() for each in listeners)]
-        fork_server.send(ForkWorker(1, hands_log=True), descriptors)
+        sockets = [far.sock, *(each.sock for each in handoff), *listeners.values()]
+        descriptors = [each.fileno() for each in sockets]
+        fork_server.send(ForkWorker(1, hands_log=True, listeners=list(listeners)), descriptors)
         far.close()
         _Talk(near, until).hear(Ready)
         near.send(Retire(_LAST_SECONDS))

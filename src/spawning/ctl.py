@@ -16,13 +16,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from spawning import __version__
+from spawning.address import Kind, parse
 from spawning.ctl_logs import LogError, follow, last_lines, place
 from spawning.ctl_text import escaped, in_lines, requests_text, stacks_text, status_text
 from spawning.ctl_top import watch
@@ -131,10 +132,13 @@ class Where:
         """Return the name of the socket of the server at the address."""
         if self.address is None:
             return None
-        host, _, port = self.address.rpartition(":")
-        if not host or not port.isdecimal():
-            raise ControlError(f"option --address: {self.address!r} is not HOST:PORT")
-        return name_for(host, int(port))
+        try:
+            address = parse(self.address)
+        except ValueError:
+            raise ControlError(f"option --address: {self.address!r} is not HOST:PORT or unix:/path") from None
+        if address.kind is Kind.UNIX and not address.path.startswith("@"):
+            address = replace(address, path=os.path.abspath(address.path))
+        return name_for(address.place)
 
 
 def _sockets(skipped: list[str]) -> Iterator[Path]:
@@ -271,7 +275,7 @@ class _Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 @click.option("-S", "--socket", "path", metavar="PATH", help="The server's control socket.")
-@click.option("-a", "--address", metavar="HOST:PORT", help="The server's address, as it was started with.")
+@click.option("-a", "--address", metavar="ADDRESS", help="The server's address, as it was started with.")
 @click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 @click.pass_context
 def spawnctl(context: click.Context, path: str | None, address: str | None) -> None:

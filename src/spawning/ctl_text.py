@@ -38,10 +38,14 @@ def in_lines(values: Any) -> Any:
     return values
 
 
+def _listening(values: Values) -> str:
+    return ", ".join(values.get("addresses") or [values["address"]])
+
+
 def status_text(values: Values) -> str:
     """Show what ``status`` answers."""
     lines = [
-        f"Spawning {values['version']} (Python {values['python']}), pid {values['pid']}, {values['address']},"
+        f"Spawning {values['version']} (Python {values['python']}), pid {values['pid']}, {_listening(values)},"
         f" up {duration(values['uptime'])}" + ("" if values["service"] == "run" else ", stopping")
     ]
     for generation in values["generations"]:

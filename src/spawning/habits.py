@@ -14,7 +14,7 @@ _CLASSES = "there are no classes of workers: a view that waits gets a thread (-t
 _DAEMON = "let a service manager start it (docs/systemd.md), or write: nohup spawn … &"
 _USER = "start it as that user: User= and Group= of a systemd unit, or setpriv --reuid USER --regid GROUP --init-groups"
 _TLS = "TLS is the business of a proxy in front (docs/proxies.md)"
-_ADDRESS = "write --host HOST and --port PORT"
+_ADDRESS = "write --bind ADDRESS"
 _ERRORS = "errors are logged to stderr: write 2>FILE"
 _DEADLINE = "write --request-timeout SECONDS, which ends the request and keeps the worker"
 _NAMED = "name the application as the argument, such as mysite.wsgi:application"
@@ -24,12 +24,10 @@ _ALWAYS = "there is nothing to be said: it is always so"
 
 ELSEWHERE: Mapping[str, str] = {
     # gunicorn
-    "--bind": _ADDRESS, "-b": _ADDRESS,
     "-c": "a file of settings is --config FILE, and TOML",
     "-k": _CLASSES, "--worker-class": _CLASSES,
     "-D": _DAEMON, "--daemon": _DAEMON,
     "-u": _USER, "--user": _USER, "-g": _USER, "--group": _USER,
-    "--umask": "write UMask= in a systemd unit, or umask before spawn",
     "--timeout": _DEADLINE,
     "--log-level": "write -v for level debug; info is the default",
     "--access-logformat": "lines of the access log are in Apache's combined format (docs/logs.md)",

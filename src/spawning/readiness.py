@@ -34,7 +34,7 @@ _LONGEST_LINE: Final = 200  # characters of a response that are shown
 _WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})
 
 
-def check(application: WSGIApplication, settings: Settings, address: tuple[str, int], until: float) -> None:
+def check(application: WSGIApplication, settings: Settings, address: tuple[str, str], until: float) -> None:
     """Ask the application for ``--ready-path`` and see that its status is one of ``--ready-status``.
 
     :param address: what the server is bound to: host and port.
@@ -140,7 +140,7 @@ class _Check(Exchange):
         self.error = error
 
 
-def _exchange(settings: Settings, path: str, address: tuple[str, int]) -> _Check:
+def _exchange(settings: Settings, path: str, address: tuple[str, str]) -> _Check:
     """Build the request as a client on this machine would send it."""
     reader = RequestReader(BodyBuffer, Limits())
     host = settings.ready_host or _authority(*address)
@@ -148,7 +148,7 @@ def _exchange(settings: Settings, path: str, address: tuple[str, int]) -> _Check
     assert complete
     base = EnvironBase(
         server_name=address[0],
-        server_port=str(address[1]),
+        server_port=address[1],
         multithread=settings.threadpool_workers > 1,
         multiprocess=settings.num_processes > 1,
     )
@@ -165,7 +165,7 @@ def _stays() -> bool:
     return False
 
 
-def _authority(host: str, port: int) -> str:
+def _authority(host: str, port: str) -> str:
     if host in _WILDCARDS:
         host = "localhost"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

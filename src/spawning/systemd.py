@@ -12,16 +12,18 @@ import enum
 import math
 import os
 import socket
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 
 from spawning.errors import ConfigError
 from spawning.logs.log import Log
 from spawning.logs.setup import fields
-from spawning.net.listeners import prepare
+from spawning.net.listeners import adopt
+from spawning.net.wanted import INHERITED
 from spawning.settings import Settings
 
 _FIRST_FD = 3  # SD_LISTEN_FDS_START
+_REMEDY = "the .socket unit has to use ListenStream= and Accept=no"
 _RETRY = 1.0  # seconds; when the manager's socket takes nothing
 _NOTIFICATION = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
@@ -30,29 +32,34 @@ log = Log("spawning.systemd")
 # Socket activation ---------------------------------------------------------------------------------------------------
 
 
-def inherited_listeners(environ: MutableMapping[str, str], first: int = _FIRST_FD) -> list[socket.socket]:
+def inherited_listeners(environ: MutableMapping[str, str], first: int = _FIRST_FD) -> dict[str, list[socket.socket]]:
     """Take over the listening sockets that systemd has opened (``LISTEN_FDS``), ready to be polled by workers.
 
     :param environ: the variables are removed from it.
     :param first: the first descriptor; the protocol says 3.
-    :returns: an empty list when there are none, or when they are meant for another process (``LISTEN_PID``).
-    :raises ConfigError: a descriptor is not a listening TCP socket.
+    :returns: sockets by ``FileDescriptorName=``, in order (``unknown``: they have none); empty when there are none, or
+        when they are meant for another process (``LISTEN_PID``).
+    :raises ConfigError: a descriptor is not a listening stream socket.
     """
     pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
     names = environ.pop("LISTEN_FDNAMES", "").split(":")
     if not count:
-        return []
+        return {}
     if pid != str(os.getpid()):
         log.warning("inherited sockets are not for this process %s", fields(LISTEN_PID=pid, pid=os.getpid()))
-        return []
+        return {}
     if not count.isascii() or not count.isdigit():
         raise ConfigError(f"environment variable LISTEN_FDS: {count!r} is not a number of descriptors")
     named = [name or "unknown" for name in names] + ["unknown"] * int(count)
-    return [_listener(first + index, named[index]) for index in range(int(count))]
+    found: dict[str, list[socket.socket]] = {}
+    for index, name in enumerate(named[: int(count)]):
+        what = f"inherited descriptor {first + index} ({name})"
+        found.setdefault(name, []).append(adopt(first + index, what, _REMEDY))
+    return found
 
 
 def with_address_of(
-    listeners: Sequence[socket.socket], settings: Settings, sources: Mapping[str, str]
+    listeners: Iterable[socket.socket], settings: Settings, sources: Mapping[str, str]
 ) -> tuple[Settings, dict[str, str]]:
     """Put the address of inherited sockets into the settings, as if the command line had given it.
 
@@ -60,34 +67,11 @@ def with_address_of(
 
     :param sources: setting name to where its value came from, for messages.
     """
-    host, port = listeners[0].getsockname()[:2]
+    address = next((each.getsockname() for each in listeners if each.family != socket.AF_UNIX), None)
+    host, port = address[:2] if address else (settings.host, settings.port)
     explicit = (*settings.explicit, *(name for name in ("host", "port") if name not in settings.explicit))
-    log.info("listening on inherited sockets %s", fields(count=len(listeners), host=host, port=port))
     changed = dataclasses.replace(settings, host=host, port=port, explicit=explicit)
-    return changed, {**sources, "host": "inherited socket", "port": "inherited socket"}
-
-
-def _listener(fd: int, name: str) -> socket.socket:
-    """Make a descriptor the socket that ``net.listeners`` would have made."""
-    what = f"inherited descriptor {fd} ({name})"
-    try:
-        os.set_inheritable(fd, False)
-        listener = socket.socket(fileno=fd)
-    except OSError as error:
-        raise ConfigError(f"{what} is no socket: {error.strerror}; see the .socket unit") from None
-    if listener.family not in (socket.AF_INET, socket.AF_INET6):
-        raise ConfigError(f"{what} is a socket of family {_family(listener)}; the .socket unit has to name a TCP port")
-    if listener.type is not socket.SOCK_STREAM:
-        raise ConfigError(f"{what} is not a stream socket; the .socket unit has to use ListenStream=")
-    if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        raise ConfigError(f"{what} does not listen; the .socket unit has to use ListenStream= and Accept=no")
-    listener.setblocking(False)
-    prepare(listener)
-    return listener
-
-
-def _family(sock: socket.socket) -> str:
-    return getattr(sock.family, "name", str(sock.family))
+    return changed, {**sources, "host": INHERITED, "port": INHERITED}
 
 
 # Notifications -------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ PACKAGES = {
     "nginx": "nginx",
     "prometheus": "prometheus",
     "promtool": "prometheus",
+    "openssl": "openssl",
     "wrk": "wrk",
 }
 SEARCHED = "/usr/local/sbin:/usr/sbin:/sbin"  # where daemons are, also for users who do not have it in their PATH

@@ -21,17 +21,23 @@ class Proxy:
     """One run of a proxy; subclasses say how it is configured and called.
 
     :param directory: for its files.
-    :param upstream: port of the server behind it.
+    :param upstream: port of the server behind it, or the path of its Unix socket.
     :param options: lines added to its configuration, where the proxied location is described.
+    :param server: options of the server behind it.
+    :param front: options of the listening socket.
 
     :ivar port: where it listens.
     :ivar url: the same, to be asked by HTTP libraries.
     """
 
-    def __init__(self, directory: Path, upstream: int, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, upstream: int | str, options: Sequence[str] = (), server: str = "", front: str = ""
+    ) -> None:
         self.directory = directory
         self.upstream = upstream
         self.options = options
+        self.server = server
+        self.front = front
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -94,7 +100,7 @@ http {{
     client_max_body_size 0;
     keepalive_requests 100000;
     upstream spawning {{
-        server 127.0.0.1:{upstream};
+        server {upstream};
         keepalive 16;
         keepalive_requests 100000;
     }}
@@ -121,7 +127,7 @@ class Nginx(Proxy):
         settings.write_text(
             NGINX.format(
                 directory=self.directory,
-                upstream=self.upstream,
+                upstream=f"127.0.0.1:{self.upstream}" if isinstance(self.upstream, int) else f"unix:{self.upstream}",
                 port=self.port,
                 user="user root;" if os.geteuid() == 0 else "",
                 options="\n            ".join(self.options),
@@ -146,11 +152,11 @@ defaults
     option http-keep-alive
     http-reuse always
 frontend front
-    bind fd@{descriptor}
+    bind fd@{descriptor} {front}
     default_backend spawning
 backend spawning
     {options}
-    server only 127.0.0.1:{upstream}
+    server only {upstream} {server}
 """
 
 
@@ -160,5 +166,10 @@ class HAProxy(Proxy):
     def command(self, descriptor: int) -> list[str]:
         settings = self.directory / "haproxy.cfg"
         options = "\n    ".join(self.options)
-        settings.write_text(HAPROXY.format(descriptor=descriptor, upstream=self.upstream, options=options))
+        upstream = f"127.0.0.1:{self.upstream}" if isinstance(self.upstream, int) else self.upstream
+        settings.write_text(
+            HAPROXY.format(
+                descriptor=descriptor, upstream=upstream, options=options, server=self.server, front=self.front
+            )
+        )
         return [program("haproxy"), "-db", "-f", str(settings)]

@@ -27,7 +27,7 @@ FORGED = {
 }
 
 
-def example(language: str, old_listener: str, new_listener: str, upstream: int) -> str:
+def example(language: str, old_listener: str, new_listener: str, upstream: int | str) -> str:
     """Take an example from the page; only where it listens and where the server is are replaced."""
     match = re.search(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     assert match is not None

@@ -38,11 +38,13 @@ class Response:
 
 
 class Client:
-    """One connection to a server on the loopback address."""
+    """One connection to a server on the loopback address, or on a Unix socket.
 
-    def __init__(self, port: int, host: str = "127.0.0.1", timeout: float = TIMEOUT) -> None:
-        self.sock = socket.create_connection((host, port), timeout)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    :param where: a port, or a path (``@`` and a name: one without a file).
+    """
+
+    def __init__(self, where: int | str, host: str = "127.0.0.1", timeout: float = TIMEOUT) -> None:
+        self.sock = connected(where, host, timeout)
         self._buffer = b""
 
     def __enter__(self) -> Self:
@@ -139,13 +141,29 @@ class Client:
         return bool(data)
 
 
+def connected(where: int | str, host: str, timeout: float) -> socket.socket:
+    """Connect to a port, or to a Unix socket."""
+    if isinstance(where, int):
+        sock = socket.create_connection((host, where), timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(f"\0{where[1:]}" if where.startswith("@") else where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 def request(target: str, *fields: str, method: str = "GET", version: str = "HTTP/1.1") -> bytes:
     """Write the head of a request, with a Host field."""
     lines = [f"{method} {target} {version}", "Host: localhost", *fields, "", ""]
     return "\r\n".join(lines).encode("latin-1")
 
 
-def fetch(port: int, target: str = "/", *fields: str, method: str = "GET") -> Response:
+def fetch(where: int | str, target: str = "/", *fields: str, method: str = "GET") -> Response:
     """Get `target` on a connection of its own."""
-    with Client(port) as client:
+    with Client(where) as client:
         return client.get(target, "Connection: close", *fields, method=method)

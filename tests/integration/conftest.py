@@ -1,5 +1,6 @@
 """What integration tests share: one server for the tests of a module that do not harm it."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,13 @@ def client(basics: Server) -> Iterator[Client]:
     """A connection to the server of the module."""
     with Client(basics.port) as client:
         yield client
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def bind(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where a server is to listen: what holds in one way has to hold in each."""
+    with tempfile.TemporaryDirectory(prefix="spawning-") as directory:  # a short path: a socket's may have 107 bytes
+        yield {"tcp": "127.0.0.1:0", "unix": f"unix:{directory}/socket"}[request.param]
 
 
 @pytest.fixture

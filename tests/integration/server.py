@@ -31,7 +31,9 @@ RUNTIME = tempfile.TemporaryDirectory(prefix="spawning-run-")  # for control soc
 
 T = TypeVar("T")
 
-_READY = re.compile(r" ready url=(?P<url>\S+:(?P<port>\d+)) generation=\d+ workers=\d+ threads=\d+")
+_READY = re.compile(
+    r" ready url=(?P<url>(?:http://\S+:(?P<port>\d+)|unix:(?P<path>\S+))) generation=\d+ workers=\d+ threads=\d+"
+)
 _WORKER_TITLE = re.compile(r"spawning: worker (?P<name>\d+\.\d+) \(")
 _FORK_SERVER_TITLE = re.compile(r"spawning: fork server (?P<name>\d+) \(")
 
@@ -117,14 +119,17 @@ class Lines:
 class Server:
     """One run of the real command, from start to the last of its processes.
 
-    :param args: arguments of ``spawn``; ``--port 0`` is put in front of them, unless they name a port.
+    :param args: arguments of ``spawn``; without ``--port`` among them, ``--port 0`` is put in front of them.
     :param cwd: working directory of the command; by default ``tests/integration/apps``.
     :param env: variables added to the environment.
+    :param bind: where to listen, in place of ``--port 0``.
     :param command: a whole command line instead of ``python -m spawning --port 0 ARGS`` (``pserve``, ``make serve``).
-    :param ready: wait for the ready line on entry; without it ``url`` and ``port`` are known after :meth:`wait_ready`.
+    :param ready: wait for the ready line on entry; without it ``url``, ``port`` and ``where`` are known after
+        :meth:`wait_ready`.
     :param check_leftovers: fail on exit if a process was left behind (they are killed in any case).
 
-    ``err`` and ``out`` are the lines of stderr and stdout; log lines are in ``err``.
+    ``where`` is what a :class:`~integration.client.Client` connects to: a port, or the path of a Unix socket. ``err``
+    and ``out`` are the lines of stderr and stdout; log lines are in ``err``.
     """
 
     def __init__(
@@ -132,16 +137,18 @@ class Server:
         *args: str,
         cwd: Path | str = APPS,
         env: Mapping[str, str] | None = None,
+        bind: str | None = None,
         command: Sequence[str] | None = None,
         ready: bool = True,
         check_leftovers: bool = True,
     ) -> None:
-        port = [] if {"-p", "--port"} & set(args) else ["--port", "0"]
-        self.command = list(command) if command else [sys.executable, "-m", "spawning", *port, *args]
+        listen = ["--bind", bind] if bind else [] if {"--port", "-p"} & set(args) else ["--port", "0"]
+        self.command = list(command) if command else [sys.executable, "-m", "spawning", *listen, *args]
         self.cwd = Path(cwd)
         self.env = {**_inherited_environment(), **(env or {})}
         self.url = ""
         self.port = 0
+        self.where: int | str = 0
         self._wait_for_ready = ready
         self._check_leftovers = check_leftovers
 
@@ -186,9 +193,10 @@ class Server:
             error.add_note(f"log of {self.command}:\n{self.log()}")
 
     def wait_ready(self, timeout: float = DEADLINE) -> None:
-        """Wait for the ready line and learn ``url`` and ``port`` from it."""
+        """Wait for the ready line and learn ``url``, ``port`` and ``where`` from it."""
         match = self.err.find(_READY.pattern, timeout)
-        self.url, self.port = match["url"], int(match["port"])
+        self.url, self.port = match["url"], int(match["port"] or 0)
+        self.where = match["path"] or self.port
 
     def wait(self, timeout: float = DEADLINE) -> int:
         """Wait for the command to end by itself and give its exit status (negative: the signal that ended it)."""

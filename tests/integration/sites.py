@@ -34,16 +34,16 @@ def waits_at(gate: Gate) -> str:
     )
 
 
-def version(port: int) -> str:
+def version(where: int | str) -> str:
     """Ask the server which version answers, on a connection of its own."""
-    with Client(port) as client:
+    with Client(where) as client:
         return client.get("/", "Connection: close").text
 
 
 @contextlib.contextmanager
-def held(gate: Gate, port: int) -> Iterator[Client]:
+def held(gate: Gate, where: int | str) -> Iterator[Client]:
     """Have a request executing in ``basics.application`` until the gate opens; give its connection."""
-    with Client(port) as client:
+    with Client(where) as client:
         client.send(request(gate.target))
         gate.wait_entered()
         yield client

@@ -1,5 +1,6 @@
 """A service that a file configures: started, checked, reloaded, upgraded."""
 
+import contextlib
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -171,6 +173,89 @@ def test_a_reload_reads_the_file_again(tmp_path: Path) -> None:
         until((tmp_path / "access.log").read_text, "a line in the log")
 
 
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in found]
+
+
+def served(*where: int | str) -> list[bool]:
+    """Return which ports or paths somebody listens on."""
+    found = []
+    for each in where:
+        try:
+            found.append(version(each) != "")
+        except (ConnectionRefusedError, FileNotFoundError):
+            found.append(False)
+    return found
+
+
+def test_a_reload_reads_addresses(tmp_path: Path) -> None:
+    write(tmp_path, "1")
+    first, second, third = free_ports(3)
+    path = tmp_path / "s"
+    app = 'app = "site_app"\nprocesses = 1\n'
+
+    def serves(*expected: bool) -> bool:
+        return served(first, second, third, str(path)) == list(expected)
+
+    said = [
+        (f"port = {first}", (True, False, False, False)),
+        (f"port = {second}", (False, True, False, False)),
+        (f'bind = [":{third}", "unix:s"]', (False, False, True, True)),
+        (f'port = {first}\nbind = ["unix:s"]', (True, False, False, True)),
+        (f'host = "127.0.0.1"\nport = {first}', (True, False, False, False)),
+    ]
+    configure(tmp_path, app + said[0][0])
+    with Server(command=SPAWN, cwd=tmp_path) as server:
+        for number, (text, expected) in enumerate(said):
+            if number:
+                configure(tmp_path, f"{app}{text}\n")
+                assert server.reload()
+            until(partial(serves, *expected), f"{text} listened to")
+        assert "need a restart" not in server.log()
+        with socket.create_server(("127.0.0.1", second)):
+            configure(tmp_path, f"{app}bind = ['unix:s', ':{second}']\n")
+            assert not server.reload()
+            server.wait_for_log(
+                rf" reload refused generation=6 reason=\"spawning.toml, line 3, bind: port {second} of "
+            )
+        assert serves(True, False, False, False)
+
+
+def test_an_address_of_the_file_does_not_count_before_a_reload_has_taken_it(tmp_path: Path) -> None:
+    """A replacement for a fork server listens where that one did, whatever a refused reload has read meanwhile."""
+    write(tmp_path, "1")
+    (port,) = free_ports(1)
+    configure(tmp_path, 'app = "site_app"\nprocesses = 1\nbind = ["unix:s"]\n')
+    with Server(command=SPAWN, cwd=tmp_path) as server:
+        configure(tmp_path, f'app = "nothing"\nprocesses = 1\nbind = ["unix:t"]\nport = {port}\n')
+        assert not server.reload()
+        mark = server.mark()
+        until(lambda: len(server.fork_servers()) == 1, "the refused one is gone")
+        os.kill(server.fork_servers()[0].pid, signal.SIGKILL)
+        server.wait_for_log(r" (reload|repair)\S* finished generation=3 ", after=mark)
+        assert served(str(tmp_path / "s"), str(tmp_path / "t"), port) == [True, False, False]
+        assert server.log().count(" listener opened ") == 2  # both of them for the one that was refused
+
+
+def test_a_page_of_a_refusal_is_where_the_site_is(tmp_path: Path) -> None:
+    write(tmp_path, "1")
+    (port,) = free_ports(1)
+    app = 'app = "site_app"\nprocesses = 1\nreload = "dev"\n'
+    configure(tmp_path, f'{app}bind = ["unix:s"]\n')
+    with Server(command=SPAWN, cwd=tmp_path) as server:
+        write(tmp_path, "2", before="raise RuntimeError")
+        configure(tmp_path, f'{app}bind = ["unix:s"]\nport = {port}\n')
+        server.wait_for_log(r" traceback served url=unix:")
+        with Client(str(tmp_path / "s")) as client:
+            assert client.get("/").status == 503
+        assert served(port) == [False]
+        write(tmp_path, "3")
+        server.wait_for_log(r" reload finished ")
+        assert (version(str(tmp_path / "s")), version(port)) == ("3", "3")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -288,10 +373,13 @@ def test_what_is_checked_is_good(tmp_path: Path) -> None:
 
 def test_a_service_that_runs_is_not_disturbed_by_a_check(tmp_path: Path) -> None:
     write(tmp_path, "1")
-    configure(tmp_path, 'app = "site_app"\nprocesses = 1\npidfile = "pid"\n')
+    listeners = f'["unix:s", "unix:@spawning-{os.getpid()}"]'
+    configure(tmp_path, f'app = "site_app"\nprocesses = 1\npidfile = "pid"\nready-path = "/"\nbind = {listeners}\n')
     with Server(cwd=tmp_path) as server:
+        made = os.stat(tmp_path / "s").st_ino
         mark = server.mark()
         checked = spawn("--check-config", "--port", str(server.port), cwd=tmp_path)
+        assert os.stat(tmp_path / "s").st_ino == made
         assert checked.returncode == 0, checked
         assert (tmp_path / "pid").read_text() == f"{server.pid}\n"
         assert version(server.port) == "1"
@@ -303,6 +391,11 @@ def test_a_service_that_runs_is_not_disturbed_by_a_check(tmp_path: Path) -> None
     [
         ("processes = 0", "", 2, "spawn: spawning.toml, line 2, processes: 0 is not a whole number from 1 to 1024"),
         ('host = "192.0.2.1"', "", 2, "spawn: spawning.toml, line 2, host: '192.0.2.1' is not an address of this"),
+        ('bind = ["unix:no/s"]', "", 2, "spawn: spawning.toml, line 2, bind: there is no directory {cwd}/no for"),
+        ('bind = ["unix:spawning.toml"]', "", 2, "spawn: spawning.toml, line 2, bind: {cwd}/spawning.toml exists"),
+        ('bind = ["unix:s?owner=nobody-here"]', "", 2, "spawn: spawning.toml, line 2, bind: owner=nobody-here: "),
+        ('bind = ["unix:s", "unix:s"]', "", 2, "spawn: spawning.toml, line 2, bind: unix:s is there twice; "),
+        ('bind = [":1", "8000"]', "", 2, "spawn: spawning.toml, line 2, bind: ':1', '8000' is not an address: "),
         ('pidfile = "no/pid"', "", 2, "spawn: spawning.toml, line 2, pidfile: cannot write no/pid: no does not exist"),
         ('access-log-file = "/"', "", 2, "spawn: spawning.toml, line 2, access-log-file: cannot write /"),
         ('watch = ["no"]', "", 2, "spawn: spawning.toml, line 2, watch: {cwd}/no does not exist"),

@@ -96,3 +96,28 @@ def test_what_a_worker_receives_behind_its_time_is_answered_by_the_new_code(
             assert half.read().text == "2"
         server.wait_for_log(r"worker retired worker=1\.1 ")
         assert all(client.get("/").text == "2" for client in (*clients, half))  # none of them was closed
+
+
+@pytest.mark.parametrize("said", [b"", b"PROXY TCP4 203.0.113.7"])
+def test_so_is_what_waits_for_the_rest_of_a_proxy_header(tmp_path: Path, bind: str, said: bytes) -> None:
+    write_site(tmp_path, "1")
+    with (
+        Server("site_app:application", "-s", "1", cwd=tmp_path, bind=f"{bind}?proxy") as server,
+        contextlib.ExitStack() as stack,
+    ):
+        clients = [stack.enter_context(Client(server.where)) for _ in range(CLIENTS)]
+        for client in clients[1:]:
+            client.send(said)
+        clients[0].send(b"PROXY UNKNOWN\r\n")
+        assert clients[0].get("/").text == "1"  # so the worker has looked at what came before
+        with stopped(server, tmp_path) as go_on:
+            write_site(tmp_path, "2")
+            assert server.reload()
+            server.wait_for_log(r"worker did not stop accepting in time worker=1\.1 ")
+            rest = b"PROXY TCP4 203.0.113.7 192.0.2.1 1 2\r\n"[len(said) :]
+            for client in clients[1:]:
+                client.send(rest + request("/"))
+            go_on()
+            assert {client.read().text for client in clients[1:]} == {"2"}
+            assert clients[0].get("/").text == "2"
+        server.out.find(r'^203\.0\.113\.7 - - .*"GET / ', 30)

@@ -5,7 +5,6 @@ Promise 3 (slow clients) has its place beside the worker's tests of timeouts.
 
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,8 +30,9 @@ def application(environ, start_response):
 class Site:
     """An application on disk that answers with its version."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, bind: str) -> None:
         self.directory = directory
+        self.bind = bind
         self.write(1)
 
     def write(self, version: int) -> None:
@@ -46,12 +46,12 @@ class Site:
     def serve(self, *options: str) -> Server:
         # byte code is told apart by whole seconds and size: two edits within a second would look the same
         env = {"PYTHONDONTWRITEBYTECODE": "1"}
-        return Server("versioned.application", "-l", "/dev/null", *options, cwd=self.directory, env=env)
+        return Server("versioned.application", "-l", "/dev/null", *options, cwd=self.directory, env=env, bind=self.bind)
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+def site(tmp_path: Path, bind: str) -> Site:
+    return Site(tmp_path, bind)
 
 
 @pytest.fixture
@@ -68,11 +68,11 @@ def held() -> Iterator[list[Client]]:
 
 def test_reloads_under_load_drop_nothing_close_nothing_and_never_go_back(site: Site) -> None:
     with site.serve("-s", "2", "-t", "4") as server:
-        with Load(server.port, fresh=3, kept=3) as load:
+        with Load(server.where, fresh=3, kept=3) as load:
             for version in range(2, 7):
                 site.write(version)
                 assert server.reload()
-                assert int(fetch(server.port).body) == version
+                assert int(fetch(server.where).body) == version
                 load.wait_for(version)
         assert load.failures == []
         assert steps_back(load.answers) == []
@@ -83,7 +83,7 @@ def test_reloads_under_load_drop_nothing_close_nothing_and_never_go_back(site: S
 
 def test_idle_connections_live_through_reloads_and_find_the_new_code(site: Site, held: list[Client]) -> None:
     with site.serve("-s", "2", "-t", "4") as server:
-        held += [Client(server.port) for _ in range(400)]
+        held += [Client(server.where) for _ in range(400)]
         assert {client.get("/").body for client in held} == {b"1"}
         for version in range(2, 5):
             site.write(version)
@@ -92,13 +92,13 @@ def test_idle_connections_live_through_reloads_and_find_the_new_code(site: Site,
         assert {(answer.body, answer.closes) for answer in answers} == {(b"4", False)}
 
 
-def test_a_request_under_way_is_finished_by_the_code_that_began_it(gate: Gate) -> None:
-    with Server("basics.application", "-s", "1", "-t", "2") as server, Client(server.port) as client:
+def test_a_request_under_way_is_finished_by_the_code_that_began_it(gate: Gate, bind: str) -> None:
+    with Server("basics.application", "-s", "1", "-t", "2", bind=bind) as server, Client(server.where) as client:
         client.send(request(gate.target))
         gate.wait_entered()
         assert server.reload()
         assert {worker.generation for worker in server.workers()} == {1, 2}
-        assert fetch(server.port, "/hello").status == 200
+        assert fetch(server.where, "/hello").status == 200
         gate.open()
         assert client.read().body == b"held\n"
         server.wait_for_log(r"worker retired worker=1\.1 ")
@@ -114,14 +114,14 @@ def test_broken_code_is_refused_and_dead_workers_come_back_from_memory(site: Sit
         for worker in server.workers():
             mark = server.mark()
             os.kill(worker.pid, signal.SIGKILL)
-            assert fetch(server.port).body == b"1"
+            assert fetch(server.where).body == b"1"
             server.wait_for_log(rf"worker died worker={worker.name} .*signal=SIGKILL", after=mark)
             server.wait_for_log(r"worker started worker=1\.\d+ ", after=mark)
-            assert fetch(server.port).body == b"1"
+            assert fetch(server.where).body == b"1"
         assert sum(line.startswith("  SyntaxError") for line in server.err.since()) == 1
         site.write(2)
         assert server.reload()
-        assert fetch(server.port).body == b"2"
+        assert fetch(server.where).body == b"2"
 
 
 @pytest.mark.parametrize(
@@ -140,41 +140,41 @@ def test_whatever_breaks_the_new_code_the_old_code_goes_on(site: Site, source: s
         mark = server.mark()
         assert not server.reload()
         server.wait_for_log(trace, after=mark)
-        assert fetch(server.port).body == b"1"
+        assert fetch(server.where).body == b"1"
 
 
 def test_code_that_does_not_become_ready_is_given_up(site: Site) -> None:
     with site.serve("-s", "1", "--boot-timeout", "4") as server:
         site.replace("import threading\nthreading.Event().wait()\n")
         assert not server.reload()
-        assert fetch(server.port).body == b"1"
+        assert fetch(server.where).body == b"1"
 
 
 # 4. Blocking applications get their threads --------------------------------------------------------------------------
 
 
-def test_a_waiting_request_does_not_hold_up_others(gate: Gate, held: list[Client]) -> None:
-    with Server("basics.application", "-s", "1", "-t", "3") as server, Client(server.port) as kept:
+def test_a_waiting_request_does_not_hold_up_others(gate: Gate, bind: str, held: list[Client]) -> None:
+    with Server("basics.application", "-s", "1", "-t", "3", bind=bind) as server, Client(server.where) as kept:
         assert kept.get("/hello").status == 200
         held += [_send(server, gate.target) for _ in range(2)]
         gate.wait_entered(2)
         for _ in range(20):
             assert kept.get("/hello").status == 200
-            assert fetch(server.port, "/hello").status == 200
+            assert fetch(server.where, "/hello").status == 200
         gate.open(2)
         assert [client.read().body for client in held] == [b"held\n"] * 2
 
 
-def test_a_hundred_requests_wait_at_the_same_time(gate: Gate, held: list[Client]) -> None:
-    with Server("basics.application", "-s", "1", "-t", "100") as server:
+def test_a_hundred_requests_wait_at_the_same_time(gate: Gate, bind: str, held: list[Client]) -> None:
+    with Server("basics.application", "-s", "1", "-t", "100", bind=bind) as server:
         held += [_send(server, gate.target) for _ in range(100)]
         gate.wait_entered(100)
         gate.open(100)
         assert [client.read().body for client in held] == [b"held\n"] * 100
 
 
-def test_more_requests_than_threads_wait_their_turn(gate: Gate, held: list[Client]) -> None:
-    with Server("basics.application", "-s", "1", "-t", "2") as server:
+def test_more_requests_than_threads_wait_their_turn(gate: Gate, bind: str, held: list[Client]) -> None:
+    with Server("basics.application", "-s", "1", "-t", "2", bind=bind) as server:
         held += [_send(server, gate.target) for _ in range(6)]
         gate.wait_entered(2)
         gate.open(6)
@@ -183,7 +183,7 @@ def test_more_requests_than_threads_wait_their_turn(gate: Gate, held: list[Clien
 
 
 def _send(server: Server, target: str) -> Client:
-    client = Client(server.port)
+    client = Client(server.where)
     client.send(request(target))
     return client
 
@@ -193,7 +193,7 @@ def _send(server: Server, target: str) -> Client:
 
 def test_a_killed_worker_costs_only_the_requests_in_its_hands(site: Site) -> None:
     with site.serve("-s", "3", "-t", "4") as server:
-        with Load(server.port, fresh=4, kept=0) as load:
+        with Load(server.where, fresh=4, kept=0) as load:
             for _ in range(3):
                 load.wait_for_more()
                 mark = server.mark()
@@ -203,14 +203,14 @@ def test_a_killed_worker_costs_only_the_requests_in_its_hands(site: Site) -> Non
         assert len(load.failures) <= 3 * 4  # at most one request of each client a kill
         assert len(load.answers) >= 4 * 6 * 5  # clients, waits, answers a wait
         assert len(server.wait_workers(3)) == 3
-        assert all(fetch(server.port).body == b"1" for _ in range(20))
+        assert all(fetch(server.where).body == b"1" for _ in range(20))
 
 
 def test_a_killed_fork_server_is_repaired_while_its_workers_serve_on(site: Site) -> None:
     with site.serve("-s", "2") as server:
         (fork_server,) = server.fork_servers()
         workers = server.workers()
-        with Load(server.port, fresh=2, kept=2) as load:
+        with Load(server.where, fresh=2, kept=2) as load:
             load.wait_for_more()
             os.kill(fork_server.pid, signal.SIGKILL)
             server.wait_for_log(r"fork server died generation=1 .*signal=SIGKILL")
@@ -233,29 +233,27 @@ def test_a_fork_server_killed_while_the_disk_is_broken(site: Site) -> None:
         site.replace("this is no Python\n")
         os.kill(server.fork_servers()[0].pid, signal.SIGKILL)
         server.wait_for_log(r"reload refused ")
-        assert fetch(server.port).body == b"1"
+        assert fetch(server.where).body == b"1"
         assert server.workers() == workers
         site.write(2)
         assert server.reload()
-        assert fetch(server.port).body == b"2"
+        assert fetch(server.where).body == b"2"
 
 
-def test_after_a_killed_controller_requests_are_finished_and_the_port_is_free(gate: Gate) -> None:
-    with Server("basics.application", "-s", "2", "-t", "2") as server, Client(server.port) as client:
+def test_after_a_killed_controller_requests_are_finished_and_the_port_is_free(gate: Gate, bind: str) -> None:
+    with Server("basics.application", "-s", "2", "-t", "2", bind=bind) as server, Client(server.where) as client:
         client.send(request(gate.target))
         gate.wait_entered()
         server.signal(signal.SIGKILL)
         gate.open()
         assert client.read().body == b"held\n"
         server.wait_gone()
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("127.0.0.1", server.port))
-            sock.listen()
+    with Server("basics.application", "-s", "1", bind=server.url.removeprefix("http://")) as another:
+        assert fetch(another.where, "/hello").status == 200
 
 
-def test_a_stop_finishes_what_is_under_way(gate: Gate) -> None:
-    with Server("basics.application", "-s", "1", "-t", "2") as server, Client(server.port) as client:
+def test_a_stop_finishes_what_is_under_way(gate: Gate, bind: str) -> None:
+    with Server("basics.application", "-s", "1", "-t", "2", bind=bind) as server, Client(server.where) as client:
         client.send(request(gate.target))
         gate.wait_entered()
         server.signal(signal.SIGTERM)
@@ -268,10 +266,10 @@ def test_a_stop_finishes_what_is_under_way(gate: Gate) -> None:
 def test_many_clients_at_once_are_all_answered(site: Site) -> None:
     arrived = threading.Barrier(64)
 
-    def ask(port: int) -> bytes:
-        with Client(port) as client:
+    def ask(where: int | str) -> bytes:
+        with Client(where) as client:
             arrived.wait(30)
             return client.get("/").body
 
     with site.serve("-s", "2", "-t", "2") as server, ThreadPoolExecutor(64) as pool:
-        assert list(pool.map(ask, [server.port] * 64)) == [b"1"] * 64
+        assert list(pool.map(ask, [server.where] * 64)) == [b"1"] * 64

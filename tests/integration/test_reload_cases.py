@@ -22,26 +22,26 @@ from integration.sites import version, write
 APP = "site_app:application"
 
 
-def serve(directory: Path, *options: str) -> Server:
+def serve(directory: Path, bind: str, *options: str) -> Server:
     env = {"PYTHONDONTWRITEBYTECODE": "1", "PWD": str(directory)}
-    return Server(APP, "-s", "2", "-t", "4", "-l", "/dev/null", *options, cwd=directory, env=env)
+    return Server(APP, "-s", "2", "-t", "4", "-l", "/dev/null", *options, cwd=directory, env=env, bind=bind)
 
 
 @contextlib.contextmanager
 def unnoticed(server: Server) -> Iterator[Load]:
     """Have clients ask without pause, and see that nothing fails, nothing is closed and nothing goes back."""
-    with Load(server.port, fresh=2, kept=2, pipelined=2) as load:
+    with Load(server.where, fresh=2, kept=2, pipelined=2) as load:
         yield load
     assert load.failures == []
     assert steps_back(load.answers) == []
     assert load.goodbyes == 0
 
 
-def test_an_import_that_takes_long_is_not_noticed(tmp_path: Path) -> None:
+def test_an_import_that_takes_long_is_not_noticed(tmp_path: Path, bind: str) -> None:
     fifo = tmp_path / "go on"
     os.mkfifo(fifo)
     write(tmp_path, "1")
-    with serve(tmp_path) as server, unnoticed(server) as load:
+    with serve(tmp_path, bind) as server, unnoticed(server) as load:
         write(tmp_path, "2", before=f"import sys\nprint('importing', file=sys.stderr)\nopen({str(fifo)!r}).read()")
         server.signal(signal.SIGHUP)
         server.wait_for_log("^importing$")
@@ -53,9 +53,9 @@ def test_an_import_that_takes_long_is_not_noticed(tmp_path: Path) -> None:
         load.wait_for(2)
 
 
-def test_a_storm_of_signals_loads_little_and_ends_with_the_newest_code(tmp_path: Path) -> None:
+def test_a_storm_of_signals_loads_little_and_ends_with_the_newest_code(tmp_path: Path, bind: str) -> None:
     write(tmp_path, "1")
-    with serve(tmp_path) as server, unnoticed(server) as load:
+    with serve(tmp_path, bind) as server, unnoticed(server) as load:
         write(tmp_path, "2", before="import sys, threading\nprint('hangs', file=sys.stderr)\nthreading.Event().wait()")
         server.signal(signal.SIGHUP)
         server.wait_for_log("^hangs$")
@@ -63,17 +63,17 @@ def test_a_storm_of_signals_loads_little_and_ends_with_the_newest_code(tmp_path:
             write(tmp_path, str(number))
             server.signal(signal.SIGHUP)
         load.wait_for(12)
-        until(lambda: version(server.port) == "12", "the newest code")
+        until(lambda: version(server.where) == "12", "the newest code")
         assert server.log().count(" reload started ") <= 4
 
 
-def test_a_link_that_flips_under_load_is_not_noticed(tmp_path: Path) -> None:
+def test_a_link_that_flips_under_load_is_not_noticed(tmp_path: Path, bind: str) -> None:
     current = tmp_path / "current"
     for number in ("1", "2", "3"):
         (tmp_path / number).mkdir()
         write(tmp_path / number, number)
     current.symlink_to("1")
-    with serve(current) as server, unnoticed(server) as load:
+    with serve(current, bind) as server, unnoticed(server) as load:
         for number in ("2", "3"):
             link = tmp_path / "new"
             link.symlink_to(number)
@@ -82,13 +82,13 @@ def test_a_link_that_flips_under_load_is_not_noticed(tmp_path: Path) -> None:
             load.wait_for(int(number))
 
 
-def test_a_thousand_idle_connections_live_through_ten_reloads(tmp_path: Path) -> None:
+def test_a_thousand_idle_connections_live_through_ten_reloads(tmp_path: Path, bind: str) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the server inherits it
     write(tmp_path, "1")
     try:
-        with serve(tmp_path) as server, contextlib.ExitStack() as stack:
-            clients = [stack.enter_context(Client(server.port)) for _ in range(1000)]
+        with serve(tmp_path, bind) as server, contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(Client(server.where)) for _ in range(1000)]
             assert {client.get("/").text for client in clients} == {"1"}
             for number in range(2, 12):
                 write(tmp_path, str(number))
@@ -117,10 +117,10 @@ def _records(path: Path) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("options", [("--reload", "dev"), ("--no-preload",), ("--keep-previous", "0")])
-def test_many_reloads_leave_nothing_behind(tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_many_reloads_leave_nothing_behind(tmp_path: Path, bind: str, options: tuple[str, ...]) -> None:
     path = tmp_path / "ctl.sock"
     write(tmp_path, "1")
-    with serve(tmp_path, "--control-socket", str(path), "--no-auto-rollback", *options) as server:
+    with serve(tmp_path, bind, "--control-socket", str(path), "--no-auto-rollback", *options) as server:
         kept = "--reload" in options  # the other two keep nothing for a rollback
         for count in range(1, 16):
             assert spawnctl("-S", path, "reload", "--wait").status == 0

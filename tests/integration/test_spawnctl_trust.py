@@ -96,7 +96,7 @@ def test_what_is_in_a_directory_of_somebody_else_is_not_asked(
 ) -> None:
     directory = directory_of(owner, place / "control", mode)
     env = {"SPAWNING_CONTROL_DIRECTORY": str(directory)}
-    with answering(directory / name_for("127.0.0.1", 8080), SERVES, answers) as asked:
+    with answering(directory / name_for("127.0.0.1:8080"), SERVES, answers) as asked:
         for arguments in (["reload", "--wait"], ["-a", "127.0.0.1:8080", "reload", "--wait"], ["status"]):
             done = spawnctl(*arguments, env=env)
             assert (done.status, done.out) == (2, "")
@@ -112,7 +112,7 @@ def test_a_server_is_found_beside_a_false_one(place: Path) -> None:
     env = {"XDG_RUNTIME_DIR": str(runtime), "TMPDIR": str(temporary), "SPAWNING_CONTROL_DIRECTORY": ""}
     with Server("site_app:application", "-s", "1", "-l", "/dev/null", cwd=place, env=env) as server:
         false = directory_of(NOBODY, temporary / f"spawning-{os.geteuid()}", 0o777)
-        with answering(false / name_for("127.0.0.1", server.port), SERVES, NOBODY) as asked:
+        with answering(false / name_for(f"127.0.0.1:{server.port}"), SERVES, NOBODY) as asked:
             done = spawnctl("-a", f"127.0.0.1:{server.port}", "reload", "--wait", env=env)
             assert (done.status, done.out.split(",")[0]) == (0, "generation 2 serves")
             assert asked == []
@@ -217,7 +217,7 @@ def test_the_variable_is_for_both(tmp_path: Path) -> None:
     write(tmp_path, "1")
     env = {"SPAWNING_CONTROL_DIRECTORY": str(tmp_path / "control")}
     with Server("site_app:application", "-s", "1", "-l", "/dev/null", cwd=tmp_path, env=env) as server:
-        assert (tmp_path / "control" / name_for("127.0.0.1", server.port)).is_socket()
+        assert (tmp_path / "control" / name_for(f"127.0.0.1:{server.port}")).is_socket()
         assert json.loads(spawnctl("status", "--json", env=env).out)["pid"] == server.pid
         assert version(server.port) == "1"
         assert not list(Path(RUNTIME.name).rglob(f"*:{server.port}.sock"))

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import socket
 import textwrap
@@ -27,7 +28,8 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         finished = run(APP, "--port", str(port), "--pidfile", str(pidfile), cwd=tmp_path)
     assert finished.status == 2
-    assert finished.err == f"spawn: option --port: port {port} of 127.0.0.1 is taken by another program"
+    expected = rf"spawn: option --port: port {port} of 127\.0\.0\.1 is taken by .* \(pid {os.getpid()}\)"
+    assert re.fullmatch(expected, finished.err), finished.err
     assert not pidfile.exists()
 
 

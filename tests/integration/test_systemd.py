@@ -61,12 +61,40 @@ def test_inherited_sockets_are_served_instead_of_an_own_one(tmp_path: Path) -> N
     write(tmp_path, "1")
     with activated("tcp,tcp", "--port", "1", "-s", "1", APP, cwd=tmp_path) as server:
         assert server.port > 1
-        server.wait_for_log(rf" listening on inherited sockets count=2 host=127\.0\.0\.1 port={server.port}$")
+        server.wait_for_log(rf" ready url=http://127\.0\.0\.1:{server.port} .* also=http://127\.0\.0\.1:\d+$")
         assert version(server.port) == "1"
         write(tmp_path, "2")
         assert server.reload()
         assert version(server.port) == "2"
         assert "WARNING" not in server.log()
+
+
+def test_an_inherited_unix_socket_is_served(tmp_path: Path) -> None:
+    write(tmp_path, "1")
+    with activated("unix", "-s", "1", APP, cwd=tmp_path) as server:
+        assert str(server.where).startswith("@")
+        assert version(server.where) == "1"
+
+
+def test_a_name_chooses_among_the_sockets_of_a_unit(tmp_path: Path) -> None:
+    write(tmp_path, "1")
+    command = ("--bind", "systemd:web1", "--bind", "127.0.0.1:0", "-s", "1", APP)
+    with activated("unix,tcp,unix", *command, cwd=tmp_path) as server:
+        also = server.wait_for_log(r" ready url=http://127\.0\.0\.1:\d+ .* also=http://127\.0\.0\.1:(\d+)$")[1]
+        assert version(server.port) == version(int(also)) == "1"
+        for _ in range(2):
+            assert server.reload()
+            assert version(server.port) == version(int(also)) == "1"
+
+
+def test_a_name_that_no_socket_has_is_an_error_that_names_those_there_are(tmp_path: Path) -> None:
+    write(tmp_path, "1")
+    with activated("tcp,unix", "--bind", "systemd:api", APP, cwd=tmp_path, ready=False) as server:
+        assert server.wait() == 2
+        assert server.log() == (
+            "spawn: option --bind: systemd:api: no such socket was inherited; there are web0, web1"
+            " (FileDescriptorName= of the .socket unit)"
+        )
 
 
 def test_the_application_does_not_see_the_variables(tmp_path: Path, manager: Manager) -> None:
@@ -82,7 +110,6 @@ def test_the_application_does_not_see_the_variables(tmp_path: Path, manager: Man
     [
         ("tcp,udp", r"descriptor 4 \(web1\) is not a stream socket"),
         ("idle", r"descriptor 3 \(web0\) does not listen"),
-        ("unix", r"descriptor 3 \(web0\) is a socket of family AF_UNIX"),
         ("file", r"descriptor 3 \(web0\) is no socket"),
     ],
 )

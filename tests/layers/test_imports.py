@@ -14,14 +14,15 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "spawning"
 
-LEAVES = {"errors", "memo", "settings", "primitives", "interpreter", "standard", "memory", "figures"}
+LEAVES = {"address", "errors", "memo", "settings", "primitives", "interpreter", "standard", "memory", "figures"}
 BASE = LEAVES | {"ipc", "net", "logs"}
 FACTORIES = {"wsgi_factory", "django_factory", "paste_factory"}
 
 MAY_IMPORT: dict[str, set[str]] = {
+    "address": set(),
     "errors": set(),
     "memo": set(),
-    "settings": {"errors"},
+    "settings": {"address", "errors"},
     "primitives": set(),
     "standard": set(),
     "interpreter": {"errors"},
@@ -145,7 +146,7 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"context", "waiting"}),
     frozenset({"poller", "sending", "threads"}),
     frozenset({"closing", "lead", "trials", "overdue", "handoff"}),
-    frozenset({"migrating", "dispatch", "accepting"}),
+    frozenset({"migrating", "dispatch", "accepting", "preamble"}),
     frozenset({"refusing"}),
     frozenset({"http1"}),
     frozenset({"loop", "watchdog", "details"}),

@@ -11,7 +11,7 @@ from spawning.settings import Settings
 from spawning.worker.context import Context
 from spawning.worker.dispatch import Dispatch
 from spawning.worker.http1 import Http1
-from spawning.worker.listener import Listener
+from spawning.worker.listener import Listener, Listeners
 from spawning.worker.loop import Loop
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
@@ -43,8 +43,15 @@ class Office:
         receiving, unused = Channel.pair()
         self._channels = (sending, self.handoff, receiving, unused)
         self._ended = threading.Event()
-        listener = Listener(self._listening, base, Http1)
-        self.loop = Loop(self.context, self.dispatch, [listener], (sending, receiving), 1000, self._ended.set)
+        listener = Listener("unix:@office", self._listening, base, Http1)
+        self.loop = Loop(
+            self.context,
+            self.dispatch,
+            Listeners([listener], lambda name: listener),
+            (sending, receiving),
+            1000,
+            self._ended.set,
+        )
         self.clients: list[socket.socket] = []
 
     def __enter__(self) -> "Office":

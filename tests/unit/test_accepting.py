@@ -68,7 +68,7 @@ class Listener:
     def __init__(self) -> None:
         self.sock = self
         self.kind = int(socket.SOCK_STREAM)
-        self.protocol = Client
+        self.first = Client
         self.error: OSError = BlockingIOError()
         self.queue: list[socket.socket] = []
         self.asked = 0
@@ -278,7 +278,7 @@ def standing_back(scene: Scene) -> type[Client]:
 @pytest.mark.parametrize("state", [ON, CROWDED, FULL])
 def test_it_may_be_stopped_by_what_it_accepts_or_looks_at(state: Accept) -> None:
     scene = Scene(room=2)
-    scene.listener.protocol = standing_back(scene)
+    scene.listener.first = standing_back(scene)
     with contextlib.ExitStack() as stack:
         scene.listener.queue = _clients(2, stack)
         if state is ON:
@@ -288,7 +288,7 @@ def test_it_may_be_stopped_by_what_it_accepts_or_looks_at(state: Accept) -> None
             assert scene.look() is CROWDED
             scene.look(SIBLINGS_FIRST)
         else:
-            scene.connections.update({2000 + number: scene.listener.protocol() for number in range(2)})
+            scene.connections.update({2000 + number: scene.listener.first() for number in range(2)})
             for connection in scene.connections.values():
                 connection.idle = True
             scene.event()

@@ -21,18 +21,17 @@ from spawning.ipc.control import (
 
 
 @pytest.mark.parametrize(
-    ("host", "port", "name"),
+    ("address", "name"),
     [
-        ("127.0.0.1", 8080, "127.0.0.1:8080.sock"),
-        ("localhost", 80, "localhost:80.sock"),
-        ("::1", 8080, "[::1]:8080.sock"),
-        ("[::1]", 8080, "[::1]:8080.sock"),
-        ("../x", 1, ".._x:1.sock"),
+        ("127.0.0.1:8080", "127.0.0.1:8080.sock"),
+        ("[::1]:8080", "[::1]:8080.sock"),
+        ("unix:/run/site.sock", "unix:_run_site.sock.sock"),
+        ("unix:" + "/x" * 40, "unix:51f3d9824e1e81e0.sock"),
     ],
 )
-def test_the_name_is_the_address(host: str, port: int, name: str) -> None:
-    assert name_for(host, port) == name
-    assert name_for(host, port, "-17") == name.replace(".sock", "-17.sock")
+def test_the_name_is_the_address(address: str, name: str) -> None:
+    assert name_for(address) == name
+    assert name_for(address, "-17") == name.removesuffix(".sock") + "-17.sock"
 
 
 def test_the_user_s_runtime_directory_comes_first() -> None:

@@ -1,5 +1,6 @@
 """Forwarded fields: who the client is, what counts of what it could have written itself, and what is refused."""
 
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -35,6 +36,18 @@ def test_addresses_and_networks_are_trusted(address: str) -> None:
 @pytest.mark.parametrize("address", ["11.0.0.1", "192.0.2.2", "::ffff:11.0.0.1", "2001:db8:2::7", "", "no address"])
 def test_others_are_not(address: str) -> None:
     assert not TRUST.peer(address)
+
+
+@pytest.mark.parametrize(
+    ("entries", "unix", "tcp"),
+    [([], False, False), (["unix"], True, False), (["*"], True, True), (["127.0.0.0/8"], False, True)],
+)
+def test_a_peer_on_a_unix_socket_has_no_address_and_a_name_of_its_own(
+    entries: list[str], unix: bool, tcp: bool
+) -> None:
+    trust = Trust(entries)
+    assert (trust.peer(""), trust.peer("127.0.0.1")) == (unix, tcp)
+    assert not Trust(["unix"]).hop(ip_address("127.0.0.1"))
 
 
 @pytest.mark.parametrize("address", ["203.0.113.9", "2001:db8::1", ""])

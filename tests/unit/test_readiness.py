@@ -27,7 +27,7 @@ def answering(status: str, *fields: tuple[str, str], body: bytes = b"") -> WSGIA
 
 
 def run(application: WSGIApplication, seconds: float = 30.0, **values: Any) -> None:
-    check(application, settings(**values), ("127.0.0.1", 8080), time.monotonic() + seconds)
+    check(application, settings(**values), ("127.0.0.1", "8080"), time.monotonic() + seconds)
 
 
 def refusal(application: WSGIApplication, seconds: float = 30.0, **values: Any) -> AppLoadError:
@@ -66,12 +66,12 @@ def test_a_file_passes_by_its_status(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "asked", "host"),
     [
-        (("0.0.0.0", 80), None, "localhost:80"),
-        (("::1", 80), None, "[::1]:80"),
-        (("127.0.0.1", 80), "www.example.com", "www.example.com"),
+        (("0.0.0.0", "80"), None, "localhost:80"),
+        (("::1", "80"), None, "[::1]:80"),
+        (("127.0.0.1", "80"), "www.example.com", "www.example.com"),
     ],
 )
-def test_the_host(address: tuple[str, int], asked: str | None, host: str) -> None:
+def test_the_host(address: tuple[str, str], asked: str | None, host: str) -> None:
     seen: list[str] = []
 
     def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

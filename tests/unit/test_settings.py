@@ -112,13 +112,9 @@ def test_accepted(name: str, value: Any, result: Any) -> None:
         ("max_age", "-1", "option --max-age: '-1' is not a number of seconds, or 0"),
         ("max_requests", "many", "option --max-requests: 'many' is not a whole number from 0 to 4611686018427387904"),
         ("boot_timeout", 0, "option --boot-timeout: 0 is not a number of seconds above 0"),
-        (
-            "host",
-            "0.0.0.0:8000",
-            "option --host: '0.0.0.0:8000' is not a host alone: write --host 0.0.0.0 --port 8000",
-        ),
-        ("host", "[::1]:80", "option --host: '[::1]:80' is not a host alone: write --host [::1] --port 80"),
-        ("host", ":80", "option --host: ':80' is not a host alone: write --host 0.0.0.0 --port 80"),
+        ("host", "0.0.0.0:8000", "option --host: '0.0.0.0:8000' is not a host alone: write --bind 0.0.0.0:8000"),
+        ("host", "[::1]:80", "option --host: '[::1]:80' is not a host alone: write --bind [::1]:80"),
+        ("host", ":80", "option --host: ':80' is not a host alone: write --bind :80"),
         ("host", "http://a", "option --host: 'http://a' is not a host, such as 0.0.0.0 or localhost"),
         ("host", "", "option --host: '' is not a text (and not empty)"),
         ("verbose", "perhaps", "option --verbose: 'perhaps' is not true or false"),
@@ -165,7 +161,7 @@ def test_accepted(name: str, value: Any, result: Any) -> None:
             "forwarded_allow_ips",
             ("127.0.0.1,10.0.0.1/8",),
             "option --forwarded-allow-ips: '127.0.0.1,10.0.0.1/8' is not a list of addresses,"
-            " networks such as 10.0.0.0/8, or *: look at '10.0.0.1/8'",
+            " networks such as 10.0.0.0/8, unix, or *: look at '10.0.0.1/8'",
         ),
         ("watch", [3], "option --watch: 3 is not a text (and not empty)"),
         (

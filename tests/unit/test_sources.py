@@ -1,5 +1,6 @@
 """Where settings are said, which of several sources counts, and what is wrong with them, by file, line and key."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,21 @@ import pytest
 from spawning.errors import ConfigError
 from spawning.ipc.control import DIRECTORY
 from spawning.ipc.takeover import CHECK, TAKE_OVER, TYPED_IN
-from spawning.settings import OPTIONS, Settings, as_dict
+from spawning.net.wanted import wanted
+from spawning.settings import OPTIONS, Settings
 from spawning.settings.files import find, read, read_environment
 from spawning.settings.names import FILE_KEYS, VARIABLES
-from spawning.settings.sources import NOT_SETTINGS, Configuration, Sources, behind_the_factory
+from spawning.settings.sources import NOT_SETTINGS, Configuration, Sources
 
 
 def configuration(directory: Path, environ: Mapping[str, str] | None = None, **typed: Any) -> Configuration:
     return Sources(typed, str(directory), environ or {}).read()
+
+
+def listening(given: Configuration, **factory: Any) -> str:
+    """Return where a server listens whose factory gives some settings back changed."""
+    settings = dataclasses.replace(given.settings, **factory)
+    return " ".join(each.address.text for each in wanted(settings, given.behind_the_factory(settings), inherited=False))
 
 
 def write(directory: Path, text: str, name: str = "spawning.toml") -> Path:
@@ -61,30 +69,27 @@ def test_a_conventional_variable_is_below_the_file_and_not_explicit(tmp_path: Pa
 @pytest.mark.parametrize(
     ("environ", "typed", "address"),
     [
-        ({}, {}, ("127.0.0.1", 8080)),
-        ({"PORT": "5000"}, {}, ("0.0.0.0", 5000)),
-        ({"PORT": ""}, {}, ("127.0.0.1", 8080)),
-        ({"PORT": "5000"}, {"port": "80"}, ("127.0.0.1", 80)),
-        ({"PORT": "5000"}, {"host": "::1"}, ("::1", 5000)),
-        ({"PORT": "5000", "SPAWNING_HOST": "10.0.0.1"}, {}, ("10.0.0.1", 5000)),
-        ({"PORT": "5000", "SPAWNING_PORT": "81"}, {}, ("127.0.0.1", 81)),
+        ({}, {}, "127.0.0.1:8080"),
+        ({"PORT": "5000"}, {}, ":5000"),
+        ({"PORT": ""}, {}, "127.0.0.1:8080"),
+        ({"PORT": "5000"}, {"port": "80"}, "127.0.0.1:80"),
+        ({"PORT": "5000"}, {"host": "::1"}, "[::1]:5000"),
+        ({"PORT": "5000", "SPAWNING_HOST": "10.0.0.1"}, {}, "10.0.0.1:5000"),
+        ({"PORT": "5000", "SPAWNING_PORT": "81"}, {}, "127.0.0.1:81"),
+        ({"PORT": "5000", "SPAWNING_BIND": ":81"}, {}, ":81"),
     ],
 )
 def test_port_from_the_environment_binds_every_address(
-    tmp_path: Path, environ: dict[str, str], typed: dict[str, str], address: tuple[str, int]
+    tmp_path: Path, environ: dict[str, str], typed: dict[str, str], address: str
 ) -> None:
-    settings = configuration(tmp_path, environ, **typed).settings
-    assert (settings.host, settings.port) == address
+    assert listening(configuration(tmp_path, environ, **typed)) == address
 
 
 def test_a_factory_that_chooses_the_port_chooses_the_address_too(tmp_path: Path) -> None:
-    given = configuration(tmp_path, {"PORT": "5000"}).settings
-    values = as_dict(given)
-    assert behind_the_factory(given, values)["host"] == "0.0.0.0"
-    assert behind_the_factory(given, {**values, "port": 6543})["host"] == "127.0.0.1"
-    assert behind_the_factory(given, {**values, "port": 6543, "host": "::"})["host"] == "::"
-    typed = configuration(tmp_path, {"PORT": "5000"}, host="0.0.0.0").settings
-    assert behind_the_factory(typed, {**as_dict(typed), "port": 6543})["host"] == "0.0.0.0"
+    assert listening(configuration(tmp_path, {"PORT": "5000"})) == ":5000"
+    assert listening(configuration(tmp_path, {"PORT": "5000"}), port=6543) == "127.0.0.1:6543"
+    assert listening(configuration(tmp_path, {"PORT": "5000"}), port=6543, host="::") == "[::]:6543"
+    assert listening(configuration(tmp_path, {"PORT": "5000"}, host="0.0.0.0"), port=6543) == "0.0.0.0:6543"
 
 
 # Names ---------------------------------------------------------------------------------------------------------------
@@ -363,8 +368,9 @@ def test_a_line_that_is_no_assignment(tmp_path: Path, line: str) -> None:
 
 def test_variables_of_a_file_count_unless_they_are_set(tmp_path: Path) -> None:
     write(tmp_path, "SPAWNING_THREADS=2\nPORT=5000\nWEB_CONCURRENCY=3\nSPAWNING_APP=a:b\n", ".env")
-    found = configuration(tmp_path, {"WEB_CONCURRENCY": "4"}, env_file=".env").settings
-    assert (found.threadpool_workers, found.port, found.host, found.num_processes) == (2, 5000, "0.0.0.0", 4)
+    given = configuration(tmp_path, {"WEB_CONCURRENCY": "4"}, env_file=".env")
+    found = given.settings
+    assert (found.threadpool_workers, listening(given), found.num_processes) == (2, ":5000", 4)
     assert found.args == ("a:b",)
     assert configuration(tmp_path, env_file=".env", threadpool_workers="9").settings.threadpool_workers == 9
 

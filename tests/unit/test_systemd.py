@@ -173,9 +173,9 @@ def test_a_manager_that_is_gone_is_a_warning_once(tmp_path: Path, caplog: pytest
 
 def test_sockets_for_another_process_are_left_alone() -> None:
     environ = {"LISTEN_FDS": "1", "LISTEN_PID": "1", "LISTEN_FDNAMES": "web", "HOME": "/"}
-    assert inherited_listeners(environ) == []
+    assert inherited_listeners(environ) == {}
     assert environ == {"HOME": "/"}
-    assert inherited_listeners({}) == []
+    assert inherited_listeners({}) == {}
 
 
 def test_the_address_of_inherited_sockets_counts_as_given_on_the_command_line() -> None:

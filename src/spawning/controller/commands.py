@@ -18,6 +18,7 @@ from spawning.controller.awaiting import Failed, Replaced, Serves, Underway, loo
 from spawning.controller.control import Asked, Client, ControlSocket, open_control
 from spawning.controller.fleet import Fleet
 from spawning.controller.links import Links
+from spawning.controller.listeners import Listeners
 from spawning.controller.logfiles import LogFiles
 from spawning.controller.plan import Service, Wanted
 from spawning.controller.records import GenerationState, Source, WorkerState
@@ -27,7 +28,6 @@ from spawning.errors import ConfigError
 from spawning.ipc.messages import AskDetails, Details
 from spawning.logs.log import Log
 from spawning.logs.setup import fields
-from spawning.net.listeners import url
 from spawning.settings import Settings, parsed
 
 ANSWER_SECONDS = 3.0  # for a worker to answer; it cannot while a call holds its interpreter lock
@@ -42,7 +42,7 @@ class Server(Protocol):
     fleet: Fleet
     links: Links
     wanted: Wanted
-    listeners: list[socket.socket]
+    listeners: Listeners
     upgrade: Upgrade
     logs: LogFiles
 
@@ -92,7 +92,6 @@ class Commands:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._control: ControlSocket | None = None
-        self._url = ""
         self._started_at = time.monotonic()
         self._waiting: list[_Waiting] = []
         self._upgrading: list[Client] = []
@@ -117,11 +116,10 @@ class Commands:
 
         :raises ConfigError: it cannot be made where it is asked for.
         """
-        port = self._server.listeners[0].getsockname()[1]
-        self._follow(settings, open_control(settings.control_socket, origin, settings.host, port, os.environ))
+        name = self._server.listeners.addresses[0].place
+        self._follow(open_control(settings.control_socket, origin, name, os.environ))
 
-    def _follow(self, settings: Settings, control: ControlSocket | None) -> None:
-        self._url = url(settings.host, self._server.listeners)
+    def _follow(self, control: ControlSocket | None) -> None:
         self._control = control
         if control is not None:
             self._server.links.watch(control.fileno())
@@ -134,7 +132,7 @@ class Commands:
         """
         try:
             if handed is not None and os.path.lexists(handed[1]):
-                self._follow(settings, ControlSocket(Path(handed[1]), handed[0]))
+                self._follow(ControlSocket(Path(handed[1]), handed[0]))
                 return
             if handed is not None:
                 handed[0].close()
@@ -145,8 +143,9 @@ class Commands:
     @property
     def situation(self) -> Situation:
         """Return what the controller knows beside its records."""
-        server = self._server
-        return Situation(server.wanted, self._url, self._started_at, server.listeners)
+        listeners = self._server.listeners
+        urls = [each.url for each in listeners.addresses]
+        return Situation(self._server.wanted, urls, self._started_at, listeners.open)
 
     @property
     def handed_on(self) -> tuple[int, str] | None:
@@ -212,11 +211,9 @@ class Commands:
     # Commands --------------------------------------------------------------------------------------------------------
 
     def _status(self, client: Client, arguments: dict[str, Any]) -> None:
-        server, now = self._server, time.monotonic()
-        if arguments.get("full"):
-            self._answer(client, full_snapshot(self.situation, server.fleet, now))
-        else:
-            self._answer(client, snapshot(server.wanted, server.fleet, self._url, self._started_at, now))
+        now = time.monotonic()
+        make = full_snapshot if arguments.get("full") else snapshot
+        self._answer(client, make(self.situation, self._server.fleet, now))
 
     def _reload(self, client: Client, arguments: dict[str, Any]) -> None:
         if self._server.wanted.service is not Service.RUN:

@@ -231,9 +231,7 @@ def most_waiting(descriptors: int) -> int:
     return MOST_WAITING if descriptors < 0 else min(MOST_WAITING, max(1, descriptors // _SHARE))
 
 
-def open_control(
-    path: str | None, origin: str, host: str, port: int, environ: Mapping[str, str]
-) -> ControlSocket | None:
+def open_control(path: str | None, origin: str, address: str, environ: Mapping[str, str]) -> ControlSocket | None:
     """Make the control socket: at `path`, or else in the runtime directory, named after the address.
 
     Without a path it is a convenience that must not keep a site from starting: if it cannot be made, a warning says so,
@@ -248,9 +246,9 @@ def open_control(
         try:
             make_private(directory)
             try:
-                return _opened(directory / name_for(host, port), origin)
+                return _opened(directory / name_for(address), origin)
             except TakenError:
-                return _opened(directory / name_for(host, port, f"-{os.getpid()}"), origin)
+                return _opened(directory / name_for(address, f"-{os.getpid()}"), origin)
         except (OSError, ConfigError) as error:
             reason = str(error)
     log.warning("no control socket, spawnctl will not find this server %s", fields(reason=reason))

@@ -38,12 +38,13 @@ from spawning.controller.events import Changed, Committed, Said, Signal
 from spawning.controller.executor import Executor
 from spawning.controller.legacy import Legacy
 from spawning.controller.links import Links
+from spawning.controller.listeners import Listeners
 from spawning.controller.logfiles import LogFiles
 from spawning.controller.patience import Patience
 from spawning.controller.pidfile import Pidfile
 from spawning.controller.plan import Service, plan, without_done
 from spawning.controller.reader import Reader, what_needs_a_restart
-from spawning.controller.records import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
+from spawning.controller.records import GRACE, PAGE, UNDER_WAY, GenerationRecord, GenerationState, Source, WorkerState
 from spawning.controller.signals import Interrupts, Wakeup, held_back
 from spawning.controller.state import State
 from spawning.controller.status_process import StatusProcess
@@ -65,7 +66,6 @@ from spawning.ipc.messages import (
 )
 from spawning.logs.log import Log
 from spawning.logs.setup import fields, finish
-from spawning.net.listeners import bind
 from spawning.settings import Settings
 from spawning.settings.names import key_of
 from spawning.systemd import Notifier, Phase
@@ -74,8 +74,8 @@ _ROUNDS = 1000  # of planning without a pause; more is a bug, and must not eat t
 
 # Settings that the machine may not agree to; they are looked at once, at the first start.
 _OUTSIDE = (
-    "watch", "reload", "access_log_file", "host", "port", "pidfile", "control_socket", "max_memory",
-    "max_worker_memory", "status", "status_port", "app_metrics",
+    "watch", "reload", "access_log_file", "pidfile", "control_socket", "max_memory", "max_worker_memory", "status",
+    "status_port", "app_metrics",
 )  # fmt: skip
 
 _THREADS = (
@@ -101,10 +101,10 @@ class Controller:
         for source, channel in legacy.channels.items():
             self.links.add(source, channel)
         self.links.restore(legacy.unsent)
-        self.listeners = legacy.listeners
         self.handoff = legacy.handoff
         self.fence = legacy.fence
         self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
+        self.listeners = Listeners(legacy.held, legacy.inherited, legacy.outside, self.logs.directory, self.handoff[0])
         self.status = StatusProcess(
             self.fleet, self.links, legacy.status_listeners, legacy.metrics, lambda: self.commands.situation
         )
@@ -117,10 +117,9 @@ class Controller:
         self.notifier = Notifier(os.environ, Phase.SERVING if self.fleet.has_served else Phase.STARTING)
         self.terminal = Terminal(counts=legacy.terminal)
         self.patience = Patience(lambda source: self.links.send(source, AskDetails(OWN_QUESTION, stacks=False)))
-        self._activated = legacy.activated
         self._foreign = legacy.foreign
         self._control = legacy.control
-        self._bound = legacy.bound  # what host and port were when they were bound
+        self._bound = legacy.bound  # the settings with which all that lies outside was opened
         self._failed_files: frozenset[str] = frozenset()  # of the generation refused last
         self._interrupts = Interrupts()
         self.commands = Commands(self)
@@ -178,7 +177,7 @@ class Controller:
             if self.executor.finished:
                 return
             until = min(until, self._look())
-            if self.upgrade.attempt is Attempt.APPROVED and not self.fleet.in_cutover:
+            if self.upgrade.attempt is Attempt.APPROVED and not (self.fleet.in_cutover or self.listeners.busy):
                 if not self._guard(self._replace):
                     self.upgrade.refuse("an error of the program that runs, see its log")
                 continue
@@ -197,6 +196,7 @@ class Controller:
             self._boundary.ask(later, self.upgrade.look, now),
             self._boundary.ask(later, self.status.look, now),
             self._boundary.ask(later, self.logs.look, now),
+            self._boundary.ask(later, self.listeners.look, now, self.settings.head_timeout),
             self._boundary.ask(later, self._look_after_spare, now),
             self._boundary.ask(later, self.patience.look, self.wanted, self.fleet, now),
             self._boundary.ask(later, lambda: self.notifier.report(condition(self.wanted, self.fleet), now)),
@@ -232,7 +232,7 @@ class Controller:
             self.triggers.stop,
             self.commands.close,
             self.links.close,
-            self._close_listeners,
+            self.listeners.close,
             self.logs.close,
             self.status.close,
         ]
@@ -257,7 +257,7 @@ class Controller:
             entry = self._queue.popleft()
             self._guard(self._dispatch[type(entry)], entry)
         if self.wanted.service is Service.DRAIN and time.monotonic() >= self.wanted.drain_at:
-            self._close_listeners()  # the workers have theirs
+            self.listeners.close()  # the workers have theirs
         for _ in range(_ROUNDS):
             actions, until = plan(self.wanted, self.fleet, time.monotonic())
             if not actions:
@@ -386,7 +386,7 @@ class Controller:
             self._settle()
             if self.wanted.service is not Service.RUN:
                 self.upgrade.refuse("the service ends")
-            elif not self.fleet.in_cutover:  # else soon
+            elif not (self.fleet.in_cutover or self.listeners.busy):  # else soon
                 finish()
                 self.executor.spare.end()
                 try:
@@ -403,8 +403,10 @@ class Controller:
             channels=self.links.descriptors(),
             handoff=(sending.fileno(), receiving.fileno()),
             fence=self.fence.fd,
-            listeners=[listener.fileno() for listener in self.listeners],
-            activated=self._activated,
+            listeners=[each.fd for each in self.listeners.held],
+            activated=bool(self.listeners.inherited),
+            held=self.listeners.held,
+            inherited=self.listeners.descriptors,
             bound=self._bound,
             pidfile=str(self.pidfile.path) if self.pidfile else None,
             pidfile_lock=self.pidfile.fd if self.pidfile else -1,
@@ -438,38 +440,39 @@ class Controller:
         settings = generation.settings
         self.triggers.load_began()
         self.patience.import_began(source.generation, time.monotonic())
-        if self._bound is None:
-            try:
-                self._open(settings)
-            except ConfigError as error:
-                generation.failure = LoadFailed("config", str(error))
+        try:
+            if self._bound is None:
+                self._open(generation)
+                return
+            self.logs.want(settings.access_log_file)
+            self._provide_listeners(generation)
+        except ConfigError as error:
+            generation.failure = LoadFailed("config", str(error))
             return
-        self.logs.want(settings.access_log_file)
         self.status.compare(source.generation, settings)
-        if (settings.host, settings.port) != (self._bound.host, self._bound.port):
-            address = fields(generation=source.generation, host=settings.host, port=settings.port)
-            log.warning("another address needs a restart %s", address)
-        in_vain = [name for name in what_needs_a_restart(self._bound, settings) if name not in ("host", "port")]
+        in_vain = what_needs_a_restart(self._bound, settings)
         if in_vain:
             log.warning(
                 "settings have changed that need a restart %s",
                 fields(generation=source.generation, settings=", ".join(map(key_of, in_vain))),
             )
 
-    def _open(self, settings: Settings) -> None:
-        """Take hold of everything that lies outside: files to watch, log, address, pidfile."""
-        sources = {
-            name: f"factory {settings.factory}, setting {name}"
-            if getattr(settings, name) != getattr(self.settings, name)
-            else self.reader.current.sources.get(name, f"setting {name}")
-            for name in _OUTSIDE
-        }
+    def _provide_listeners(self, generation: GenerationRecord) -> None:
+        if generation.trigger == PAGE:  # it shows itself where the site is
+            self.listeners.recall(generation)
+        else:
+            self.listeners.provide(generation, generation.settings, self.reader.origins(generation))
+
+    def _open(self, generation: GenerationRecord) -> None:
+        """Take hold of everything that lies outside: files to watch, log, addresses, pidfile."""
+        settings = generation.settings
+        origins = self.reader.origins(generation)
+        sources = {name: origins.get(name, f"setting {name}") for name in _OUTSIDE}
         if settings.max_memory or settings.max_worker_memory:
             memory.check_readable(sources["max_memory" if settings.max_memory else "max_worker_memory"])
         self.triggers.check(settings, sources)
         self.logs.open_first(settings.access_log_file, sources["access_log_file"])
-        if not self._activated:
-            self.listeners += bind(settings, sources)
+        self._provide_listeners(generation)
         self._bound = settings
         if settings.pidfile is not None:
             pidfile = Pidfile(settings.pidfile, sources["pidfile"])
@@ -549,8 +552,3 @@ class Controller:
     def _follow_files(self) -> None:
         """Have the files watched that matter: of what serves, of what is to serve, and of what was refused."""
         self.triggers.follow(self.settings, self.fleet, self._failed_files)
-
-    def _close_listeners(self) -> None:
-        for listener in self.listeners:
-            listener.close()
-        self.listeners.clear()

@@ -6,7 +6,6 @@ Rules: an action is done and noted in the records, or raises. Nothing is decided
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -46,6 +45,7 @@ from spawning.controller.actions import (
 from spawning.controller.descent import children_titled, descendants, families
 from spawning.controller.fleet import Fleet
 from spawning.controller.links import Links
+from spawning.controller.listeners import Listeners
 from spawning.controller.logfiles import LogFiles
 from spawning.controller.paths import working_directory
 from spawning.controller.plan import FREEZE_SECONDS
@@ -86,7 +86,6 @@ from spawning.ipc.messages import (
 )
 from spawning.logs.log import Log
 from spawning.logs.setup import configure, fields, zone
-from spawning.net.listeners import url
 from spawning.settings import Settings, as_dict
 
 log = Log("spawning.controller")
@@ -96,7 +95,7 @@ class Executor:
     """Hands of the controller. For its loop alone.
 
     :param reader: reads the settings that each generation starts from.
-    :param listeners: the listening sockets; filled by the controller before the first worker is forked.
+    :param listeners: the listening sockets; those of a generation are there before its first worker is forked.
     :param handoff: both ends of the handoff socket.
     :param fence: what workers see their turn in.
     :param logs: the files of the access log, which workers are given.
@@ -112,7 +111,7 @@ class Executor:
         reader: Reader,
         fleet: Fleet,
         links: Links,
-        listeners: list[socket.socket],
+        listeners: Listeners,
         handoff: tuple[Channel, Channel],
         fence: Fence,
         logs: LogFiles,
@@ -185,6 +184,8 @@ class Executor:
             return
         same = self._stamps_to_keep(action.trigger)
         self._fleet.generation_started(action.number, settings, action.trigger, pid, started_at)
+        if page is not None:
+            self._fleet.generations[action.number].listeners = list(page.listeners)
         self._links.add(Source(action.number), near)
         directory, zone_changes = self.directory, zone().changes
         values = {**as_dict(settings), **(shown(page) if page is not None else {})}
@@ -234,6 +235,7 @@ class Executor:
         refusal = Refusal(action.number, generation.trigger, time.time(), action.reason, failure.details)
         self._fleet.last_refusal = refusal
         self._kill_all(generation, listens=listens)
+        self._listeners.release(self._fleet)
         serving = self._fleet.serving
         reloads = self._reader.current.settings.reload is not None
         waits_for_change = reloads and (failure.kind == "app" or serving is not None)
@@ -252,12 +254,11 @@ class Executor:
 
     def _show_page(self, generation: GenerationRecord, refusal: Refusal, failure: LoadFailed) -> None:
         """Note that a developer is to see on the site itself why the code was refused."""
-        serving = self._fleet.serving
-        settings = serving.settings if serving is not None else generation.settings
+        site = self._fleet.serving or generation
         asked_for = generation.trigger not in UNASKED and generation.trigger != ROLLBACK
-        if settings.reload == "dev" and asked_for and failure.kind != "changed" and self._listeners:
+        if site.settings.reload == "dev" and asked_for and failure.kind != "changed" and site.listeners:
             changed = [os.path.relpath(file, self.directory) for file in self.changed]
-            self._fleet.page = Page(refusal, changed, page_settings(settings))
+            self._fleet.page = Page(refusal, changed, page_settings(site.settings), site.listeners)
 
     def _consequence(self) -> str:
         """Say what a refusal means for those who use the site."""
@@ -292,6 +293,7 @@ class Executor:
         self._fleet.refused(action.number, time.monotonic())
         self._fleet.reload_ended(generation, "abandoned", time.time(), time.monotonic())
         self._kill_all(generation, listens=listens)
+        self._listeners.release(self._fleet)
         tell = log.debug if generation.trigger == PAGE else log.info
         tell("%s abandoned %s", _undertaking(generation), fields(generation=action.number))
 
@@ -308,6 +310,11 @@ class Executor:
         if (pid := self._fleet.generations[action.number].pid) is not None:
             process.send_signal(pid, signal.SIGCONT)
         log.info("rollback started %s", fields(generation=action.number))
+        generation = self._fleet.generations[action.number]
+        try:
+            self._listeners.recall(generation)
+        except ConfigError as error:
+            generation.failure = LoadFailed("config", str(error))
 
     def _let_go(self, action: LetGo) -> None:
         self._fleet.let_go(action.number)
@@ -326,17 +333,19 @@ class Executor:
             if worker.state is WorkerState.READY:
                 self._start(worker)
         settings = generation.settings
-        address = url(settings.host, self._listeners)
+        address, *others = [each.url for each in self._listeners.addresses]
         if generation.trigger == PAGE:
             log.info("traceback served %s", fields(url=address, generation=action.number))
         elif first:
             workers, threads = len(generation.active), settings.threadpool_workers
-            log.info("ready %s", fields(url=address, generation=action.number, workers=workers, threads=threads))
+            who = fields(url=address, generation=action.number, workers=workers, threads=threads)
+            log.info("ready %s%s", who, f" {fields(also=','.join(others))}" if others else "")
             if os.isatty(2):
                 log.info("Ctrl-C stops")
         else:
             seconds = time.monotonic() - generation.started_at
             log.info("%s finished %s", _undertaking(generation), fields(generation=action.number, seconds=seconds))
+        self._listeners.release(self._fleet)
 
     def _name_stragglers(self, number: int) -> None:
         """Log who has not said in time that it accepts no more: it may answer with old code after this."""
@@ -371,9 +380,12 @@ class Executor:
         source = self._fleet.next_source(action.number)
         near, far = Channel.pair()
         handoff = (each.fileno() for each in self._handoff)
-        descriptors = [far.fileno(), *handoff, *(listener.fileno() for listener in self._listeners)]
+        listening, names = self._listeners.of(self._fleet.generations[action.number])
+        descriptors = [far.fileno(), *handoff, *listening]
         try:
-            self._links.send(Source(action.number), ForkWorker(source.worker, hands_log=True), descriptors)
+            self._links.send(
+                Source(action.number), ForkWorker(source.worker, hands_log=True, listeners=names), descriptors
+            )
         except OSError:
             near.close()
             raise

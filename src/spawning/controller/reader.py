@@ -4,11 +4,9 @@ Rules: what cannot be read refuses the reload, and what was read before stays. A
 died is given what that one was given: it is to load the same, whatever the files say by now.
 """
 
-import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
-from spawning.controller.records import REPAIR
+from spawning.controller.records import REPAIR, GenerationRecord
 from spawning.settings import OPTIONS, Settings
 from spawning.settings.sources import Configuration, Sources
 
@@ -19,19 +17,24 @@ class Reader:
     """For the controller's loop alone.
 
     :param first: what was read at the start.
-    :param pinned: name of a setting to the value that it has for good, such as the address of an inherited socket.
+    :param settle: puts in what no source says, such as the address of an inherited socket.
     :param again: whether the first generation needs a reading of its own, since `first` is none of `sources`.
     :ivar current: what was read last.
     """
 
     def __init__(
-        self, sources: Sources, first: Configuration, pinned: Mapping[str, Any], *, again: bool = False
+        self,
+        sources: Sources,
+        first: Configuration,
+        settle: Callable[[Configuration], Configuration],
+        *,
+        again: bool = False,
     ) -> None:
         self._sources = sources
-        self._pinned = dict(pinned)
+        self._settle = settle
         self._unused = not again
-        self._given: dict[int, Settings] = {}
-        self.current = first
+        self._given: dict[int, Configuration] = {}
+        self.current = settle(first)
 
     @property
     def typed_in(self) -> str:
@@ -44,25 +47,23 @@ class Reader:
         :param serving: the number of the generation that serves.
         :raises ConfigError: they cannot be read.
         """
-        settings = self._given.get(serving) if trigger == REPAIR and serving is not None else None
-        if settings is None:
-            settings = self._read()
+        configuration = self._given.get(serving) if trigger == REPAIR and serving is not None else None
+        if configuration is None:
+            configuration = self._read()
         kept = (serving, number)
-        self._given = {each: given for each, given in self._given.items() if each in kept} | {number: settings}
-        return settings
+        self._given = {each: given for each, given in self._given.items() if each in kept} | {number: configuration}
+        return configuration.settings
 
-    def _read(self) -> Settings:
+    def origins(self, generation: GenerationRecord) -> dict[str, str]:
+        """Return where the settings of a generation came from that are no defaults, when its factory has run."""
+        return self._given.get(generation.number, self.current).behind_the_factory(generation.settings)
+
+    def _read(self) -> Configuration:
         """Read the sources, but for the first time, which has just been."""
         if not self._unused:
-            found = self._sources.read_all()
-            explicit = (
-                *found.settings.explicit,
-                *(name for name in self._pinned if name not in found.settings.explicit),
-            )
-            settings = dataclasses.replace(found.settings, explicit=explicit, **self._pinned)
-            self.current = Configuration(settings, found.sources)
+            self.current = self._settle(self._sources.read_all())
         self._unused = False
-        return self.current.settings
+        return self.current
 
 
 def what_needs_a_restart(bound: Settings, settings: Settings) -> list[str]:

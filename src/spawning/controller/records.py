@@ -251,6 +251,7 @@ class GenerationRecord:
     files: frozenset[str] = frozenset()
     trees: frozenset[str] = frozenset()  # directories that are watched with all that is below them
     unwatched: frozenset[str] = frozenset()  # … but for these
+    listeners: list[str] = field(default_factory=list)  # the addresses that it listens on (``address.py``)
     failure: LoadFailed | None = None
     cutover_until: float = math.inf
     kept_until: float = math.inf

@@ -4,7 +4,7 @@ A record and its words; no decision, no system call. The record stays until the 
 later can still see what happened; whether it still matters shows in the number of the serving generation.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from spawning.settings import Settings
 
@@ -38,11 +38,13 @@ class Page:
     :param refusal: what it shows.
     :param changed: the files whose change had led there, as they are called in the log.
     :param settings: of that generation.
+    :param listeners: the addresses of the site, where it is shown.
     """
 
     refusal: Refusal
     changed: list[str]
     settings: Settings
+    listeners: list[str] = field(default_factory=list)
 
 
 def page_settings(settings: Settings) -> Settings:

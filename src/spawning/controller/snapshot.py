@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from spawning import __version__
+from spawning.address import Address, Kind
 from spawning.controller.condition import condition
 from spawning.controller.fleet import Fleet
 from spawning.controller.plan import Service, Wanted
 from spawning.controller.records import GenerationRecord, Source, WorkerRecord, WorkerState
 from spawning.controller.totals import Totals
 from spawning.ipc.messages import Details
+from spawning.net.listeners import bound
 from spawning.settings import as_dict
 
 _SECRET = ("status_token",)
@@ -27,40 +29,41 @@ _INTERNAL = ("args", "explicit")
 _QUEUE = struct.Struct("24x2I")  # struct tcp_info up to the connections that wait, and how many may (tcp(7))
 
 
-def snapshot(wanted: Wanted, fleet: Fleet, address: str, started_at: float, now: float) -> dict[str, Any]:
-    """Describe everything that the records say.
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the controller knows beside its records.
 
-    :param address: the URL that is served.
-    :param started_at: when the controller started, on the same monotonic clock as `now`.
+    :param addresses: the URLs that are served, the first of which names the server; empty before they are bound.
+    :param started_at: (monotonic seconds) when the controller's program was started.
+    :param listeners: the listening sockets of the service.
     """
+
+    wanted: Wanted
+    addresses: Sequence[str]
+    started_at: float
+    listeners: Sequence[socket.socket] = ()
+
+
+def snapshot(situation: Situation, fleet: Fleet, now: float) -> dict[str, Any]:
+    """Describe what the records say of generations and workers.
+
+    :param now: monotonic seconds.
+    """
+    wanted, addresses = situation.wanted, situation.addresses
     serving = fleet.serving
     return {
         "version": __version__,
         "python": platform.python_version(),
         "pid": os.getpid(),
-        "address": address,
-        "uptime": round(now - started_at, 3),
+        "address": addresses[0] if addresses else "",
+        "addresses": list(addresses),
+        "uptime": round(now - situation.started_at, 3),
         "service": wanted.service.value,
         "serving": serving.number if serving else None,
         "workers_wanted": wanted.workers(serving) if serving else None,
         "generations": [_generation(each, now) for each in fleet],
         "last_refusal": dataclasses.asdict(fleet.last_refusal) if fleet.last_refusal else None,
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What the controller knows beside its records.
-
-    :param address: the URL that is served; empty before it is bound.
-    :param started_at: (monotonic seconds) when the controller's program was started.
-    :param listeners: the listening sockets of the service.
-    """
-
-    wanted: Wanted
-    address: str
-    started_at: float
-    listeners: Sequence[socket.socket] = ()
 
 
 def full_snapshot(
@@ -75,7 +78,7 @@ def full_snapshot(
     serving = fleet.serving or fleet.under_way
     how = condition(wanted, fleet)
     return {
-        **snapshot(wanted, fleet, situation.address, situation.started_at, now),
+        **snapshot(situation, fleet, now),
         "at": round(time.time(), 3),
         "phase": how.phase.value,
         "condition": how.status,
@@ -113,15 +116,14 @@ def _totals(totals: Totals) -> dict[str, Any]:
 
 def _listener(listener: socket.socket) -> dict[str, Any]:
     """Describe a listening socket: its address, how many connections wait there, and how many may."""
-    address = listener.getsockname()
-    if not isinstance(address, tuple):
-        return {"address": f"unix:{address}", "backlog": None, "most": None}
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    address = bound(listener, Address(Kind.FD)).place
+    if listener.family == socket.AF_UNIX:
+        return {"address": address, "backlog": None, "most": None}
     try:
         *_, backlog, most = _QUEUE.unpack(listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUEUE.size))
     except (OSError, struct.error):
         backlog = most = None
-    return {"address": f"{host}:{address[1]}", "backlog": backlog, "most": most}
+    return {"address": address, "backlog": backlog, "most": most}
 
 
 def _requests(fleet: Fleet, details: Mapping[Source, Details]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The controller as a program: from its settings to its exit status."""
 
 import os
-from typing import Any
+from functools import partial
 
 from setproctitle import setproctitle
 
@@ -13,6 +13,7 @@ from spawning.controller.signals import Wakeup
 from spawning.ipc.prctl import become_subreaper
 from spawning.logs.log import Log
 from spawning.logs.setup import configure, fields, use_colours
+from spawning.settings import Settings
 from spawning.settings.sources import Configuration, Sources
 from spawning.systemd import with_address_of
 
@@ -28,17 +29,12 @@ def run(configuration: Configuration, sources: Sources) -> int:
     :raises ConfigError: at the first start, something has to be changed; nothing is left running.
     :raises AppLoadError: at the first start, the application cannot be loaded; nothing is left running.
     """
-    configure(configuration.settings.verbose)
+    _prepare(configuration.settings)
     if configuration.settings.reload == "dev":
         use_colours()
     become_subreaper()
     legacy = take_over(os.environ)
-    pinned: dict[str, Any] = {}
-    if legacy.activated:
-        settings, origins = with_address_of(legacy.listeners, configuration.settings, configuration.sources)
-        configuration = Configuration(settings, origins)
-        pinned = {"host": settings.host, "port": settings.port}
-    return _serve(Reader(sources, configuration, pinned), legacy)
+    return _serve(Reader(sources, configuration, partial(_settled, legacy)), legacy)
 
 
 def go_on(sources: Sources, reason: str) -> int:
@@ -50,10 +46,23 @@ def go_on(sources: Sources, reason: str) -> int:
     become_subreaper()
     legacy = take_over(os.environ)
     assert legacy.bound is not None, "the program before has bound its sockets"
-    configure(legacy.bound.verbose)
+    _prepare(legacy.bound)
     log.error("the configuration cannot be read %s", fields(reason=reason))
-    pinned = {"host": legacy.bound.host, "port": legacy.bound.port} if legacy.activated else {}
-    return _serve(Reader(sources, Configuration(legacy.bound, {}), pinned, again=True), legacy)
+    return _serve(Reader(sources, Configuration(legacy.bound, {}), partial(_settled, legacy), again=True), legacy)
+
+
+def _prepare(settings: Settings) -> None:
+    configure(settings.verbose)
+    if settings.umask is not None:
+        os.umask(int(settings.umask, 8))
+
+
+def _settled(legacy: Legacy, configuration: Configuration) -> Configuration:
+    """Put the address of inherited sockets into a configuration that names no listener itself."""
+    if not legacy.inherited or configuration.settings.bind:
+        return configuration
+    every = [sock for socks in legacy.inherited.values() for sock in socks]
+    return Configuration(*with_address_of(every, configuration.settings, configuration.sources))
 
 
 def _serve(reader: Reader, legacy: Legacy) -> int:

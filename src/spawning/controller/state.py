@@ -17,6 +17,7 @@ from typing import Any
 
 from spawning.controller.fleet import Fleet
 from spawning.controller.links import Unsent
+from spawning.controller.listeners import Held
 from spawning.controller.plan import Wanted
 from spawning.controller.records import Process, Source
 from spawning.settings import Settings, as_dict, checked
@@ -30,7 +31,9 @@ class State:
 
     :param channels: its ends of the channels.
     :param handoff: sending and receiving end of the handoff socket.
-    :param activated: the listening sockets came from the service manager.
+    :param activated: the listening sockets came from the service manager (for readers that know no ``inherited``).
+    :param held: what is to be known of each listening socket; empty if the writer did not know.
+    :param inherited: descriptors of the service manager's sockets, by name.
     :param bound: the settings with which the sockets were bound.
     :param pidfile: its absolute path.
     :param pidfile_lock: the descriptor that has its lock; negative: none has.
@@ -63,6 +66,8 @@ class State:
     terminal: bool = True
     status_listeners: list[int] = field(default_factory=list)
     metrics: str = ""
+    held: list[Held] = field(default_factory=list)
+    inherited: dict[str, list[int]] = field(default_factory=dict)
     version: int = VERSION
 
     @property
@@ -71,7 +76,7 @@ class State:
         control = [self.control[0]] if self.control is not None else []
         single = [fd for fd in (self.pidfile_lock, self.fence) if fd >= 0]
         waiting = [fd for unsent in self.unsent for fd in unsent.fds]
-        several = (
+        several = [
             self.channels.values(),
             self.handoff,
             self.listeners,
@@ -80,8 +85,9 @@ class State:
             waiting,
             self.logs.values(),
             self.status_listeners,
-        )
-        return [fd for fds in several for fd in fds]
+            *self.inherited.values(),
+        ]
+        return list(dict.fromkeys(fd for fds in several for fd in fds))
 
 
 def dumps(state: State) -> bytes:

@@ -19,7 +19,6 @@ from spawning.logs.setup import configure, fields
 from spawning.readable import readable
 from spawning.settings import as_dict, checked
 from spawning.settings.files import read_environment
-from spawning.settings.sources import behind_the_factory
 from spawning.stamps import ChangedError, check_same, stamps
 from spawning.standard import occupy
 from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_path, resolve
@@ -79,10 +78,11 @@ class Generation:
                 self._config = factory(dict(self._values))
         if not isinstance(self._config, dict) or not isinstance(self._config.get("app_factory"), str):
             raise ConfigError(f"factory {name} gave no dictionary with the dotted path of an app_factory")
-        self._config = behind_the_factory(self.settings, self._config)
         self.settings = checked(self._config, {key: f"factory {name}, setting {key}" for key in self._config})
         self._prepare_path()
         self._prepare_metrics()
+        if self.settings.umask is not None:
+            os.umask(int(self.settings.umask, 8))
         return Configured(as_dict(self.settings))
 
     def _prepare_metrics(self) -> None:

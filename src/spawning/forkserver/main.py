@@ -19,6 +19,7 @@ from time import monotonic
 
 from setproctitle import setproctitle
 
+from spawning.address import Address, Kind, parse
 from spawning.errors import EXIT_APP, AppLoadError, ConfigError
 from spawning.forkserver import birth, prepare
 from spawning.forkserver.files import loaded_files
@@ -30,6 +31,7 @@ from spawning.ipc.messages import Boot, Born, ForkWorker, Message, Prepare
 from spawning.ipc.prctl import die_with_parent, outlive_parent
 from spawning.logs.setup import begin, configure, finish, start, use_colours
 from spawning.logs.streams import provide, write_by_lines
+from spawning.net.listeners import bound
 from spawning.primitives import open_socket
 from spawning.readiness import check
 from spawning.settings import Settings
@@ -45,7 +47,7 @@ EXIT_SECONDS = 3  # what the application's atexit functions may take here; the c
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a newly forked process has to become: worker `worker`, on a channel of its own, with the sockets that all
-    workers share.
+    workers share; `names` are those of the listeners.
     """
 
     worker: int
@@ -53,6 +55,7 @@ class Order:
     channel: Channel
     handoff: tuple[Channel, Channel]
     listeners: Sequence[socket.socket]
+    names: Sequence[str]
 
     @property
     def descriptors(self) -> list[int]:
@@ -131,7 +134,9 @@ def serve(generation: Generation, channel: Channel, controller: int) -> Order | 
             own = Channel(open_socket(fds[0], blocking=True))
             # All workers share what follows, and so whether it blocks.
             shared = [open_socket(fd, blocking=False) for fd in fds[1:]]
-            return Order(message.worker, message.hands_log, own, (Channel(shared[0]), Channel(shared[1])), shared[2:])
+            handoff, listeners = (Channel(shared[0]), Channel(shared[1])), shared[2:]
+            names = message.listeners or [bound(each, Address(Kind.FD)).text for each in listeners]
+            return Order(message.worker, message.hands_log, own, handoff, listeners, names)
         for fd in fds:
             os.close(fd)
 
@@ -154,7 +159,7 @@ def work(generation: Generation, order: Order, group: int) -> int:
     try:
         application = generation.application()
         if order.worker == 1:
-            _check_readiness(generation, application, order.listeners[0])
+            _check_readiness(generation, application, parse(order.names[0]))
     except (ConfigError, AppLoadError) as error:
         order.channel.send(generation.failure(error))
         if isinstance(error, PatchedError):  # the interpreter would wait for threads in gevent's way, and fail
@@ -173,13 +178,13 @@ def work(generation: Generation, order: Order, group: int) -> int:
         settings=settings,
         channel=order.channel,
         handoff=order.handoff,
-        listeners=order.listeners,
+        listeners=list(zip(order.names, order.listeners, strict=True)),
         opens_log=not order.hands_log,
         files=loaded_files() if settings.no_preload else [],
     )
 
 
-def _check_readiness(generation: Generation, application: WSGIApplication, listener: socket.socket) -> None:
+def _check_readiness(generation: Generation, application: WSGIApplication, address: Address) -> None:
     """Do the check of ``--ready-path``; one worker answers for all, which came from the same memory.
 
     It gives up a little before the controller does, which would not know what the generation waits for.
@@ -190,7 +195,7 @@ def _check_readiness(generation: Generation, application: WSGIApplication, liste
     if settings.ready_path is not None:
         seconds = settings.boot_timeout
         until = generation.started_at + seconds - min(1.0, seconds / 10)
-        check(application, settings, listener.getsockname()[:2], until)
+        check(application, settings, address.server, until)
 
 
 def set_title(kind: str, name: str, settings: Settings) -> None:

@@ -17,7 +17,7 @@ from spawning.ipc.messages import Message, decode, encode
 from spawning.standard import FIRST_OF_OURS, moved
 
 MAX_DATAGRAM = 100_000  # about half of the default send buffer (net.core.wmem_default, 212 992 bytes)
-MAX_FDS = 64
+MAX_FDS = 253  # SCM_MAX_FD of Linux
 _IN_MEMORY_FILE = b"@"  # no message: each of those begins with a brace
 _ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_FDS * array("i").itemsize)
 

@@ -14,6 +14,7 @@ Commands: ``status``; ``reload`` and ``rollback``, both with ``wait`` (true: ans
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import socket
@@ -26,6 +27,7 @@ from typing import Any
 
 MAX_QUESTION = 65536  # bytes
 SUFFIX = ".sock"
+_LONGEST_NAME = 40  # bytes of an address in the name of a control socket
 DIRECTORY = "SPAWNING_CONTROL_DIRECTORY"  # the variable that names the one directory to use
 _RUN = Path("/run/spawning")
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
@@ -50,10 +52,15 @@ def decode(line: bytes) -> dict[str, Any]:
     return values
 
 
-def name_for(host: str, port: int, more: str = "") -> str:
-    """Return the file name of the control socket of the server at an address: ``127.0.0.1:8080.sock``."""
-    bare = host.strip("[]").replace("/", "_")
-    return f"[{bare}]:{port}{more}{SUFFIX}" if ":" in bare else f"{bare}:{port}{more}{SUFFIX}"
+def name_for(address: str, more: str = "") -> str:
+    """Return the file name of the control socket of the server at an address: ``127.0.0.1:8080.sock``.
+
+    That of a Unix socket is shortened if it is long: the path of the control socket has its limit too.
+    """
+    name = address.replace("/", "_")
+    if address.startswith("unix:") and len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f"unix:{hashlib.sha256(os.fsencode(address)).hexdigest()[:16]}"
+    return f"{name}{more}{SUFFIX}"
 
 
 def directories(environ: Mapping[str, str], temporary: Callable[[], str] = tempfile.gettempdir) -> list[Path]:

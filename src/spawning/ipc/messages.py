@@ -41,13 +41,15 @@ class Boot:
 @dataclass(frozen=True, slots=True)
 class ForkWorker:
     """Fork worker `worker`. Beside it: the worker's end of its channel, the sending and the receiving end of
-    the handoff socket, then the listening sockets in order.
+    the handoff socket, then the listening sockets in order. `listeners` are their addresses as text (``address.py``),
+    by which workers of all generations know them (none from a controller of an earlier version).
 
     `hands_log` says that the worker is given its access log over its own channel (:class:`ReopenLog`) and need not open
     it."""
 
     worker: int
     hands_log: bool = False
+    listeners: list[str] = field(default_factory=list)
 
 
 # Fork server to controller -------------------------------------------------------------------------------------------
@@ -262,7 +264,8 @@ class Handoff:
     `address` and `port` are the peer's; `deadline` (seconds of the machine's monotonic clock) is when it has been idle,
     or the head on its way, for too long; `family` is that of the socket; `unread` are the bytes of further requests
     that were received and not interpreted, one character an octet; `listener` is the address of the listener that the
-    connection came from, as text.
+    connection came from, as text, and `environ` what environs say of this connection beside that; `fresh` is one of
+    which nothing has been interpreted since it was accepted, not even a PROXY header.
     """
 
     address: str
@@ -271,6 +274,8 @@ class Handoff:
     deadline: float
     unread: str = ""
     listener: str = ""
+    environ: dict[str, str] = field(default_factory=dict)
+    fresh: bool = False
 
 
 Message = (

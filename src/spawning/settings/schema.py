@@ -27,6 +27,7 @@ _MORE: Final[Mapping[Callable[[Any], Any], dict[str, Any]]] = {
     values.field_name: {"pattern": "^[0-9A-Za-z-]+$"},
     values.path: {"pattern": "^/[!-~]*$"},
     values.script_name: {"pattern": "^/"},
+    values.umask: {"pattern": "^(0o|0)?[0-7]{1,3}$"},
     values.statuses: {"pattern": "^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$"},
 }
 _APPLICATION: Final = {

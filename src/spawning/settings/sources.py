@@ -15,16 +15,15 @@ from spawning.errors import ConfigError
 from spawning.settings import files
 from spawning.settings.checking import checked, from_environment, parsed
 from spawning.settings.files import Said
-from spawning.settings.names import APP, MIDDLEWARE, VARIABLES, suggestion
+from spawning.settings.names import APP, MIDDLEWARE, VARIABLES, key_of, suggestion
 from spawning.settings.option import PREFIX
-from spawning.settings.table import DEFAULTS, OPTIONS, Settings
+from spawning.settings.table import OPTIONS, Settings
 from spawning.settings.vain import check_effects
 
 NOT_SETTINGS = frozenset(
     {"SPAWNING_CONTROL_DIRECTORY", "SPAWNING_TAKE_OVER", "SPAWNING_CHECK_TAKE_OVER", "SPAWNING_TYPED_IN"}
 )
 """Variables of ours that are none of a setting's."""
-ALL_ADDRESSES = "0.0.0.0"
 # What Kubernetes and Docker set for a service or container that is called "spawning".
 _LINK = re.compile(r"SPAWNING_(.*_)?(SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_(TCP|UDP)(_.*)?|NAME|ENV_.*)")
 _LINK_VALUE = re.compile(r"(tcp|udp)://")
@@ -41,6 +40,14 @@ class Configuration:
 
     settings: Settings
     sources: dict[str, str]
+
+    def behind_the_factory(self, settings: Settings) -> dict[str, str]:
+        """Return where settings came from that are no defaults, as the factory has given them back."""
+        return self.sources | {
+            name: f"factory {settings.factory}, setting {key_of(name)}"
+            for name in OPTIONS
+            if getattr(settings, name) != getattr(self.settings, name)
+        }
 
 
 class Sources:
@@ -185,20 +192,6 @@ def _configuration(said: Mapping[str, Said], environ: Mapping[str, str]) -> Conf
         for name, variable in from_environment(environ).items()
         if name not in values
     } | sources
-    if "host" not in values and "port" not in values and "port" in sources:
-        values["host"], sources["host"] = ALL_ADDRESSES, sources["port"]
     settings = checked({**values, "explicit": explicit}, sources, environ)
     check_effects(settings, sources)
     return Configuration(settings, sources)
-
-
-def behind_the_factory(given: Settings, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Take back what the variable PORT has said of the host when the factory has chosen another port.
-
-    :param given: what the factory was given.
-    :param result: what it has given back.
-    """
-    chosen = result.get("port") != given.port and "port" not in given.explicit and "host" not in given.explicit
-    if chosen and given.host == ALL_ADDRESSES and result.get("host") == given.host:
-        return {**result, "host": DEFAULTS["host"]}
-    return dict(result)

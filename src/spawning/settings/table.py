@@ -67,15 +67,18 @@ class Settings:
     )
 
     host: str = option(
-        "127.0.0.1", "-i", "--host", parse=values.address, metavar="HOST", needs_restart=True, group=_NETWORK,
-        again="a server has one address",
-        help="Address to bind: a name, IPv4 or IPv6. With the variable PORT and no other word: all (0.0.0.0).",
+        "127.0.0.1", "-i", "--host", parse=values.host_to_bind, metavar="HOST", group=_NETWORK,
+        again="use --bind for more addresses",
+        help="Address to bind: a name, IPv4 or IPv6; with the variable PORT alone it is every address.",
     )
     port: int = option(
-        8080, "-p", "--port", parse=values.Integer(0, 65535), metavar="PORT", env="PORT", needs_restart=True,
-        group=_NETWORK,
-        again="a server has one address",
+        8080, "-p", "--port", parse=values.Integer(0, 65535), metavar="PORT", env="PORT", group=_NETWORK,
+        again="use --bind for more addresses",
         help="Port to bind; 0 lets the kernel choose, and the ready line says which.",
+    )
+    bind: tuple[str, ...] = option(
+        (), "-b", "--bind", parse=values.addresses, metavar="ADDRESS", group=_NETWORK,
+        help="Where to listen: HOST:PORT, :PORT, unix:/path, unix:@name, fd:N or systemd:NAME; may be repeated.",
     )
     backlog: int = option(
         2048, "--backlog", parse=values.Integer(1, 2**31 - 1), metavar="N", needs_restart=True, group=_NETWORK,
@@ -86,7 +89,11 @@ class Settings:
     )
     forwarded_allow_ips: tuple[str, ...] = option(
         (), "--forwarded-allow-ips", parse=values.peers, metavar="ADDRESS,…", env="FORWARDED_ALLOW_IPS", group=_NETWORK,
-        help="Proxies whose Forwarded and X-Forwarded-… fields count: addresses, networks, or * for every peer.",
+        help="Proxies whose Forwarded and X-Forwarded-… fields count: addresses, networks, unix, or * for every peer.",
+    )
+    proxy_allow_ips: tuple[str, ...] = option(
+        ("127.0.0.1", "::1", "unix"), "--proxy-allow-ips", parse=values.peers, metavar="ADDRESS,…", group=_NETWORK,
+        help="Who has to begin with a PROXY protocol header, where ?proxy is on: addresses, networks, unix, or *.",
     )
 
     server_header: str = option(
@@ -203,6 +210,10 @@ class Settings:
     control_socket: str | None = option(
         None, "--control-socket", parse=values.optional_text, metavar="PATH", needs_restart=True, group=_PROCESS,
         help="Where spawnctl reaches the controller; by default in the runtime directory, named after the address.",
+    )
+    umask: str | None = option(
+        None, "--umask", parse=values.umask, metavar="MASK", group=_PROCESS,
+        help="Permissions that new files are not to have, octal; by default those of who starts the server.",
     )
     verbose: bool = option(
         False, "-v", "--verbose", parse=values.switch, group=_PROCESS, help="Log details (level debug).",

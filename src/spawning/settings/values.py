@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from spawning import address
+
 FACTORY_SHORT_NAMES = {
     "wsgi": "spawning.wsgi_factory.config_factory",
     "django": "spawning.django_factory.config_factory",
@@ -38,22 +40,42 @@ def directories(value: Any) -> tuple[str, ...]:
 
 
 def peers(value: Any) -> tuple[str, ...]:
-    """Take addresses, networks and ``*``, separated by commas, in one text or several."""
+    """Take addresses, networks, ``unix`` and ``*``, separated by commas, in one text or several."""
     items = [item.strip() for each in texts(value) for item in each.split(",") if item.strip()]
     for item in items:
         try:
-            if item != "*":
+            if item not in ("*", "unix"):
                 ipaddress.ip_network(item)
         except ValueError:
-            raise ValueError(f"a list of addresses, networks such as 10.0.0.0/8, or *: look at {item!r}") from None
+            expected = "a list of addresses, networks such as 10.0.0.0/8, unix, or *"
+            raise ValueError(f"{expected}: look at {item!r}") from None
     return tuple(items)
 
 
-def address(value: Any) -> str:
+def addresses(value: Any) -> tuple[str, ...]:
+    """Take addresses to listen on."""
+    items = texts(value)
+    for item in items:
+        try:
+            address.parse(item)
+        except ValueError as error:
+            raise ValueError(f"{error}: look at {item!r}" if len(items) > 1 else str(error)) from None
+    return items
+
+
+def umask(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not re.fullmatch("(0o|0)?[0-7]{1,3}", value):
+        raise ValueError("a mask of permissions as an octal text, such as 027")
+    return value
+
+
+def host_to_bind(value: Any) -> str:
     """Take a host to bind, without a port."""
     host = text(value)
-    if match := re.fullmatch(r"(\[[^]]*\]|[^:/]*):([0-9]+)", host):
-        raise ValueError(f"a host alone: write --host {match[1] or '0.0.0.0'} --port {match[2]}")
+    if re.fullmatch(r"(\[[^]]*\]|[^:/]*):[0-9]+", host):
+        raise ValueError(f"a host alone: write --bind {host}")
     if "/" in host:
         raise ValueError("a host, such as 0.0.0.0 or localhost")
     return host

@@ -16,6 +16,7 @@ from time import monotonic
 
 from setproctitle import setproctitle
 
+from spawning.address import Address, Kind
 from spawning.ipc import signals
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import BootStatus, Message, Snapshot, Watching
@@ -23,6 +24,7 @@ from spawning.ipc.prctl import die_with_parent, outlive_parent
 from spawning.logs.log import Log
 from spawning.logs.setup import configure, start
 from spawning.logs.streams import provide
+from spawning.net.listeners import bound
 from spawning.primitives import open_socket
 from spawning.settings import Settings, checked
 from spawning.standard import occupy
@@ -31,7 +33,6 @@ from spawning.status.app_metrics import AppMetrics
 from spawning.status.hub import Hub
 from spawning.status.statsd import Statsd
 from spawning.worker.main import Worker
-from spawning.wsgi.environ import EnvironBase
 
 TIDY_EVERY = 60.0  # seconds between looks for what processes of the application have left
 
@@ -50,7 +51,8 @@ class StatusWorker(Worker):
         channel: Channel,
         fds: Sequence[int],
     ) -> None:
-        listeners = [open_socket(fd, blocking=False) for fd in fds]
+        sockets = [open_socket(fd, blocking=False) for fd in fds]
+        listeners = [(bound(each, Address(Kind.FD)).text, each) for each in sockets]
         super().__init__(
             "status", StatusApp(hub, token, app_metrics), settings, channel, Channel.pair(), listeners, None
         )
@@ -58,11 +60,6 @@ class StatusWorker(Worker):
         self._app_metrics = app_metrics
         self._tidy_at = 0.0  # monotonic seconds
         self._handlers[Snapshot] = self._on_snapshot
-
-    def _base(self, listener: object) -> EnvironBase:
-        return EnvironBase(
-            server_name="localhost", server_port="80", multithread=True, multiprocess=False, errors=self._errors
-        )
 
     def begin(self) -> None:
         """Accept as soon as the loop runs: nobody else has to be ready for it."""

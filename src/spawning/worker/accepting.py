@@ -83,7 +83,7 @@ class Accepting:
         self._context = context
         self._poller = poller
         self._handoff = handoff
-        self._listeners = {listener.sock.fileno(): listener for listener in listeners}
+        self._listeners = {each.sock.fileno(): each for each in listeners if each.sock is not None}
         self._waiting = select.poll()  # tells whether anybody waits to be accepted
         for fd in self._listeners:
             self._waiting.register(fd, select.POLLIN)
@@ -118,6 +118,7 @@ class Accepting:
         refused, not to wait for the end of the last worker, and the address is free for another server.
         """
         for listener in self._listeners.values():
+            assert listener.sock is not None
             listener.sock.close()
         self._listeners.clear()
 
@@ -199,7 +200,7 @@ class Accepting:
         context = self._context
         poller = self._poller
         pollables = poller.pollables
-        protocol = listener.protocol
+        first = listener.first
         for _ in range(most):
             if len(pollables) >= self._room:
                 self._fill()
@@ -217,7 +218,7 @@ class Accepting:
                 return
             stream = Stream(listener.family, listener.kind, listener.proto, fd)
             peer = (address[0], str(address[1])) if type(address) is tuple else ("", "")
-            connection: Connection = protocol(context, listener, stream, *peer)
+            connection: Connection = first(context, listener, stream, *peer)
             pollables[fd] = connection
             try:
                 connection.on_event()

@@ -15,7 +15,6 @@ import errno
 import os
 import select
 from collections import deque
-from collections.abc import Sequence
 from socket import SOCK_STREAM
 from typing import Final
 
@@ -23,7 +22,7 @@ from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Handoff
 from spawning.logs.log import Log
 from spawning.worker.context import Context
-from spawning.worker.listener import Listener
+from spawning.worker.listener import Listeners
 from spawning.worker.poller import Poller
 from spawning.worker.roles import Leaver
 from spawning.worker.stream import Stream, never_waiting
@@ -46,14 +45,13 @@ class HandoffSocket:
     """
 
     def __init__(
-        self, context: Context, poller: Poller, listeners: Sequence[Listener], sending: Channel, receiving: Channel
+        self, context: Context, poller: Poller, listeners: Listeners, sending: Channel, receiving: Channel
     ) -> None:
         sending.sock.setblocking(False)
         receiving.sock.setblocking(False)
         self._context = context
         self._poller = poller
-        self._first = listeners[0] if listeners else None
-        self._listeners = {listener.name: listener for listener in listeners}
+        self._listeners = listeners
         self._sending = sending
         self._receiving = receiving
         self._leaving: deque[Leaver] = deque()
@@ -113,10 +111,10 @@ class HandoffSocket:
 
     def take_up(self, message: Handoff, fd: int) -> None:
         """Serve a connection that was received. Raises LeadLost: a request that came along has cost it."""
-        listener = self._listeners.get(message.listener, self._first)
-        assert listener is not None
+        listener = self._listeners.named(message.listener).saying(message.environ)
         stream = Stream(message.family, _KIND, 0, fd)
-        connection = listener.protocol(self._context, listener, stream, message.address, message.port)
+        make = listener.first if message.fresh else listener.protocol
+        connection = make(self._context, listener, stream, message.address, message.port)
         self._poller.pollables[fd] = connection
         try:
             connection.take_up(message.unread.encode("latin-1"), message.deadline)

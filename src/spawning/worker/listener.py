@@ -1,11 +1,15 @@
 """A listener of a worker: a listening socket, and what its connections are."""
 
 import socket
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
+from spawning.memo import ENTRY, STRING, Memo
 from spawning.worker.stream import never_waiting
 from spawning.wsgi.environ import EnvironBase
+from spawning.wsgi.forwarded import Trust
+
+NOTHING: Final[Mapping[str, str]] = {}
 
 
 class Listener:
@@ -14,31 +18,83 @@ class Listener:
     ``socket.accept`` would make a socket object with 2 µs of Python; ``family`` and ``type`` look for a member of an
     enum, 0.5 µs each time.
 
-    :param sock: the listening socket, non-blocking.
+    :param name: what workers of all generations know it by: its address, as text.
+    :param sock: the listening socket, non-blocking; None when only connections of it are left, which have come here
+        from a worker that had it.
     :param base: what every environ of a request on it has, the scheme among it.
     :param protocol: the class of its connections: a ``roles.Connection`` made from context, listener, stream, and
         address and port of the peer.
+    :param first: makes a connection that has just been accepted, from the same; by default that is `protocol`.
+    :param proxies: who has to begin with a PROXY header.
 
-    :ivar name: what workers of other generations know it by: its address, as text.
+    :ivar told: that a connection has not begun with one, the log has said; leader.
+    :ivar said: what an environ says of a connection beside ``base``; it is part of ``base`` already.
     """
 
-    __slots__ = ("accept", "base", "family", "kind", "name", "proto", "protocol", "sock")
+    __slots__ = (
+        "_variants", "accept", "base", "family", "first", "kind", "name", "proto", "protocol", "proxies", "said",
+        "sock", "told",
+    )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, base: EnvironBase, protocol: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        sock: socket.socket | None,
+        base: EnvironBase,
+        protocol: Callable[..., Any],
+        first: Callable[..., Any] | None = None,
+        proxies: Trust | None = None,
+    ) -> None:
+        self.name = name
         self.sock = sock
         self.base = base
         self.protocol = protocol
-        self.name = name_of(sock)
-        self.accept: Callable[[], tuple[int, Any]] = sock._accept  # type: ignore[attr-defined]
-        self.family = int(sock.family)
-        self.kind = never_waiting(sock.type)
-        self.proto = sock.proto
+        self.first = first or protocol
+        self.proxies = proxies
+        self.said = NOTHING
+        self.told = False
+        self._variants: Memo[tuple[tuple[str, str], ...], Listener] = Memo(1024, 1 << 22, 1 << 16)
+        if sock is not None:
+            self.accept: Callable[[], tuple[int, Any]] = sock._accept  # type: ignore[attr-defined]
+            self.family = int(sock.family)
+            self.kind = never_waiting(sock.type)
+            self.proto = sock.proto
+
+    def saying(self, values: Mapping[str, str]) -> "Listener":
+        """Return the listener of connections of which environs say more, such as what a proxy told of their TLS.
+
+        They are alike for many connections, so they are made once, as far as memory allows.
+        """
+        if not values:
+            return self
+        key = tuple(values.items())
+        variant = self._variants.get(key)
+        if variant is None:
+            variant = Listener(self.name, None, self.base.saying(values), self.protocol, self.first, self.proxies)
+            variant.said = values
+            size = ENTRY + 4096 + sum(2 * STRING + 4 * len(name) + 4 * len(value) for name, value in key)
+            self._variants.put(key, variant, size)
+        return variant
 
 
-def name_of(sock: socket.socket) -> str:
-    """Return the address of a listening socket as text: ``127.0.0.1:8080``, ``[::1]:8080``, a path."""
-    address = sock.getsockname()
-    if type(address) is not tuple:
-        return str(address)
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"{host}:{address[1]}"
+class Listeners:
+    """All listeners of a worker: those that it accepts from, and those of which connections have come to it.
+
+    :param listening: at least one.
+    :param make: makes one of the other kind from its name.
+    """
+
+    def __init__(self, listening: Sequence[Listener], make: Callable[[str], Listener]) -> None:
+        self.listening = listening
+        self._all = {listener.name: listener for listener in listening}
+        self._make = make
+
+    def named(self, name: str) -> Listener:
+        """Return the listener of a connection that has come from another worker.
+
+        :raises ValueError: the name is no address.
+        """
+        listener = self._all.get(name) if name else self.listening[0]  # an earlier version did not always say
+        if listener is None:
+            listener = self._all[name] = self._make(name)
+        return listener

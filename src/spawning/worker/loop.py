@@ -10,7 +10,7 @@ in the mail.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from time import monotonic, time
 from typing import Final
 
@@ -21,7 +21,7 @@ from spawning.worker.bug import tell_of_bug
 from spawning.worker.context import Context
 from spawning.worker.dispatch import Dispatch
 from spawning.worker.handoff import HandoffSocket
-from spawning.worker.listener import Listener
+from spawning.worker.listener import Listeners
 from spawning.worker.poller import ENDED, Poller
 from spawning.worker.roles import LeadLost, Pollable
 from spawning.worker.threads import RequestThread
@@ -51,7 +51,7 @@ class Loop:
         self,
         context: Context,
         dispatch: Dispatch,
-        listeners: Sequence[Listener],
+        listeners: Listeners,
         handoff: tuple[Channel, Channel],
         room: int,
         on_end: Callable[[], None],
@@ -62,7 +62,7 @@ class Loop:
         self._on_end = on_end
         self._poller = Poller(context)
         self._handoff = HandoffSocket(context, self._poller, listeners, *handoff)
-        self._accepting = Accepting(context, self._poller, listeners, self._handoff, room)
+        self._accepting = Accepting(context, self._poller, listeners.listening, self._handoff, room)
         self._events: Iterator[tuple[int, int]] = iter(())
         self._in_threads = 0  # jobs that have been handed over as of the last poll
         self._next_sweep = 0.0

@@ -16,6 +16,7 @@ from time import monotonic
 from types import FrameType
 from typing import Any, Final
 
+from spawning.address import parse
 from spawning.ipc.channel import Channel
 from spawning.ipc.fence import attach
 from spawning.ipc.messages import (
@@ -47,8 +48,9 @@ from spawning.worker.details import details, executions, queued
 from spawning.worker.dispatch import Dispatch
 from spawning.worker.http1 import Http1
 from spawning.worker.leaving import look_after_end
-from spawning.worker.listener import Listener
+from spawning.worker.listener import Listener, Listeners
 from spawning.worker.loop import Loop
+from spawning.worker.preamble import accepted
 from spawning.worker.streams import LAST_WORDS, Streams
 from spawning.worker.timeouts import Timeouts, nothing_but
 from spawning.worker.watchdog import Watchdog
@@ -76,7 +78,7 @@ def run(
     settings: Settings,
     channel: Channel,
     handoff: tuple[Channel, Channel],
-    listeners: Sequence[socket.socket],
+    listeners: Sequence[tuple[str, socket.socket]],
     files: Sequence[str],
     opens_log: bool,
 ) -> int:
@@ -87,7 +89,7 @@ def run(
     :param settings: of the generation.
     :param channel: the worker's end.
     :param handoff: sending and receiving end of the handoff socket.
-    :param listeners: the controller's listening sockets, non-blocking.
+    :param listeners: the controller's listening sockets, non-blocking, each behind its address (``address.py``).
     :param files: reported with ``Ready``.
     :param opens_log: nobody hands this worker its access log.
     :returns: the exit status: 0, or 1 when requests had to be given up.
@@ -131,7 +133,7 @@ class Worker:
         settings: Settings,
         channel: Channel,
         handoff: tuple[Channel, Channel],
-        listeners: Sequence[socket.socket],
+        listeners: Sequence[tuple[str, socket.socket]],
         access_log: AccessLog | None,
     ) -> None:
         self.name = name
@@ -148,7 +150,9 @@ class Worker:
         self._dispatch = context.dispatcher = Dispatch(context, application, self._access_log)
         self._dispatch.wake_watchdog = self._wake
         self._watchdog = Watchdog(self._dispatch)
-        own = [Listener(sock, self._base(sock), Http1) for sock in listeners]
+        self._trust = Trust(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None
+        self._proxies = Trust(settings.proxy_allow_ips)
+        own = Listeners([self._listener(name, sock) for name, sock in listeners], self._listener)
         self._loop = Loop(context, self._dispatch, own, handoff, room, self._on_end)
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.poll()
@@ -177,18 +181,22 @@ class Worker:
         children.close_in_children(self._close_in_child)
         children.handles(self._on_term)
 
-    def _base(self, listener: socket.socket) -> EnvironBase:
-        address = listener.getsockname()
+    def _listener(self, name: str, sock: socket.socket | None = None) -> Listener:
+        address = parse(name)
         settings = self._settings
-        return EnvironBase(
-            server_name=str(address[0]),
-            server_port=str(address[1]),
+        server_name, server_port = address.server
+        base = EnvironBase(
+            server_name=server_name,
+            server_port=server_port,
             multithread=settings.threadpool_workers > 1,
             multiprocess=settings.num_processes > 1,
             errors=self._errors,
-            trust=Trust(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None,
+            trust=self._trust,
             request_id_header=settings.request_id_header,
         )
+        if address.proxy:
+            return Listener(name, sock, base, Http1, accepted, self._proxies)
+        return Listener(name, sock, base, Http1)
 
     def run(self, files: Sequence[str]) -> int:
         """Serve; see :func:`run`."""

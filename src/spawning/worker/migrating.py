@@ -76,6 +76,7 @@ class Migrating(Closing):
             self.deadline,
             self.reader.unread.decode("latin-1"),
             self.listener.name,
+            dict(self.listener.said),
         )
 
     def take_up(self, unread: bytes, deadline: float) -> None:

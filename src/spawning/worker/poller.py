@@ -42,6 +42,10 @@ class Poller:
     def unregister(self, fd: int) -> None:
         self.epoll.unregister(fd)
 
+    def replace(self, fd: int, pollable: Pollable) -> None:
+        """Have another pollable look after a descriptor from now on; it stays registered, or not."""
+        self.pollables[fd] = pollable
+
     def forget(self, fd: int) -> None:
         """Drop a connection whose socket is about to be closed."""
         self.pollables.pop(fd, None)

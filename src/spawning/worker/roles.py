@@ -123,6 +123,9 @@ class Registry(Protocol):
     def unregister(self, fd: int) -> None:
         """Report no events any more. Leader only."""
 
+    def replace(self, fd: int, pollable: Pollable) -> None:
+        """Have another pollable look after a descriptor from now on. Leader only."""
+
     def forget(self, fd: int) -> None:
         """Drop a connection whose socket is about to be closed. Its owner."""
 

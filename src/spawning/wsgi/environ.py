@@ -7,7 +7,9 @@ with the fields (``Fields.memo``), since a client repeats them; and what each re
 """
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
+from copy import copy
 from io import BytesIO
 from typing import Any, Final
 from urllib.parse import unquote
@@ -80,6 +82,12 @@ class EnvironBase:
             "SCRIPT_NAME": "",
         }
 
+    def saying(self, values: Mapping[str, str]) -> "EnvironBase":
+        """Return the same with more to say, for connections of which more is known."""
+        said = copy(self)
+        said.values = {**self.values, **values}
+        return said
+
 
 def connection_template(
     base: EnvironBase, fields: Fields, line: RequestLine, address: str, port: str, *, believe: bool = True
@@ -108,6 +116,8 @@ def connection_template(
             template["REQUEST_ID"] = template[base.request_id_key]
         if forwarded:
             base.trust.origin(forwarded).put_into(template)
+    elif forwarded and not address and _untold and not base.trust.peer(address):
+        _tell_ignored(forwarded, address)
     return template
 
 
@@ -169,14 +179,15 @@ def _from_fields(base: EnvironBase, fields: Fields) -> tuple[Environ, dict[str, 
 
 
 def _tell_ignored(forwarded: dict[str, str], address: str) -> None:
-    """Name, once a process, the fields that count for nothing because nobody is trusted. Behind a proxy that can be why
-    an application redirects to https for ever. The names are the client's, so neither many nor long ones are told.
+    """Name, once a process, the fields that count for nothing because nobody is trusted, or nobody on a Unix socket,
+    where the peer is nearly always a proxy. That can be why an application redirects to https for ever. The names are
+    the client's, so neither many nor long ones are told.
     """
     with suppress(IndexError):  # another thread tells it
         _untold.pop()
         names = [key.removeprefix("HTTP_").replace("_", "-").title()[:40] for key in list(forwarded)[:6]]
-        peer = address or "a Unix socket"
-        log.warning("%s from %s ignored, see --forwarded-allow-ips", ", ".join(names), peer)
+        peer, entry = (address, "") if address else ("a Unix socket", " unix")
+        log.warning("%s from %s ignored, see --forwarded-allow-ips%s", ", ".join(names), peer, entry)
 
 
 def _remember(name: str) -> str:

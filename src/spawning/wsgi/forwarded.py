@@ -52,13 +52,15 @@ class Trust:
     A proxy sends the requests of many clients through one connection, so no two header blocks are alike; but a client
     asks more than once.
 
-    :param entries: addresses and networks; ``*`` stands for every peer, also one without an address. It says nothing
-        about hops behind the peer, whose addresses anybody can write.
+    :param entries: addresses and networks; ``unix`` stands for peers on Unix sockets, which have no address, and ``*``
+        for every peer. Both say nothing about hops behind the peer, whose addresses anybody can write.
     """
 
     def __init__(self, entries: Sequence[str]) -> None:
         self._every_peer = "*" in entries
-        self._networks: list[IPv4Network | IPv6Network] = [ip_network(entry) for entry in entries if entry != "*"]
+        self._unix = "unix" in entries
+        networks = [ip_network(entry) for entry in entries if entry not in ("*", "unix")]
+        self._networks: list[IPv4Network | IPv6Network] = networks
         self._peers: Memo[str, bool] = Memo(256, 1 << 16, 512)
         self._origins: Memo[tuple[tuple[str, str], ...], Origin] = Memo(1024, 1 << 20, 4096)
 
@@ -66,7 +68,7 @@ class Trust:
         """Whether a connection from that address (empty: a Unix socket) comes from a trusted proxy."""
         trusted = self._peers.get(address)
         if trusted is None:
-            trusted = self._every_peer or self._has(address)
+            trusted = self._every_peer or (self._has(address) if address else self._unix)
             self._peers.put(address, trusted, ENTRY + STRING + len(address))
         return trusted
 

@@ -83,7 +83,7 @@ def arguments(module: str, address: str | None, said: Collection[str], *, reload
     program = os.path.dirname(os.path.abspath(sys.argv[0]))
     if os.path.basename(sys.argv[0]) == "manage.py" and program != os.getcwd():
         found += ["--pythonpath", program]
-    if address is not None or not {"host", "port"} & set(said):
+    if address is not None or not {"host", "port", "bind"} & set(said):
         host, port = _parts(address)
         found += ["--host", host, "--port", port]
     if reloads and "reload" not in said:
