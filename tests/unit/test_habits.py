@@ -88,7 +88,7 @@ def test_reload_without_a_mode(typed: list[str], meant: list[str]) -> None:
         ([""], r"argument APP: '' is not a text \(and not empty\)$"),
         (["a:b", ""], r"argument APP: '' is not a text \(and not empty\)$"),
         (["--forwarded-allow-ips", "foo", "a:b"], "option --forwarded-allow-ips: 'foo' is not a list of addresses"),
-        (["--host", "0.0.0.0:8000", "a:b"], "option --host: '0.0.0.0:8000' is not a host alone: write --host 0.0.0.0"),
+        (["--host", "0.0.0.0:8000", "a:b"], "option --host: '0.0.0.0:8000' is not a host alone: write --bind 0"),
         (["-i", "::1", "-i", "127.0.0.1", "a:b"], "option --host: given twice, as '::1' and as '127.0.0.1'; "),
         (["-p", "1", "--port=2", "a:b"], "option --port: given twice, as '1' and as '2'; "),
         (["--env-file", "a", "--env-file", "b", "a:b"], "option --env-file: given twice, as 'a' and as 'b'; all"),
@@ -173,7 +173,7 @@ def test_which_server_is_said_anywhere(typed: list[str], meant: list[str]) -> No
     [
         (["restart"], "there is no command restart: reload loads new code without a pause"),
         (["start"], "there is no command start: the command spawn starts a server"),
-        (["xyzzy"], "there is no command xyzzy: there are .*reload, .*status"),
+        (["xyzzy"], "there is no command xyzzy: there are logs, reload, .*status"),
         (["status", "--address", "x"], "option --address: 'x' is not HOST:PORT"),
         (["status", "--socket", "/no/such/socket"], "no server is running: /no/such/socket does not exist"),
     ],
