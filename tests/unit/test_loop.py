@@ -161,6 +161,46 @@ def _asked(client: socket.socket) -> bytes:
         return b""
 
 
+@pytest.mark.parametrize("mode", ["inline", "taken over"])
+def test_a_bug_found_while_a_request_runs_is_told_once_and_leaves_nothing(
+    site: Site, caplog: pytest.LogCaptureFixture, mode: str
+) -> None:
+    def run(_exchange: object, _application: object) -> None:
+        if mode == "taken over":
+            site.held()
+        raise LookupError("a bug")
+
+    with opened(site) as office:
+        before = office.dispatch.run_exchange
+        office.dispatch.run_exchange = run
+        if mode == "taken over":
+            client, _ = held_request(office, site)
+            site.held.leave()
+        else:
+            client = office.connect()
+            client.sendall(REQUEST % b"/")
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+        office.dispatch.run_exchange = before
+        assert ask(office.connect()) == b"ok"
+        assert caplog.text.count("this is a bug in Spawning") == 1
+        assert "a connection is closed" in caplog.text
+
+
+def test_who_finds_a_bug_in_the_midst_of_a_close_completes_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(site) as office:
+        ask(office.connect())
+        (connection,) = office.connections
+        with monkeypatch.context() as patch:
+            patch.setattr(Http1, "let_go", lambda *_: int("no room for one more call"))
+            office.context.post(connection.close)
+            office.done(lambda: None)
+        assert office.connections == [connection]
+        office.done(connection.abandon)
+        assert office.connections == []
+        assert connection.stream.fileno() == -1
+
+
 # Mail and events -----------------------------------------------------------------------------------------------------
 
 

@@ -45,6 +45,10 @@ class Closing(Sending):
         """Close the socket; the connection is forgotten."""
 
     @abstractmethod
+    def let_go(self) -> None:
+        """Let go of the socket and of all else, of a connection that is closed; may be done again."""
+
+    @abstractmethod
     def on_event(self) -> None:
         """Do what the state asks for."""
 
@@ -113,7 +117,9 @@ class Closing(Sending):
         self.stream.close()
 
     def abandon(self) -> None:
-        """Close abruptly, whatever the state; nothing, when it is closed already. Whoever has found a bug."""
+        """Close abruptly, whatever the state. Who has found a bug: it may have struck in the midst of a close."""
         self.cut = True
-        if self.state is not CLOSED:
+        if self.state is CLOSED:
+            self.let_go()
+        else:
             self.abort()

@@ -245,7 +245,7 @@ class Http1(Refusing):
     def finish(self) -> bool:
         """Leave ``EXECUTING`` behind a response; True: the connection persists and is being read again."""
         if self.cut:
-            if self.unframed or (self.output is not None and self.output.given_up):
+            if self.unframed or self.state is CLOSED or (self.output is not None and self.output.given_up):
                 self.abandon()
                 return False
             self.keep_alive = False  # the framing tells what is missing, so the client gets all there is, and the end
@@ -492,6 +492,9 @@ class Http1(Refusing):
     def close(self) -> None:
         """Close the socket; the connection is forgotten."""
         self.become(CLOSED)
+        self.let_go()
+
+    def let_go(self) -> None:
         if self.output is not None:
             self.output.give_up()
         body = self.reader.body
