@@ -308,7 +308,7 @@ def test_a_start_that_waits_for_its_repair_also_waits_for_its_file(tmp_path: Pat
     with Server(cwd=tmp_path, ready=False) as server:
         server.wait_for_log(r" start refused, waiting for a change generation=1 ")
         configure(tmp_path, 'app = "site_app"\nprocesses = 0\nreload = "dev"\n')
-        server.wait_for_log(r" start refused, waiting for a change generation=2 reason=.* 0 is not a whole number")
+        server.wait_for_log(r" start refused, waiting for a change generation=\d+ reason=.* 0 is not a whole number")
         write(tmp_path, "2")
         configure(tmp_path, 'app = "site_app"\nprocesses = 1\nreload = "dev"\n')
         server.wait_ready()
@@ -350,8 +350,9 @@ def test_what_is_printed_could_be_the_file(tmp_path: Path) -> None:
         'app = "site_app"  # spawning.toml',
         "processes = 2  # spawning.toml",
         "threads = 3  # SPAWNING_THREADS",
-        'host = "0.0.0.0"  # PORT',
-        "port = 5000  # PORT",
+        'bind = [":5000"]  # PORT',
+        "# host does not count beside bind  # default",
+        "# port does not count beside bind  # PORT",
         'access-log-file = "x.log"  # option --access-log-file',
         "auto-rollback = false  # option --auto-rollback",
         'factory = "wsgi"  # default',

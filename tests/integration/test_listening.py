@@ -349,7 +349,7 @@ def test_a_listener_that_cannot_be_bound_refuses_the_reload_and_leaves_nothing(c
         configured.say(good, other, f"127.0.0.1:{port}")
         mark = server.mark()
         assert not server.reload()
-        reason = server.wait_for_log(r'reload refused .*reason="(.*)"$', after=mark)[1]
+        reason = server.wait_for_log(r'reload refused .*reason="(.*)" serving=1$', after=mark)[1]
         assert reason.startswith(f"factory own.config_factory, setting bind: port {port} of 127.0.0.1 is taken by ")
         assert not os.path.exists(f"{configured.directory}/other")
         assert version(f"{configured.directory}/good") == "1"
@@ -471,4 +471,4 @@ def test_what_cannot_be_listened_on_is_one_line_and_leaves_nothing(
 def test_an_option_that_counts_once_is_not_said_twice(option: str) -> None:
     finished = run(ENVIRON, option, "1", option, "2")
     assert finished.status == 2
-    assert finished.err == f"spawn: option {option}: given twice (1, 2); use --bind for more addresses"
+    assert finished.err == f"spawn: option {option}: given twice, as '1' and as '2'; use --bind for more addresses"

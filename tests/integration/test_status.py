@@ -378,4 +378,4 @@ def test_settings_that_a_reload_cannot_change_are_named(tmp_path: Path) -> None:
         server.wait_for_log(
             r' WARNING settings need a restart generation=2 settings="status, statsd_host"$', after=mark
         )
-        assert fetch(port, "/readyz").status == 200
+        until(lambda: fetch(port, "/readyz").status == 200, "the status service knows")

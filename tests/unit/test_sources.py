@@ -14,6 +14,7 @@ from spawning.net.wanted import wanted
 from spawning.settings import OPTIONS, Settings
 from spawning.settings.files import find, read, read_environment
 from spawning.settings.names import FILE_KEYS, VARIABLES
+from spawning.settings.show import as_toml
 from spawning.settings.sources import NOT_SETTINGS, Configuration, Sources
 
 
@@ -90,6 +91,24 @@ def test_a_factory_that_chooses_the_port_chooses_the_address_too(tmp_path: Path)
     assert listening(configuration(tmp_path, {"PORT": "5000"}), port=6543) == "127.0.0.1:6543"
     assert listening(configuration(tmp_path, {"PORT": "5000"}), port=6543, host="::") == "[::]:6543"
     assert listening(configuration(tmp_path, {"PORT": "5000"}, host="0.0.0.0"), port=6543) == "0.0.0.0:6543"
+
+
+@pytest.mark.parametrize(
+    ("environ", "typed"),
+    [
+        ({}, {}),
+        ({"PORT": "5000"}, {}),
+        ({"PORT": "5000"}, {"host": "::1"}),
+        ({"PORT": "5000"}, {"bind": (":1",)}),
+        ({}, {"bind": (":1", "unix:/s?mode=600")}),
+        ({}, {"bind": (":1",), "port": "80"}),
+        ({}, {"bind": (":1",), "host": "localhost"}),
+    ],
+)
+def test_what_is_shown_listens_where_it_does(tmp_path: Path, environ: dict[str, str], typed: dict[str, Any]) -> None:
+    given = configuration(tmp_path, environ, **typed)
+    write(tmp_path, as_toml(given))
+    assert listening(configuration(tmp_path)) == listening(given)
 
 
 # Names ---------------------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ import pytest
 
 from spawning.controller.fleet import Fleet
 from spawning.controller.plan import Wanted
-from spawning.controller.records import Source
-from spawning.controller.snapshot import Situation, full_snapshot
+from spawning.controller.records import GenerationStep, Source, WorkerStep
+from spawning.controller.snapshot import Situation, full_snapshot, is_ready
 from spawning.ipc.messages import Born, Details, LoadFailed, Ready, Report
 from spawning.settings import Settings
 from spawning.status.history import MOST_POINTS, POINT_SECONDS, History
@@ -20,7 +20,7 @@ HOSTILE = "</script><script>alert('x')</script>\x1b[31m\u202e\"'&"
 
 
 def snapshot(records: Fleet, **more: Any) -> dict[str, Any]:
-    return {**full_snapshot(Situation(Wanted(), "http://127.0.0.1:8080", 0.0), records, 20.0), **more}
+    return {**full_snapshot(Situation(Wanted(), ["http://127.0.0.1:8080"], 0.0), records, 20.0), **more}
 
 
 def fleet() -> Fleet:
@@ -45,7 +45,7 @@ def test_nothing_that_others_have_written_is_markup_or_control() -> None:
     request = {"thread": HOSTILE, "method": HOSTILE, "path": HOSTILE * 100, "address": HOSTILE, "seconds": 1.0}
     values = snapshot(records)
     details = {Source(1, 1): Details(0, [request] * 80)}
-    values = full_snapshot(Situation(Wanted(), HOSTILE, 0.0), records, 20.0, details)
+    values = full_snapshot(Situation(Wanted(), [HOSTILE], 0.0), records, 20.0, details)
     page = document(view(values))
     assert "<script>alert" not in page
     assert "\x1b" not in page
@@ -97,3 +97,17 @@ def test_any_values_can_be_drawn(values: list[float | None], logarithmic: bool) 
     assert "Title &lt;b&gt;" in svg
     assert svg.count("<svg") == svg.count("</svg>") == 1
     assert "inf" not in svg
+
+
+def test_a_service_is_ready_while_accepting_passes_on() -> None:
+    """Nobody serves for these milliseconds; who connects then is served by the next generation."""
+    records = fleet()
+    (worker,) = records.generations[1].workers.values()
+    worker.step(WorkerStep.STARTED)
+    assert is_ready(Wanted(), records)
+    worker.step(WorkerStep.TOLD_TO_LEAVE)
+    assert not is_ready(Wanted(), records)
+    records.generation_started(2, Settings(args=("site:app",)), "SIGHUP", 101, 13.0)
+    records.generations[2].step(GenerationStep.LOADED)
+    records.cutover_began(2, 14.0)
+    assert is_ready(Wanted(), records)

@@ -94,7 +94,9 @@ def full_snapshot(
 def is_ready(wanted: Wanted, fleet: Fleet) -> bool:
     """Whether new clients are welcome: somebody serves, and will go on."""
     workers = (worker for generation in fleet for worker in generation.workers.values())
-    return wanted.service is Service.RUN and any(worker.state is WorkerState.SERVING for worker in workers)
+    serves = any(worker.state is WorkerState.SERVING for worker in workers)
+    passes = fleet.has_served and fleet.in_cutover  # who connects now is served by the next generation
+    return wanted.service is Service.RUN and (serves or passes)
 
 
 def _totals(totals: Totals) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Show settings as a file that says the same, with where each value came from."""
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,6 +11,8 @@ from spawning.settings.sources import Configuration
 from spawning.settings.table import OPTIONS
 from spawning.settings.values import FACTORY_SHORT_NAMES
 
+_ADDRESS = ("host", "port")
+_VARIABLE = f"environment variable {OPTIONS['port'].env}"
 _SHORT = {path: name for name, path in FACTORY_SHORT_NAMES.items()}
 
 
@@ -18,12 +21,27 @@ def as_toml(configuration: Configuration, options: Mapping[str, Option] = OPTION
 
     :param options: what is shown, in this order.
     """
-    return "\n".join(_lines(configuration, options)) + "\n"
+    return "\n".join(_lines(_without_port(configuration), options)) + "\n"
+
+
+def _without_port(configuration: Configuration) -> Configuration:
+    """Return what says the same without the variable PORT: alone it is a listener on every address (``net.wanted``)."""
+    settings, sources = configuration.settings, configuration.sources
+    if settings.bind or "port" not in sources or not _unsaid(sources):
+        return configuration
+    said = {**sources, "bind": sources["port"]}
+    return Configuration(dataclasses.replace(settings, bind=(f":{settings.port}",)), said)
+
+
+def _unsaid(sources: Mapping[str, str]) -> bool:
+    """Whether nobody has said host or port, but for the variable."""
+    return all(sources.get(name, _VARIABLE) == _VARIABLE for name in _ADDRESS)
 
 
 def _lines(configuration: Configuration, options: Mapping[str, Option]) -> Iterator[str]:
     settings, sources = configuration.settings, configuration.sources
     said = _origin("args", sources)
+    in_vain = _ADDRESS if settings.bind and _unsaid(sources) else ()
     if settings.args:
         yield f"{APP} = {toml(settings.args[0])}  # {said}"
     if settings.args[1:]:
@@ -38,6 +56,8 @@ def _lines(configuration: Configuration, options: Mapping[str, Option]) -> Itera
         value, origin = getattr(settings, name), _origin(name, sources)
         if option.secret and value is not None:
             yield f"# {option.key} is hidden  # {origin}"
+        elif name in in_vain:
+            yield f"# {option.key} does not count beside bind  # {origin}"
         elif value is None:
             yield f"# {option.key} has no value  # {origin}"
         else:
