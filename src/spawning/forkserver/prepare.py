@@ -9,6 +9,8 @@ import contextlib
 import importlib
 from typing import Final
 
+from spawning.worker.bug import guard_recursion_limit
+
 # What the modules that ``main`` imports look for in the middle of a call: codecs, what formats tracebacks, temporary
 # files.
 _LATE: Final = (
@@ -27,6 +29,7 @@ def for_application(*, readable: bool) -> None:
 
     :param readable: tracebacks will be shown with the code around each line (``--reload dev``).
     """
+    guard_recursion_limit()
     for name in (*_LATE, *(_FOR_READABLE if readable else ())):
         with contextlib.suppress(ImportError):  # an extra, or a module that this Python was built without
             importlib.import_module(name)

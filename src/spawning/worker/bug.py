@@ -1,5 +1,6 @@
 """Telling the log of a bug, and going on: also where a view has left no room for the calls that takes."""
 
+import sys
 from contextlib import suppress
 from sys import getrecursionlimit, setrecursionlimit
 from typing import Final
@@ -10,6 +11,34 @@ LEAST_RECURSION: Final = 200  # calls; what the server itself needs below its de
 USUAL_RECURSION: Final = 1000  # as every interpreter begins
 
 log = Log("spawning.worker")
+
+
+_in_a_worker = False
+
+
+def guard_recursion_limit() -> None:
+    """Have ``sys.setrecursionlimit`` be one that leaves the server its calls; before the application is imported.
+
+    A limit is for the whole process: one that a view sets too low would strike in the midst of whatever the leader or
+    another request thread does. At the import nothing is changed: there it is refused (``forkserver/surroundings.py``).
+    """
+    sys.setrecursionlimit = _set_recursion_limit
+
+
+def keep_recursion_limit() -> None:
+    """Begin to guard it: this process is a worker now."""
+    global _in_a_worker  # noqa: PLW0603
+    _in_a_worker = True
+
+
+def _set_recursion_limit(limit: int, /) -> None:
+    if _in_a_worker and isinstance(limit, int) and 0 < limit < LEAST_RECURSION:
+        setrecursionlimit(LEAST_RECURSION)
+        log.warning(
+            "recursion limit leaves the server no room, and is not taken asked=%d limit=%d", limit, LEAST_RECURSION
+        )
+    else:
+        setrecursionlimit(limit)
 
 
 def tell_of_bug(what: str) -> None:

@@ -41,7 +41,7 @@ from spawning.primitives import sleep
 from spawning.settings import Settings
 from spawning.standard import occupy
 from spawning.worker import children
-from spawning.worker.bug import mend_recursion_limit
+from spawning.worker.bug import keep_recursion_limit, mend_recursion_limit
 from spawning.worker.context import Context
 from spawning.worker.descriptors import room_for_connections
 from spawning.worker.details import details, executions, queued
@@ -94,6 +94,7 @@ def run(
     :param opens_log: nobody hands this worker its access log.
     :returns: the exit status: 0, or 1 when requests had to be given up.
     """
+    keep_recursion_limit()
     access_log = _open_log(settings, opens_log)
     worker = Worker(name, application, settings, channel, handoff, listeners, access_log)
     status = worker.run(files)
