@@ -51,6 +51,7 @@ def test_the_server_imports_nothing_behind_the_application(tmp_path: Path, more:
         (tmp_path / "noted.trap").touch()
         assert not server.reload()
         (tmp_path / "noted.trap").unlink()
+        assert server.reload()  # in place of the page of the refusal, in dev
         for worker in server.wait_workers(2):
             os.kill(worker.pid, signal.SIGTERM)
         server.wait_for_log(r" worker recycled .* reason=SIGTERM$")

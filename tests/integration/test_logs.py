@@ -177,9 +177,7 @@ def test_lines_that_are_longer_than_a_pipe_takes_at_once_do_not_mix_either(tmp_p
         assert len(whole) == 200
         assert sum(long in line for line in whole) == 100
         if "2>&1" in streams:
-            said = [line for line in lines if " ERROR said " in line]
-            assert {re.sub(".* ERROR ", "", line) for line in said} == {"said ", f"said {'y' * 9000}"}
-            assert all(RECORD.match(line) for line in said)
+            assert {line for line in lines if "said " in line} == {"said ", f"said {'y' * 9000}"}
 
 
 # Files that cannot be written, or opened -----------------------------------------------------------------------------

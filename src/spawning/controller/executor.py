@@ -128,7 +128,7 @@ class Executor:
         self._listeners = listeners
         self._fence = fence
         self._logs = logs
-        self._metrics = status.metrics
+        self._status = status
         self._handoff = handoff  # idle connections go from retiring workers to serving ones
         self._shown = ""  # the traceback that was logged last
         self._execute: dict[type[Any], Callable[[Any], None]] = {
@@ -189,7 +189,7 @@ class Executor:
         self._links.add(Source(action.number), near)
         directory, zone_changes = self.directory, zone().changes
         values = {**as_dict(settings), **(shown(page) if page is not None else {})}
-        boot = Boot(action.number, values, started_at, directory, os.getpid(), same, zone_changes, self._metrics)
+        boot = Boot(action.number, values, started_at, directory, os.getpid(), same, zone_changes, self._status.metrics)
         self._links.send(Source(action.number), boot)
 
     def _settings_for(self, action: StartGeneration) -> Settings:

@@ -42,6 +42,14 @@ _ANSWERING = (WorkerState.READY, WorkerState.SERVING, WorkerState.RETIRING, Work
 log = Log("spawning.controller")
 
 
+def _directory() -> str:
+    """Return where the application's processes are to keep their metrics; empty: there is no place."""
+    try:
+        return os.path.join(tempfile.gettempdir(), f"spawning-metrics-{secrets.token_hex(8)}")
+    except FileNotFoundError:
+        return ""
+
+
 class StatusProcess:
     """See the module.
 
@@ -61,7 +69,7 @@ class StatusProcess:
         situation: Callable[[], Situation],
     ) -> None:
         self.listeners = own
-        self.metrics = metrics or os.path.join(tempfile.gettempdir(), f"spawning-metrics-{secrets.token_hex(8)}")
+        self.metrics = metrics or _directory()
         self._fleet = fleet
         self._links = links
         self._situation = situation
@@ -82,6 +90,11 @@ class StatusProcess:
         if settings.app_metrics and settings.status is None and not settings.status_port:
             origin = sources.get("app_metrics", "setting app_metrics")
             raise ConfigError(f"{origin}: there is no --status, which would show them")
+        if settings.app_metrics and not self.metrics:
+            origin = sources.get("app_metrics", "setting app_metrics")
+            raise ConfigError(
+                f"{origin}: there is no directory for temporary files: set TMPDIR to one that can be written"
+            )
         self.listeners += bind_status(settings, sources)
         self._settings = settings
         if settings.measures:
@@ -107,7 +120,8 @@ class StatusProcess:
     def close(self) -> None:
         """Leave no socket, and no files of metrics."""
         remove_status(self.listeners)
-        shutil.rmtree(self.metrics, ignore_errors=True)
+        if self.metrics:
+            shutil.rmtree(self.metrics, ignore_errors=True)
 
     def start(self, _: StartStatus) -> None:
         record, settings = self._fleet.status, self._settings
