@@ -24,6 +24,8 @@ settings.load_profile("no times")
 
 # A shell has what it runs in the background ignore it, and all that is started from here would as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup, whose business is this process alone
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 ALONE = {
     "tests/clients/test_load_tools.py",

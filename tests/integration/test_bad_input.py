@@ -181,7 +181,7 @@ def test_a_refused_request_is_one_debug_line() -> None:
         with Client(server.port) as client:
             client.send(b"nonsense\r\n\r\n")
             assert client.read().status == 400
-        assert " DEBUG " in server.wait_for_log(r".*400.*|.*bad request.*").group()
+        assert " DEBUG " in server.wait_for_log(r".* status=400 .*|.*bad request.*").group()
 
 
 # Applications --------------------------------------------------------------------------------------------------------

@@ -403,7 +403,7 @@ def test_an_upgrade_in_place_changes_the_set_too(configured: Configured) -> None
         configured.say(kept, removed)
         assert server.reload()
         assert version(paths[1]) == "2"
-        assert not os.path.exists(paths[2])
+        until(lambda: not os.path.exists(paths[2]), "its file is removed, behind the end of the reload")
     assert load.failures == []
 
 
