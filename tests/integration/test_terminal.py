@@ -127,8 +127,9 @@ def test_closing_the_terminal_stops_a_server_in_it(site: Path, script: str) -> N
         until(lambda: not is_alive(pid), "the server has ended")
 
 
-def test_under_nohup_it_goes_on(site: Path) -> None:
-    with Terminal(shell('nohup "$@" 2>log >/dev/null; true'), site, {}) as terminal:
+@pytest.mark.parametrize("script", ['nohup "$@" 2>log >/dev/null; true', 'setsid -f "$@" 2>log >/dev/null; cat'])
+def test_under_nohup_and_as_a_daemon_it_goes_on(site: Path, script: str) -> None:
+    with Terminal(shell(script), site, {}) as terminal:
         ready = until(
             lambda: (
                 re.search(r"\[(\d+)\] INFO ready \S+:(\d+) ", (site / "log").read_text())
@@ -142,24 +143,6 @@ def test_under_nohup_it_goes_on(site: Path) -> None:
         with ended(int(ready[1])):
             write(site, "2")
             os.kill(int(ready[1]), signal.SIGHUP)  # and this is a reload
-            until(lambda: version(int(ready[2])) == "2", "the new code serves")
-
-
-def test_a_daemon_goes_on(site: Path) -> None:
-    with Terminal(shell('setsid -f "$@" 2>log >/dev/null; cat'), site, {}) as terminal:
-        ready = until(
-            lambda: (
-                re.search(r"\[(\d+)\] INFO ready \S+:(\d+) ", (site / "log").read_text())
-                if (site / "log").exists()
-                else None
-            ),
-            "it serves",
-        )
-        assert ready is not None
-        terminal.close()
-        with ended(int(ready[1])):
-            write(site, "2")
-            os.kill(int(ready[1]), signal.SIGHUP)
             until(lambda: version(int(ready[2])) == "2", "the new code serves")
 
 
@@ -236,7 +219,6 @@ def test_a_stop_that_takes_long_names_what_is_under_way(gate: Gate) -> None:
     with Server("basics.application", "-s", "1") as server, held(gate, server.port) as client:
         server.signal(signal.SIGTERM)
         server.wait_for_log(r' still stopping requests=1 under_way="GET /hold since \d+ s" until=\d\d:\d\d:\d\d$')
-        server.signal(signal.SIGINT)
         gate.open()
         assert client.read().status == 200
         server.wait()

@@ -488,16 +488,21 @@ def test_event_streams_are_not_waited_for_while_developing_and_at_an_interrupt(s
     assert serving.settle() == [CutStreams(source) for source in (ONE, TWO, Source(2, 1), Source(2, 2))]
 
 
+def reloaded(scene: Scene, number: int) -> list[Action]:
+    """Have a generation of one worker serve in the place of the one before; return what is done at the end of it."""
+    scene.want(generation=number)
+    scene.load(number)
+    scene.ready(Source(number, 1))
+    scene.settle()
+    if number > 1:
+        scene.say(Source(number - 1, 1), Frozen())
+    return scene.settle()
+
+
 def test_old_generations_do_not_pile_up() -> None:
     scene = Scene(dataclasses.replace(SETTINGS, num_processes=1, max_old_generations=2))
     for number in range(1, 5):
-        scene.want(generation=number)
-        scene.load(number)
-        scene.ready(Source(number, 1))
-        scene.settle()
-        if number > 1:
-            scene.say(Source(number - 1, 1), Frozen())
-        done = scene.settle()
+        done = reloaded(scene, number)
         killed = [action for action in done if isinstance(action, KillWorker)]
         expected = [KillWorker(ONE, "more than 2 old generations (--max-old-generations)")] if number == 4 else []
         assert killed == expected
@@ -506,13 +511,7 @@ def test_old_generations_do_not_pile_up() -> None:
 def test_so_many_old_generations_as_there_are_may_be_kept() -> None:
     scene = Scene(dataclasses.replace(SETTINGS, num_processes=1, max_old_generations=0))
     for number in range(1, 8):
-        scene.want(generation=number)
-        scene.load(number)
-        scene.ready(Source(number, 1))
-        scene.settle()
-        if number > 1:
-            scene.say(Source(number - 1, 1), Frozen())
-        assert not any(isinstance(action, KillWorker) for action in scene.settle())
+        assert not any(isinstance(action, KillWorker) for action in reloaded(scene, number))
 
 
 # Storms --------------------------------------------------------------------------------------------------------------
