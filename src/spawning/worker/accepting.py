@@ -47,6 +47,8 @@ class Accept(Enum):
     FULL = "there are as many connections as there may be (--max-connections)"
     STARVED = "there are no descriptors left"
 
+    __hash__ = object.__hash__  # as in ``lifecycle.State``: the table of looks is read at each poll
+
 
 OFF, ON, CROWDED, FULL, STARVED = Accept
 

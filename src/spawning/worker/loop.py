@@ -121,8 +121,7 @@ class Loop:
 
     def _timeout(self) -> float:
         """Return how long (seconds) to wait for events."""
-        state = self._accepting.state
-        seconds = SWEEP_EVERY if state is ON else LOOKS.get(state, SWEEP_EVERY)
+        seconds = LOOKS.get(self._accepting.state, SWEEP_EVERY)
         threads = self._dispatch.threads
         if threads.holding or threads.waiting.size:
             return min(seconds, self._dispatch.seconds_left())
