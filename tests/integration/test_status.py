@@ -182,6 +182,12 @@ def test_json_is_as_its_schema_says_with_requests_in_flight(gate: Gate) -> None:
         gate.open()
 
 
+def test_a_listener_has_room_for_as_many_as_backlog_says() -> None:
+    with Server(*SITE, "--backlog", "7") as server:
+        (listener,) = status(status_port(server))["listeners"]
+        assert (listener["backlog"], listener["most"]) == (0, 7)
+
+
 def test_the_page_needs_no_script_and_nothing_from_elsewhere(gate: Gate) -> None:
     with Server(*SITE) as server, Client(server.port) as client:
         client.send(request(f"{gate.target}&x=</script><script>alert(1)</script>"))
