@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from spawning.ctl_text import in_lines, table
-from spawning.figures import count, duration, number, seconds
+from spawning.figures import count, duration, number, seconds, worker_cells
 from spawning.status.history import History, Trend
 
 _BEGIN, _END = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # another screen, without a cursor; and back
@@ -69,30 +69,11 @@ def _summary(status: Values, trend: Trend) -> Iterator[str]:
 def _workers(status: Values, trend: Trend) -> list[str]:
     head = ("worker", "state", "up", "requests", "req/s", "5xx", "inline", "busy", "idle", "waiting", "conns", "pid")
     rows = [
-        _worker(worker, trend.workers.get(worker["name"], 0.0))
+        [*worker_cells(each, trend.workers.get(each["name"], 0.0)), count(each["pid"], "")]
         for generation in reversed(status["generations"])
-        for worker in generation["workers"]
+        for each in generation["workers"]
     ]
     return table(head, rows) if rows else ["no worker"]
-
-
-def _worker(worker: Values, rate: float) -> list[str]:
-    executing, threads, requests, inline = (worker[name] for name in ("executing", "threads", "requests", "inline"))
-    known = executing is not None and threads is not None
-    return [
-        worker["name"],
-        worker["state"],
-        duration(worker["age"]),
-        count(requests),
-        number(rate),
-        count(worker["errors"]),
-        f"{100 * inline / requests:.0f} %" if requests and inline is not None else "–",
-        count(min(executing, threads)) if known else "–",
-        count(max(0, threads - executing)) if known else "–",
-        count(worker["queued"]),
-        count(worker["connections"]),
-        count(worker["pid"], ""),
-    ]
 
 
 def _flight(requests: Values) -> list[str]:

@@ -1,5 +1,7 @@
 """Figures as people read them, on the status page and in a terminal. What is not known is a dash."""
 
+from typing import Any
+
 
 def count(value: int | None, grouping: str = ",") -> str:
     """Show a number of things: ``1,234``; with another `grouping` between thousands, or none."""
@@ -35,3 +37,27 @@ def duration(seconds: float) -> str:
     parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
     first = next((index for index, (count, _) in enumerate(parts) if count), len(parts) - 1)
     return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])
+
+
+def worker_cells(values: dict[str, Any], rate: float) -> list[str]:
+    """Show a worker: name, state, age, requests, requests a second, errors, share of inline ones, busy and idle
+    threads, waiting requests, connections.
+
+    :param values: of the worker, as ``status`` answers them.
+    :param rate: requests a second.
+    """
+    executing, threads, requests, inline = (values[name] for name in ("executing", "threads", "requests", "inline"))
+    known = executing is not None and threads is not None
+    return [
+        values["name"],
+        values["state"],
+        duration(values["age"]),
+        count(requests),
+        number(rate),
+        count(values["errors"]),
+        f"{100 * inline / requests:.0f} %" if requests and inline is not None else "–",
+        count(min(executing, threads)) if known else "–",
+        count(max(0, threads - executing)) if known else "–",
+        count(values["queued"]),
+        count(values["connections"]),
+    ]

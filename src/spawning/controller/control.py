@@ -6,7 +6,6 @@ in ``ipc/control.py``.
 """
 
 import contextlib
-import errno
 import os
 import resource
 import select
@@ -21,6 +20,7 @@ from spawning.errors import ConfigError
 from spawning.ipc.control import MAX_QUESTION, decode, directories, encode, make_private, name_for, peer
 from spawning.logs.log import Log
 from spawning.logs.setup import fields
+from spawning.net.unix import is_served
 
 MOST_WAITING = 1024  # who have asked and have no answer yet, as after `reload --wait`; fewer with few descriptors
 _SHARE = 4  # those are at most this part of the descriptors that the controller may have
@@ -295,7 +295,5 @@ def _check_free(path: Path, origin: str) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise ConfigError(f"{origin}: {path} exists and is not a socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        if probe.connect_ex(str(path)) not in (errno.ECONNREFUSED, errno.ENOENT):
-            raise TakenError(f"{origin}: {path} belongs to a server that is alive; stop it first, or take another path")
+    if is_served(str(path)):
+        raise TakenError(f"{origin}: {path} belongs to a server that is alive; stop it first, or take another path")

@@ -35,7 +35,7 @@ def bind_tcp(wanted: Wanted, backlog: int) -> list[socket.socket]:
     only = len(addresses) > 1 or address.v6only
     for _ in range(_ATTEMPTS):
         try:
-            return _bind_all(addresses, backlog, only=only)
+            return bind_all(addresses, backlog, only=only)
         except OSError as error:
             if not (error.errno == errno.EADDRINUSE and address.port == 0):
                 raise _explained(error, wanted) from None
@@ -113,7 +113,13 @@ def _addresses(wanted: Wanted) -> list[tuple[int, Any]]:
     return list(dict.fromkeys((family, each) for family, _, _, _, each in found))
 
 
-def _bind_all(addresses: list[tuple[int, Any]], backlog: int, *, only: bool) -> list[socket.socket]:
+def bind_all(addresses: list[tuple[int, Any]], backlog: int, *, only: bool) -> list[socket.socket]:
+    """Bind and listen on each address that this machine has; all get the port of the first.
+
+    :param addresses: family and socket address of each.
+    :param only: a socket of IPv6 is to serve no IPv4.
+    :raises OSError: one cannot be bound, or this machine has none of them; then none is.
+    """
     listeners: list[socket.socket] = []
     absent: OSError | None = None
     with contextlib.ExitStack() as undo:

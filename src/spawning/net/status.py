@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from spawning.errors import ConfigError
+from spawning.net.listeners import bind_all
+from spawning.net.unix import is_served
 from spawning.settings import Settings
 
 _BACKLOG = 128
@@ -42,7 +44,7 @@ def bind_status(settings: Settings, sources: Mapping[str, str]) -> list[socket.s
     if settings.status_token is None:
         _refuse_strangers([address[0] for _, address in addresses], origin)
     try:
-        return _bind_all(addresses)
+        return bind_all(addresses, _BACKLOG, only=len(addresses) > 1)
     except OSError as error:
         raise ConfigError(f"{origin}: cannot bind {host!r} port {port}: {_why(error)}") from None
 
@@ -96,42 +98,6 @@ def _refuse_strangers(addresses: list[str], origin: str) -> None:
             )
 
 
-def _bind_all(addresses: list[tuple[int, Any]]) -> list[socket.socket]:
-    listeners: list[socket.socket] = []
-    absent: OSError | None = None
-    with contextlib.ExitStack() as undo:
-        for family, address in addresses:
-            try:
-                listener = _tcp(family, address, several=len(addresses) > 1)
-            except OSError as error:
-                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                    raise
-                absent = error  # localhost is ::1 by name even where IPv6 is switched off
-            else:
-                undo.callback(listener.close)
-                listeners.append(listener)
-        if not listeners and absent is not None:
-            raise absent
-        undo.pop_all()
-    return listeners
-
-
-def _tcp(family: int, address: Any, *, several: bool) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setblocking(False)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(several))
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
 def _unix(path: Path, origin: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -159,16 +125,9 @@ def _remove_stale(path: Path, origin: str) -> None:
             raise ConfigError(f"{origin}: {str(path)!r} is there already, and is no socket")
     except FileNotFoundError:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-        except OSError:
-            pass
-    raise ConfigError(f"{origin}: another program listens on {str(path)!r}")
+    if is_served(str(path)):
+        raise ConfigError(f"{origin}: another program listens on {str(path)!r}")
+    path.unlink()
 
 
 def _why(error: OSError) -> str:

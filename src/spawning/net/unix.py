@@ -76,6 +76,13 @@ def check_unix(address: Address, origin: str) -> None:
         raise _explained(OSError(reason, os.strerror(reason)), path, origin)
 
 
+def is_served(path: str) -> bool:
+    """Whether a program that lives listens on a socket's file; one that has been killed has left its file behind."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(path) not in _NOBODY
+
+
 def absolute(path: str, directory: str) -> str:
     """Return where the file of a socket is; a name without a file stays as it is.
 
@@ -85,7 +92,7 @@ def absolute(path: str, directory: str) -> str:
 
 
 def own(address: Address, origin: str) -> None:
-    """Give a socket's file the mode and the owners that its address says.
+    """Set mode and owners of a socket's file as its address says.
 
     :raises ConfigError: it cannot be done.
     """
@@ -194,10 +201,8 @@ def _make_way(path: str, origin: str) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise _no_socket(path, origin)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        if probe.connect_ex(path) not in _NOBODY:
-            raise _taken(path, origin)
+    if is_served(path):
+        raise _taken(path, origin)
     os.unlink(path)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from spawning.figures import count, duration, number, seconds, size
+from spawning.figures import count, duration, number, seconds, size, worker_cells
 from spawning.status.history import MOST_POINTS, POINT_SECONDS
 from spawning.status.hub import STALE, View
 from spawning.status.plots import Line, plot
@@ -126,29 +126,13 @@ def _generations(values: Values) -> str:
         parts.append(
             f'<h2>Generation {generation["number"]} <span class="badge {_text(state)}">{_text(state)}</span></h2>'
             f'<p class="quiet">{_text(about)}</p>'
-            + (_table(head, [_worker(worker) for worker in generation["workers"]]) if generation["workers"] else "")
+            + (_table(head, [_worker(each) for each in generation["workers"]]) if generation["workers"] else "")
         )
     return "\n".join(parts) or '<h2>Generations</h2><p class="quiet">There is none.</p>'
 
 
-def _worker(worker: Values) -> list[str]:
-    executing, threads, requests = worker["executing"], worker["threads"], worker["requests"]
-    known = executing is not None and threads is not None
-    return [
-        worker["name"],
-        worker["state"],
-        duration(worker["age"]),
-        count(requests),
-        number(worker["rate"]),
-        count(worker["errors"]),
-        f"{100 * worker['inline'] / requests:.0f} %" if requests and worker["inline"] is not None else "–",
-        count(min(executing, threads)) if known else "–",
-        count(max(0, threads - executing)) if known else "–",
-        count(worker["queued"]),
-        count(worker["connections"]),
-        size(worker["memory"]),
-        count(worker["pid"], ""),
-    ]
+def _worker(values: Values) -> list[str]:
+    return [*worker_cells(values, values["rate"]), size(values["memory"]), count(values["pid"], "")]
 
 
 def _in_flight(requests: list[Values] | None) -> str:
