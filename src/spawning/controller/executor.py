@@ -261,7 +261,7 @@ class Executor:
             self._fleet.page = Page(refusal, changed, page_settings(site.settings), site.listeners)
 
     def _consequence(self) -> str:
-        """Say what a refusal means for those who use the site."""
+        """Return what a refusal means for those who use the site."""
         serving = self._fleet.serving
         if self._fleet.page is not None:
             return "the site shows this until it is mended"

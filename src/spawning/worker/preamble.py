@@ -102,7 +102,7 @@ class Preamble:
         self.close()
 
     def _go_on(self, announced: Announced) -> None:
-        """Give the place to a connection of whom the header speaks."""
+        """Make a connection of the client that the header announces, in the place of this one."""
         address, port = self.address, self.port
         if announced.address is not None:
             address, port = announced.address, announced.port
