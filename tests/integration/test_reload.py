@@ -153,6 +153,7 @@ def test_the_settings_of_a_reload_take_effect_and_the_address_too(tmp_path: Path
         assert server.reload()
         server.wait_workers(2)
         assert version(port) == "1"
+        server.wait_for_log(rf" listener closed address=127\.0\.0\.1:{server.port}$")
         with pytest.raises(ConnectionRefusedError):
             version(server.port)
 

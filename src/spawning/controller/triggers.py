@@ -44,6 +44,7 @@ class Triggers:
         self._on_commit = on_commit
         self._watcher: Watcher | None = None
         self._commits: CommitWatcher | None = None
+        self._looked_at = 0.0  # when files were last followed of code that is no page (seconds since the epoch)
         self._told = False
         self._rewritten = Rewritten()
 
@@ -85,6 +86,10 @@ class Triggers:
             trees = {path for each in known for path in each.trees if os.path.isdir(path)}
             unwatched = {path for each in known for path in each.unwatched} - named - trees
             since = time.time() - (time.monotonic() - latest.started_at)
+            if latest.trigger != PAGE:
+                self._looked_at = time.time()
+            elif self._looked_at:  # a page loads none of these files: what is edited before it starts is news
+                since = min(since, self._looked_at)
             self._watcher.follow([*files, self._directory], named | trees, since, unwatched, _written_by(settings))
             if not self._told and not fleet.has_served and files:
                 self._told = True
