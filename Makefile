@@ -24,13 +24,13 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	@echo "The tests take some nine minutes on two cores, and twice as long beside other work."
+	@echo "The tests take some fifteen minutes on two cores, and twice as long beside other work."
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 # What is executed by the tests, and by the processes of the servers that they start. Takes twice as long as `make test`.
 # COVERAGE holds what to run instead of everything, for example COVERAGE="tests/integration/test_reload.py".
 coverage: $(VENV)/test.stamp
-	@echo "This takes some ten minutes on two cores."
+	@echo "This takes half an hour or more on two cores."
 	rm -rf .coverage-data && mkdir .coverage-data
 	$(BIN)/python -m coverage run -m pytest -n auto --dist worksteal $(COVERAGE); \
 	status=$$?; $(BIN)/python -m coverage combine --quiet; $(BIN)/python -m coverage report; exit $$status
