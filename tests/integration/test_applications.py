@@ -178,7 +178,8 @@ def test_an_iterable_of_empty_blocks_is_closed_when_its_client_has_gone(
             client.sock.recv(1000)
     unusual.wait_for_log("^closed$", after=mark)
     assert fetch(unusual.port).status == 200
-    assert "ERROR" not in "".join(unusual.err.since(mark))
+    # What a test before this one made fail may be told as late as now.
+    assert not [line for line in unusual.err.since(mark) if "ERROR" in line and "/quiet" in line]
 
 
 def test_a_client_that_stays_gets_what_comes_behind_empty_blocks(unusual: Server) -> None:
