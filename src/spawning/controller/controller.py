@@ -27,7 +27,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from spawning import memory
+from spawning import cgroup, memory
 from spawning.controller import process
 from spawning.controller.boundary import PAUSE, Boundary
 from spawning.controller.commands import Commands
@@ -68,6 +68,7 @@ from spawning.logs.log import Log
 from spawning.logs.setup import fields, finish
 from spawning.settings import Settings
 from spawning.settings.names import key_of
+from spawning.settings.values import AUTO
 from spawning.systemd import Notifier, Phase
 
 _ROUNDS = 1000  # of planning without a pause; more is a bug, and must not eat the machine
@@ -470,6 +471,8 @@ class Controller:
         sources = {name: origins.get(name, f"setting {name}") for name in _OUTSIDE}
         if settings.max_memory or settings.max_worker_memory:
             memory.check_readable(sources["max_memory" if settings.max_memory else "max_worker_memory"])
+        if settings.max_memory == AUTO and cgroup.memory() is None:
+            log.info("the control group has no limit of memory, so --max-memory auto does nothing")
         self.triggers.check(settings, sources)
         self.logs.open_first(settings.access_log_file, sources["access_log_file"])
         self._provide_listeners(generation)
