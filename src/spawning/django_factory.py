@@ -143,7 +143,7 @@ def _handler(module: str) -> Any:
 
 
 def _name_directories(config: dict[str, Any]) -> None:
-    """Say which directories to watch, and which not (``forkserver/generation.py``).
+    """Set which directories to watch, and which not (``forkserver/generation.py``).
 
     Templates that are kept in memory are watched, those that each request reads anew need no reload. Uploads are none.
     Those of Django itself do not change.
@@ -168,7 +168,7 @@ def _name_directories(config: dict[str, Any]) -> None:
 
 
 def _unapplied_migrations() -> list[str]:
-    """Say which migrations the default database lacks, as ``manage.py runserver`` does; in a thread of a worker."""
+    """Return which migrations the default database lacks, as ``manage.py runserver`` does; in a thread of a worker."""
     from django.db import connections
     from django.db.migrations.executor import MigrationExecutor
 

@@ -105,7 +105,7 @@ class RefusalPage:
 
 
 def _beats(generation: str) -> Iterator[bytes]:
-    """Say once who this is, so that a page of another generation is loaded anew, and then only that somebody is.
+    """Yield once who this is, so that a page of another generation is loaded anew, and then only that somebody is.
 
     :param generation: empty for a stream that a page of the site has asked for. That one gets no events, and not an
         error either, behind which browsers would not ask again.

@@ -37,7 +37,7 @@ class Patience:
         self._answers: dict[Source, Details] = {}
 
     def look(self, wanted: Wanted, fleet: Fleet, now: float) -> float:
-        """Say what is due; return when to look again (monotonic seconds)."""
+        """Log the news that are due; return when to look again (monotonic seconds)."""
         if wanted.service is Service.RUN:
             return self._look_at_loading(wanted, fleet, now)
         if wanted.service is Service.DRAIN and now >= wanted.drain_at:
@@ -120,7 +120,7 @@ class _Again:
 
 
 def awaited(wanted: Wanted, generation: GenerationRecord) -> str:
-    """Say what a generation that is under way waits for."""
+    """Return, in words, what a generation that is under way waits for."""
     settings = generation.settings
     if generation.state is GenerationState.LOADING:
         return f"the import of {settings.args[0]}"

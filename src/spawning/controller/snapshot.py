@@ -50,7 +50,7 @@ def snapshot(wanted: Wanted, fleet: Fleet, address: str, started_at: float, now:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the controller knows beside its records.
+    """The controller's knowledge beside its records.
 
     :param address: the URL that is served; empty before it is bound.
     :param started_at: (monotonic seconds) when the controller's program was started.

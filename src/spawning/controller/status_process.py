@@ -179,7 +179,7 @@ class StatusProcess:
                 self._next = 0.0
 
     def look(self, now: float) -> float:
-        """Tell it how everything is, if it is time; return when to look again."""
+        """Send it a snapshot, if it is time; return when to look again."""
         record = self._fleet.status
         if record is None or record.state is not StatusState.RUNNING:
             return now + EVERY

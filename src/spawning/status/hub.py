@@ -89,7 +89,7 @@ class Hub:
         return replace(self.view, memory=self.measure())
 
     def watch(self) -> None:
-        """Tell the controller that somebody looks, so that it asks the workers."""
+        """Send the controller word that somebody looks, so that it asks the workers."""
         now = monotonic()
         if now > self._watched_until - WATCH_SECONDS / 2:
             self._watched_until = now + WATCH_SECONDS

@@ -113,7 +113,7 @@ class Closing(Sending):
         self.stream.close()
 
     def abandon(self) -> None:
-        """Close abruptly, whatever the state; nothing, when it is closed already. Whoever has found a bug."""
+        """Close abruptly, whatever the state; nothing, when it is closed already. The thread that has found a bug."""
         self.cut = True
         if self.state is not CLOSED:
             self.abort()
