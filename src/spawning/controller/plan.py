@@ -195,8 +195,8 @@ class _Planner:
     def storm_is_over(self) -> bool:
         """Whether a generation may be started in the place of one that loads.
 
-        It may have read files that have changed since, so the load has to be begun again; but ten signals within a second
-        are two loads, not ten. The code that it has loaded may serve until then: it is newer than the code that does.
+        It may have read files that have changed since, so the load has to be begun again; but ten signals within a
+        second are two loads, not ten. The code that it has loaded may serve until then: it is newer than what does.
         """
         newest = self.fleet.generations.get(self.fleet.newest)
         if newest is None or newest.state not in UNDER_WAY or newest.trigger == PAGE:

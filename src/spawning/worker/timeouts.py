@@ -10,8 +10,9 @@ Where the exception may strike. Only inside the application: never in the code t
 taken, and never in a thread that has finished the request. Each call of the application (itself, one step of its
 iterable, ``close``) puts a token, the time, into its ``window``, a list, and takes it out again; the main thread has
 to take it out before it raises. Both are atomic, so exactly one of the two succeeds. A thread that finds its token gone
-waits until the exception has been set, takes it back if it has not arrived yet, and raises it itself. So nothing is left
-behind that could strike later. A request is interrupted once; from then on the application cannot send anything for it.
+waits until the exception has been set, takes it back if it has not arrived yet, and raises it itself. So nothing is
+left behind that could strike later. A request is interrupted once; from then on the application cannot send
+anything for it.
 """
 
 import ctypes
