@@ -156,7 +156,7 @@ class Controller:
 
     @property
     def settings(self) -> Settings:
-        """What was read last, before any factory."""
+        """The settings that were read last, before any factory."""
         return self.reader.current.settings
 
     # The loop --------------------------------------------------------------------------------------------------------

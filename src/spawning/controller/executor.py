@@ -217,7 +217,7 @@ class Executor:
         log.error("%s %s", sentence, fields(generation=action.number, reason=reason))
 
     def _not_started(self, action: StartGeneration, reason: str) -> None:
-        """Refuse a generation that has not even a process. Whoever wants it has to ask again; a repair will."""
+        """Refuse a generation that has not even a process. It has to be asked for again, as a repair will."""
         self._fleet.start_failed(action.number, action.trigger, time.monotonic())
         if not self._fleet.has_served and self._fleet.serving is None:
             self.outcome = ConfigError(reason)
@@ -441,7 +441,9 @@ class Executor:
         return self._fleet.generations[source.generation].workers[source.worker]
 
     def _give_up_worker(self, action: GiveUpWorker) -> None:
-        """What it was to become hangs in the fork, if it is there at all: it still has the fork server's title."""
+        """Give up a worker whose pid is unknown. If its process exists, it hangs in the fork, and still has the fork
+        server's title.
+        """
         generation = self._fleet.generations[action.source.generation]
         known = {each.pid for each in generation.helpers} | set(self._fleet.pids())
         title = f"spawning: fork server {generation.number} ("

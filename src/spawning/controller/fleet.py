@@ -390,7 +390,7 @@ def _unwell(generation: GenerationRecord, worker: WorkerRecord, message: Any, no
 
 
 def _no_news(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:
-    """Do nothing: what a worker's threads are doing concerns whoever has asked (``commands.py``)."""
+    """Do nothing: a worker's answer about its threads is for the client that has asked (``commands.py``)."""
 
 
 def _worker_load_failed(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:

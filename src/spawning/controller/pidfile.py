@@ -5,7 +5,7 @@ a file that was left behind is that of some other process. The controller holds 
 through an exec; the kernel lets go of it when the process ends, however that happens. Nobody else inherits the
 descriptor. A file without a lock is stale, whatever stands in it.
 
-The lock belongs to the file and not to its name, so whoever has got it looks whether the name still means that file.
+The lock belongs to the file and not to its name, so the holder looks whether the name still means that file.
 
 Anybody who may read a file may lock it, and others are to read this one. So a lock of a user whom the file does not
 belong to says nothing: it is stale, and put out of the way. Ours is locked before anybody else can open it.

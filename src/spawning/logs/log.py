@@ -114,6 +114,14 @@ def write(text: str) -> None:
         target.writer.put(text)
 
 
+def settle() -> None:
+    """Wait a moment for what was written to be out of this process, unless nobody reads it. Any thread."""
+    if target.writer is None:
+        sys.stderr.flush()
+    else:
+        target.writer.settle()
+
+
 def escaped(text: str) -> str:
     """Escape whatever is not printable as Python does (``\\x1b``), but for the ends of lines.
 

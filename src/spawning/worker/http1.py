@@ -43,7 +43,7 @@ TURN_REQUESTS: Final = 32  # pipelined requests
 _NO_LINE: Final = RequestLine("", "", "", "", "")  # none has come
 _ANY_LINE: Final = RequestLine("", "", "", "", "")  # one has come, and is forgotten
 _NO_TEMPLATE: Final[Environ] = {}
-# Between requests: nothing that the last one left is kept alive, and whoever looks from outside finds an exchange.
+# Between requests: nothing of the last one is kept alive, and a look from another thread finds an exchange.
 _NO_EXCHANGE: Final = Exchange(cast("Http1", None), {})
 
 

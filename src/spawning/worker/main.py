@@ -353,7 +353,7 @@ class Worker:
 
     def _on_ask_details(self, message: Message) -> None:
         assert isinstance(message, AskDetails)
-        # A controller that does not read gets no answer, and says so to whoever has asked.
+        # A controller that does not read gets no answer, and tells its client so.
         with contextlib.suppress(BlockingIOError):
             self._channel.send(details(self._dispatch, message.question, message.stacks, monotonic()))
 

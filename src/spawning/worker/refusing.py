@@ -1,4 +1,4 @@
-"""What becomes of a request that cannot be served: it is answered, counted, logged, and its connection is closed."""
+"""Refusing a request that cannot be served: it is answered, counted, logged, and its connection is closed."""
 
 from typing import Any
 
