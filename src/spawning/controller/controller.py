@@ -47,7 +47,7 @@ from spawning.controller.state import State
 from spawning.controller.triggers import Triggers
 from spawning.controller.upgrade import Attempt, Upgrade, command_now, why
 from spawning.errors import ConfigError
-from spawning.ipc.messages import Born, Configured, Details, Loaded, LoadFailed, Ready, ReopenLog
+from spawning.ipc.messages import Born, Configured, Details, Loaded, LoadFailed, Ready, ReopenLog, WorkerGone
 from spawning.logs.log import Log
 from spawning.logs.setup import fields, finish
 from spawning.net.listeners import bind
@@ -459,6 +459,8 @@ class Controller:
         log_departure(departure, entry.pid, entry.status)
         if departure.worker is not None:
             self.links.drop(departure.worker.source)
+            if departure.generation.told_of_exits:
+                self.links.send(Source(departure.generation.number), WorkerGone(entry.pid))
         elif departure.generation.state in UNDER_WAY:
             self._follow_files()
 

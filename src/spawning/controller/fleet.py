@@ -309,6 +309,7 @@ def _loaded(generation: GenerationRecord, message: Any) -> None:
     generation.step(GenerationStep.LOADED)
     generation.files = frozenset(message.files)
     generation.stamps = dict(zip(message.files, message.stamps, strict=False))
+    generation.told_of_exits = message.told_of_exits
 
 
 def _load_failed(generation: GenerationRecord, message: Any) -> None:

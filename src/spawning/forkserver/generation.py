@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from spawning.errors import AppLoadError, ConfigError
-from spawning.forkserver import files, surroundings
+from spawning.forkserver import files, hooks, surroundings
 from spawning.ipc.messages import Boot, Configured, Loaded, LoadFailed
+from spawning.lifecycle import Event, registered
 from spawning.logs.setup import configure
 from spawning.readable import readable
 from spawning.settings import as_dict, checked
@@ -90,7 +91,7 @@ class Generation:
         named = (os.path.join(self._directory, each) for each in more)  # such as an ini file
         loaded = sorted({*files.loaded_files(), *(each for each in named if os.path.isfile(each))})
         stamped = stamps(loaded, self._loading_since)
-        return Loaded(loaded, threads, stamps=stamped, connections=connections)
+        return Loaded(loaded, threads, stamped, connections, told_of_exits=bool(registered[Event.WORKER_GONE]))
 
     def _set_variables(self) -> None:
         """Set the variables of ``--env-file`` that are not set."""
@@ -125,8 +126,18 @@ class Generation:
                     application = factory(self._config)
             if not callable(application):
                 raise AppLoadError(f"app_factory {name} gave {type(application).__name__}, not a WSGI application")
+            with self._surroundings.kept():
+                hooks.begin(Event.LOAD)
             self._application = application
         return self._application
+
+    def begin_worker(self) -> None:
+        """Do what the application wants to be done in each new worker (``lifecycle.on_fork``).
+
+        :raises AppLoadError: that fails, or has changed the process so that it cannot serve.
+        """
+        with self._surroundings.kept():
+            hooks.begin(Event.FORK)
 
     def failure(self, error: ConfigError | AppLoadError) -> LoadFailed:
         """Describe why it does not load, and which files to watch for it to be mended."""

@@ -20,14 +20,15 @@ from time import monotonic
 from setproctitle import setproctitle
 
 from spawning.errors import EXIT_APP, AppLoadError, ConfigError
-from spawning.forkserver import birth, prepare
+from spawning.forkserver import birth, hooks, prepare
 from spawning.forkserver.files import loaded_files
 from spawning.forkserver.generation import Generation
 from spawning.forkserver.surroundings import PatchedError
 from spawning.ipc import signals
 from spawning.ipc.channel import Channel
-from spawning.ipc.messages import Boot, Born, ForkWorker, Message
+from spawning.ipc.messages import Boot, Born, ForkWorker, Message, WorkerGone
 from spawning.ipc.prctl import die_with_parent, outlive_parent
+from spawning.lifecycle import Event
 from spawning.logs.setup import begin, configure, finish, start
 from spawning.logs.streams import provide, write_by_lines
 from spawning.primitives import open_socket
@@ -118,6 +119,9 @@ def serve(generation: Generation, channel: Channel, controller: int) -> Order | 
         message, fds = channel.receive()
         if message is None:
             return None
+        if isinstance(message, WorkerGone):
+            hooks.end(Event.WORKER_GONE, message.pid)
+            continue
         if not isinstance(message, ForkWorker):
             raise TypeError(f"not for a fork server: {message!r}")
         if birth.fork_twice(generation.number, controller):
@@ -147,6 +151,7 @@ def work(generation: Generation, order: Order, group: int) -> int:
     settings = generation.settings
     try:
         application = generation.application()
+        generation.begin_worker()
         if order.worker == 1:
             _check_readiness(generation, application, order.listeners[0])
     except (ConfigError, AppLoadError) as error:
@@ -159,7 +164,7 @@ def work(generation: Generation, order: Order, group: int) -> int:
     occupy()
     start()
     outlive_parent()  # from now on the end of the channel says it, and what is under way is finished
-    return run(
+    status = run(
         name=name,
         application=application,
         settings=settings,
@@ -169,6 +174,8 @@ def work(generation: Generation, order: Order, group: int) -> int:
         opens_log=not order.hands_log,
         files=loaded_files() if settings.no_preload else [],
     )
+    hooks.end(Event.EXIT)  # before the interpreter waits for threads, which these functions may be there to end
+    return status
 
 
 def _check_readiness(generation: Generation, application: WSGIApplication, listener: socket.socket) -> None:

@@ -43,6 +43,14 @@ class ForkWorker:
     hands_log: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerGone:
+    """Call the functions for that (``lifecycle.on_worker_gone``): the worker that was process `pid` has exited. Only to
+    a fork server that has said that it has any (:class:`Loaded`)."""
+
+    pid: int
+
+
 # Fork server to controller -------------------------------------------------------------------------------------------
 
 
@@ -59,13 +67,14 @@ class Loaded:
 
     `files` are the files behind ``sys.modules``, for the watcher; `threads` names threads started during the import,
     `connections` the peers of connections that were opened then and are open; `stamps` says of each file, in the same
-    order, what it was like.
+    order, what it was like. `told_of_exits` asks for :class:`WorkerGone`.
     """
 
     files: list[str] = field(default_factory=list)
     threads: list[str] = field(default_factory=list)
     stamps: list[str] = field(default_factory=list)
     connections: list[str] = field(default_factory=list)
+    told_of_exits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +221,7 @@ class Handoff:
 Message = (
     Boot
     | ForkWorker
+    | WorkerGone
     | Configured
     | Loaded
     | LoadFailed
@@ -233,8 +243,8 @@ Message = (
 _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Boot, ForkWorker, Configured, Loaded, LoadFailed, Start, Retire, Announce, Stop, ReopenLog, AskDetails, Born,
-        Ready, Frozen, Report, Details, Unwell, Handoff,
+        Boot, ForkWorker, WorkerGone, Configured, Loaded, LoadFailed, Start, Retire, Announce, Stop, ReopenLog,
+        AskDetails, Born, Ready, Frozen, Report, Details, Unwell, Handoff,
     )
 }  # fmt: skip
 
