@@ -45,7 +45,7 @@ def typed_values(arguments: Sequence[str]) -> dict[str, Any] | None:
 
     :returns: None when --help, --version or the shell's question for completions is answered.
     :raises click.ClickException: an option lacks its value, or has one that it does not take.
-    :raises ConfigError: an option is unknown, is given twice, or its value was meant for another one.
+    :raises ConfigError: an option is unknown, is given twice in vain, or its value was meant for another one.
     """
     try:
         values = command().main(reload_alone(arguments), prog_name=PROGRAM, standalone_mode=False)
@@ -102,10 +102,9 @@ def _merged(values: dict[str, Any]) -> dict[str, Any]:
 def _one_or_several(name: str, option: Option, given: tuple[str, ...]) -> str | tuple[str, ...]:
     if is_repeatable(name):
         return given
-    if len(given) > 1:
-        instead = f"; {option.again}" if option.again else ""
-        raise ConfigError(f"option {option.flag}: given twice, as {' and as '.join(map(repr, given))}{instead}")
-    return given[0]
+    if len(given) > 1 and option.again:
+        raise ConfigError(f"option {option.flag}: given twice, as {' and as '.join(map(repr, given))}; {option.again}")
+    return given[-1]
 
 
 def is_repeatable(name: str) -> bool:
@@ -114,7 +113,7 @@ def is_repeatable(name: str) -> bool:
 
 
 def _parameter(name: str, option: Option) -> click.Option:
-    """Make the option from its row of the table. All its values are kept: of two, none is dropped silently."""
+    """Make the option from its row of the table. All its values are kept, to be told that there are several."""
     default = DEFAULTS.get(name)
     shows_default = default not in (None, ()) and not option.is_switch
     hints = [f"default: {_shown(default)}"] if shows_default else []

@@ -10,6 +10,7 @@ settings; no connection to a database or a cache is left open for a worker to in
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -65,6 +66,9 @@ def app_factory(config: dict[str, Any]) -> WSGIApplication:
     _load_urls(module)  # before the checks, which load it too but cannot say what they are doing
     _check(module)
     application = _handler(module)
+    if config.get("reload") == "dev":
+        _name_directories(config)
+        config["notices"] = _unapplied_migrations
     try:
         return wrap(_with_static_files(application, module), f"the WSGI application of {module}", config["args"][1:])
     finally:
@@ -136,6 +140,62 @@ def _handler(module: str) -> Any:
         return resolve(settings.WSGI_APPLICATION)
     with application_errors(f"the handler of {module} cannot be built"):
         return get_wsgi_application()
+
+
+def _name_directories(config: dict[str, Any]) -> None:
+    """Say which directories to watch, and which not (``forkserver/generation.py``).
+
+    Templates that are kept in memory are watched, those that each request reads anew need no reload. Uploads are none.
+    Those of Django itself do not change.
+    """
+    import django
+    from django.conf import settings
+    from django.template import engines
+
+    own = os.path.dirname(os.path.abspath(django.__file__)) + os.sep
+    kept: set[str] = set()
+    fresh: set[str] = set()
+    with application_errors("the template engines cannot be made"):
+        found = engines.all()
+    for engine in found:
+        for directory, is_kept in _template_directories(engine):
+            path = os.path.abspath(directory)
+            if not path.startswith(own):
+                (kept if is_kept else fresh).add(path)
+    config["watched_directories"] = sorted(kept)
+    uploads = {os.path.abspath(settings.MEDIA_ROOT)} if settings.MEDIA_ROOT else set()
+    config["unwatched_directories"] = sorted((fresh | uploads) - kept)
+
+
+def _unapplied_migrations() -> list[str]:
+    """Say which migrations the default database lacks, as ``manage.py runserver`` does; in a thread of a worker."""
+    from django.db import connections
+    from django.db.migrations.executor import MigrationExecutor
+
+    try:
+        executor = MigrationExecutor(connections["default"])
+        missing = [migration for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
+    finally:
+        connections.close_all()
+    if not missing:
+        return []
+    apps = ", ".join(sorted({migration.app_label for migration in missing}))
+    return [f"{len(missing)} of the migrations of {apps} are not applied: python manage.py migrate"]
+
+
+def _template_directories(engine: Any) -> Iterator[tuple[str, bool]]:
+    """Yield the directories of a template engine, and whether it keeps what it has read there."""
+    loaders = getattr(getattr(engine, "engine", None), "template_loaders", None)
+    if loaders is None:  # not Django's own templates
+        environment = getattr(engine, "env", None)  # Jinja2's, which looks at the files if it is told to
+        is_kept = not getattr(environment, "auto_reload", False)
+        yield from ((str(directory), is_kept) for directory in getattr(engine, "template_dirs", ()))
+        return
+    for loader in loaders:
+        inner = getattr(loader, "loaders", None)  # of the loader that keeps templates
+        for each in inner if inner is not None else [loader]:
+            if hasattr(each, "get_dirs"):
+                yield from ((str(directory), inner is not None) for directory in each.get_dirs())
 
 
 def _with_static_files(application: Any, module: str) -> Any:

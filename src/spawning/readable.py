@@ -10,12 +10,14 @@ import io
 import os
 import shutil
 import sys
+import sysconfig
 
 from spawning.errors import AppLoadError
 
 HINT = "(for a traceback with the code around each line, the extra spawning[dev]: pip install rich)"
 
 _MOST_COLUMNS = 120
+_INSTALLED = sorted({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 _INDENTED = 2  # columns, as everything in the log that is no line of its own
 _OUR_DIRECTORY = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _IMPORT_MACHINERY = ("<frozen importlib", os.path.dirname(os.path.abspath(importlib.__file__)) + os.sep)
@@ -38,7 +40,8 @@ def readable(error: AppLoadError) -> str:
             del stack.frames[0]
     text = io.StringIO()
     width = min(shutil.get_terminal_size().columns, _MOST_COLUMNS) - _INDENTED
-    Console(file=text, force_terminal=_on_a_terminal(), width=width).print(Traceback(trace, width=width))
+    shown = Traceback(trace, width=width, suppress=_INSTALLED)  # one line for each frame there
+    Console(file=text, force_terminal=_on_a_terminal(), width=width).print(shown)
     return text.getvalue()
 
 

@@ -8,6 +8,7 @@ from integration.server import DEADLINE
 
 PACKAGES = {
     "ab": "apache2-utils",
+    "chromium": "chromium",
     "curl": "curl",
     "h2load": "nghttp2-client",
     "haproxy": "haproxy",

@@ -69,6 +69,17 @@ class Client:
         self.send(request(target, f"Content-Length: {len(body)}", *fields, method="POST") + body)
         return self.read()
 
+    def wait_for(self, data: bytes) -> None:
+        """Receive until `data` has come, somewhere in what has not been read yet; for responses without an end.
+
+        :raises Closed: the connection ended before.
+        """
+        while data not in self._buffer:
+            received = self.sock.recv(65536)
+            if not received:
+                raise Closed(self._buffer)
+            self._buffer += received
+
     def read(self, *, head: bool = False) -> Response:
         """Read one response (RFC 9112 section 6.3 says where it ends); interim ones (1xx) count as responses.
 

@@ -280,7 +280,8 @@ def run(*args: str, cwd: Path | str = APPS, env: Mapping[str, str] | None = None
     """Run ``spawn ARGS`` where it must end by itself (usage errors, applications that do not load)."""
     with Server(*args, cwd=cwd, env=env, ready=False) as server:
         status = server.wait()
-        return Finished(status, "\n".join(server.out.since()), server.log())
+        err = [line for line in server.err.since() if " INFO still loading " not in line]  # the machine is busy
+        return Finished(status, "\n".join(server.out.since()), "\n".join(err))
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,3 +276,79 @@ def test_refused_by_the_real_command(site: Site) -> None:
     finished = run("-f", "django", "settings", cwd=site.directory)
     assert finished.status == 3
     assert finished.err.splitlines()[-1].startswith("spawn: the URLconf urls of settings does not load: ModuleNotFound")
+
+
+# Templates while developing ------------------------------------------------------------------------------------------
+
+TEMPLATES = """
+    DEBUG = True
+    INSTALLED_APPS = ["shop"]
+    MEDIA_ROOT = "media"
+    TEMPLATES = [{{
+        "BACKEND": "django.template.backends.{backend}",
+        "DIRS": ["pages"],
+        "APP_DIRS": {app_dirs},
+        "OPTIONS": {options},
+    }}]
+"""
+RENDERED = """
+    from django.shortcuts import render
+    from django.urls import path
+
+    urlpatterns = [path("<name>", lambda request, name: render(request, name))]
+"""
+_LOADERS = "django.template.loaders"
+UNCACHED = f'{{"loaders": ["{_LOADERS}.filesystem.Loader", "{_LOADERS}.app_directories.Loader"]}}'
+
+
+def with_templates(site: Site, app_dirs: bool, options: str, backend: str = "django.DjangoTemplates") -> None:
+    site.add_settings(TEMPLATES.format(app_dirs=app_dirs, options=options, backend=backend))
+    site.write("urls.py", RENDERED)
+    site.write("shop/__init__.py", "")
+    folder = "jinja2" if "jinja2" in backend else "templates"
+    site.write(f"shop/{folder}/shop.html", "1")
+    site.write("pages/site.html", "1")
+
+
+def page(server: Server, name: str) -> str:
+    with urlopen(f"{server.url}/{name}", timeout=10) as response:
+        text: str = response.read().decode()
+        return text
+
+
+@pytest.mark.parametrize("file", ["shop/templates/shop.html", "pages/site.html"])
+def test_a_template_that_is_kept_in_memory_is_watched(site: Site, file: str) -> None:
+    with_templates(site, app_dirs=True, options="{}")
+    with Server("-f", "django", "settings", "-s", "1", "--reload", "dev", cwd=site.directory) as server:
+        server.wait_for_log(r' watching for changes files=\d+ also="pages, shop/templates"$')
+        name = Path(file).name
+        assert page(server, name) == "1"
+        site.write(file, "2")
+        server.wait_for_log(rf" files changed count=1 files={file}$")
+        server.wait_for_log(r" reload finished ")
+        assert page(server, name) == "2"
+
+
+@pytest.mark.parametrize(
+    ("backend", "app_dirs", "options", "file"),
+    [
+        ("django.DjangoTemplates", False, UNCACHED, "shop/templates/shop.html"),
+        ("django.DjangoTemplates", False, UNCACHED, "pages/site.html"),
+        ("jinja2.Jinja2", True, "{}", "shop/jinja2/shop.html"),
+        ("jinja2.Jinja2", True, "{}", "pages/site.html"),
+    ],
+)
+def test_a_template_that_is_read_anew_costs_no_reload(
+    site: Site, backend: str, app_dirs: bool, options: str, file: str
+) -> None:
+    with_templates(site, app_dirs, options, backend)
+    with Server("-f", "django", "settings", "-s", "1", "--reload", "dev", "-w", ".", cwd=site.directory) as server:
+        name = Path(file).name
+        assert page(server, name) == "1"
+        site.write(file, "2")
+        assert page(server, name) == "2"
+        site.write("media/upload.txt", "from a visitor")
+        site.write("shop/other.txt", "a change")
+        server.wait_for_log(r" files changed count=1 files=shop/other\.txt$")
+        server.wait_for_log(r" reload finished generation=2 ")
+        assert server.log().count(" files changed ") == 1

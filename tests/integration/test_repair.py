@@ -53,7 +53,7 @@ def test_changed_files_are_refused_and_the_workers_serve_on(tmp_path: Path, how:
         mark = server.mark()
         kill_fork_server(server, 1)
         server.wait_for_log(
-            r' reload refused generation=2 reason="files have changed since they were loaded: .*site_app\.py"$'
+            r' reload refused generation=2 reason="files have changed since they were loaded: .*app\.py" serving=1$'
         )
         server.wait_for_log(" what serves is in the memory of its workers alone")
         os.kill(first.pid, signal.SIGKILL)

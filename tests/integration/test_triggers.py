@@ -1,14 +1,17 @@
 """What asks for a reload: each kind of change asks for exactly one, whoever makes it and however it is made."""
 
+import contextlib
 import os
 import shutil
+import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from integration.server import Server, run
+from integration.server import Server, run, until
 from integration.sites import version, write
 
 APP = "site_app:application"
@@ -75,6 +78,99 @@ def test_a_change_asks_for_one_reload(developing: Server, site: Path, change: Ca
     change(site)
     developing.wait_for_log(FINISHED)
     assert reloads(developing, site) == 1
+
+
+def test_what_server_and_application_write_is_no_change(site: Path) -> None:
+    arguments = ("-s", "1", "--reload", "dev", "-w", ".", "-l", "requests.txt", "--pidfile", "server")
+    create = "database.execute('create table if not exists t (x)')"
+    before = f"import sqlite3\nwith sqlite3.connect('shop') as database: {create}"
+    write(site, "1", before=before)
+    with Server(APP, *arguments, cwd=site) as server:
+        assert version(server.port) == "1"
+        for name in ("site.log", ".git/index", "node_modules/a/b.js", "__pycache__/a.pyc", "data.sqlite3-journal"):
+            (site / name).parent.mkdir(parents=True, exist_ok=True)
+            (site / name).write_text("x")
+        with contextlib.closing(sqlite3.connect(site / "shop")) as database:
+            database.execute("insert into t values (1)")
+            database.commit()
+        (site / "page.html").write_text("<p>")
+        server.wait_for_log(FINISHED)
+        assert reloads(server, site) == 1  # for the page alone
+        changed = [line for line in server.log().splitlines() if " files changed " in line]
+        assert [line.partition(" files changed ")[2] for line in changed] == [
+            "count=1 files=page.html",
+            "count=1 files=site_app.py",
+        ]
+
+
+def test_a_directory_that_comes_later_is_watched_too(developing: Server, site: Path) -> None:
+    deep = site.parent / "templates" / "new" / "deep"
+    deep.mkdir(parents=True)
+    (deep / "page.html").write_text("1")
+    developing.wait_for_log(r' files changed count=1 files="?\.\./templates/new/deep/page\.html"?$')
+    developing.wait_for_log(FINISHED)
+    mark = developing.mark()
+    (deep / "page.html").write_text("2")
+    developing.wait_for_log(r' files changed count=1 files="?\.\./templates/new/deep/page\.html"?$', after=mark)
+    developing.wait_for_log(FINISHED, after=mark)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--no-preload"]])
+def test_a_module_that_is_written_by_the_import_does_not_loop(site: Path, arguments: list[str]) -> None:
+    (site / "build.py").write_text("")
+    rewrite = "import pathlib, time\npathlib.Path('build.py').write_text(f'WHEN = {time.time_ns()}')\nimport build"
+    write(site, "1", before=rewrite)
+    with Server(APP, "-s", "1", "--reload", "dev", *arguments, cwd=site) as server:
+        (site / "site_app.py").touch()
+        server.wait_for_log(r" file is written by the code's own import, which asks for no reload file=build\.py$")
+        before = server.log().count(" files changed ")
+        write(site, "2", before=rewrite)
+        server.wait_for_log(r" files changed count=1 files=site_app\.py$", after=server.mark() - 1)
+        until(lambda: version(server.port) == "2", "the edit is served")
+        (site / "build.py").write_text("WHEN = 'edited'")
+        server.wait_for_log(r" files changed count=1 files=build\.py$", after=server.mark() - 1)
+        assert server.log().count(" files changed ") == before + 2
+
+
+# The kernel's limits -------------------------------------------------------------------------------------------------
+
+
+def limited(name: str, value: int, *arguments: str) -> list[str]:
+    """Make a command that runs the server where the kernel has so little room (user_namespaces(7))."""
+    spawn = [sys.executable, "-m", "spawning", "--port", "0", *arguments]
+    return [
+        "unshare",
+        "-Ur",
+        "sh",
+        "-c",
+        f'echo {value} > /proc/sys/user/max_inotify_{name} && exec "$@"',
+        "sh",
+        *spawn,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sysctl"), [("watches", 10, "max_user_watches"), ("instances", 0, "max_user_instances")]
+)
+def test_at_the_kernel_s_limit_files_are_looked_at(site: Path, name: str, value: int, sysctl: str) -> None:
+    for number in range(20):
+        (site / "templates" / str(number)).mkdir(parents=True)
+    command = limited(name, value, APP, "-s", "1", "--reload", "dev", "-w", "templates")
+    with Server(command=command, cwd=site) as server:
+        server.wait_for_log(
+            rf" WARNING the kernel's limit fs\.inotify\.{sysctl} is reached, .* sysctl fs\.inotify\.{sysctl}="
+        )
+        for change in (site / "templates" / "19" / "page.html", site / "templates" / "new" / "page.html"):
+            mark = server.mark()
+            change.parent.mkdir(exist_ok=True)
+            change.write_text("<p>")
+            server.wait_for_log(rf" files changed count=1 files={change.relative_to(site)}$", after=mark)
+            server.wait_for_log(FINISHED, after=mark)
+        mark = server.mark()
+        write(site, "2")
+        server.wait_for_log(FINISHED, after=mark)
+        assert version(server.port) == "2"
+        assert server.log().count("the kernel's limit") == 1
 
 
 def test_the_ini_file_is_watched(site: Path) -> None:
@@ -177,6 +273,19 @@ def test_pointing_it_elsewhere_is_a_change(tmp_path: Path) -> None:
             release(tmp_path, number)
             assert server.wait_for_log(FINISHED, after=mark)[1] == number
             assert version(server.port) == number
+
+
+def test_what_lies_below_a_directory_behind_a_link_is_watched(tmp_path: Path) -> None:
+    release(tmp_path, "1")
+    current = tmp_path / "current"
+    arguments = (APP, "-s", "1", "--reload", "dev", "-w", ".")
+    with Server(*arguments, cwd=current, env={"PWD": str(current)}) as server:
+        for file in (current / "page.html", tmp_path / "releases" / "1" / "deep" / "page.html"):
+            mark = server.mark()
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("<p>")
+            server.wait_for_log(r" files changed count=1 files=\S*page\.html$", after=mark)
+            server.wait_for_log(FINISHED, after=mark)
 
 
 # Commits -------------------------------------------------------------------------------------------------------------

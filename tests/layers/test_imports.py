@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "django_project": {"errors"},
     "paste_factory": LEAVES | {"wsgi_factory"},
     "readable": LEAVES,
+    "refusal_page": {"errors"},
     "stamps": LEAVES,
     "readiness": LEAVES | {"http", "wsgi", "wsgi_factory"},
     "forkserver": BASE | FACTORIES | {"lifecycle", "worker", "wsgi", "readable", "readiness", "stamps"},
@@ -142,7 +143,7 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"refusing"}),
     frozenset({"http1"}),
     frozenset({"loop", "watchdog", "details"}),
-    frozenset({"timeouts"}),
+    frozenset({"timeouts", "streams"}),
     frozenset({"main"}),
 )
 # Rooms beside each other: neither the loop nor what is below it knows HTTP, and a connection does not know who runs it.

@@ -117,8 +117,13 @@ def test_who_waits_goes_on_waiting_for_the_newer_code(scene: Scene) -> None:
     assert progress(scene, 3) == Underway("generation 3: waiting to be started")
     scene.now += STORM_SECONDS
     scene.settle()
-    assert progress(scene, 2) == Replaced(3)
+    assert progress(scene, 2) == Underway("generation 2: loading")  # and serves, if it is ready first
     assert progress(scene, 3) == Underway("generation 3: loading")
+    scene.now += STORM_SECONDS
+    scene.want(generation=4)
+    scene.settle()
+    assert progress(scene, 2) == Underway("generation 2: loading")
+    assert progress(scene, 3) == Replaced(4)
 
 
 def test_a_generation_that_is_superseded_at_once_has_served(scene: Scene) -> None:

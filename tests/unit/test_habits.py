@@ -8,7 +8,6 @@ import pytest
 from spawning.cli import main, parse
 from spawning.ctl import main as ctl
 from spawning.ctl import which_server_first
-from spawning.errors import ConfigError
 from spawning.habits import ELSEWHERE, reload_alone
 from spawning.settings import OPTIONS, Settings
 
@@ -90,9 +89,9 @@ def test_reload_without_a_mode(typed: list[str], meant: list[str]) -> None:
         (["a:b", ""], r"argument APP: '' is not a text \(and not empty\)$"),
         (["--forwarded-allow-ips", "foo", "a:b"], "option --forwarded-allow-ips: 'foo' is not a list of addresses"),
         (["--host", "0.0.0.0:8000", "a:b"], "option --host: '0.0.0.0:8000' is not a host alone: write --host 0.0.0.0"),
-        (["-i", "::1", "-i", "127.0.0.1", "a:b"], "option --host: given twice, as '::1' and as '127.0.0.1'$"),
-        (["-p", "1", "--port=2", "a:b"], "option --port: given twice, as '1' and as '2'$"),
-        (["-s", "1", "--workers", "2", "a:b"], "option --processes: given twice, as '1' and as '2'$"),
+        (["-i", "::1", "-i", "127.0.0.1", "a:b"], "option --host: given twice, as '::1' and as '127.0.0.1'; "),
+        (["-p", "1", "--port=2", "a:b"], "option --port: given twice, as '1' and as '2'; "),
+        (["--env-file", "a", "--env-file", "b", "a:b"], "option --env-file: given twice, as 'a' and as 'b'; all"),
         (["--reload"], "no APP given: "),
         (["--print-config", "--check-config"], "--check-config and --print-config: ask one thing at a time$"),
         (["-w", "x", "a:b"], "option --watch has no effect without --reload dev$"),
@@ -143,9 +142,11 @@ def test_what_may_have_an_effect_is_taken(typed: list[str], environ: dict[str, s
     assert asked.sources.read_all()
 
 
-def test_an_option_that_exists_is_an_error_without_its_value() -> None:
-    with pytest.raises(ConfigError, match="given twice"):
-        settings("a:b", "--env-file", "x", "--env-file", "x")
+def test_of_other_options_the_last_one_counts() -> None:
+    """A script may have its own before what it is given."""
+    assert settings("a:b", "-l", "/dev/null", "--access-logfile", "b").access_log_file == "b"
+    assert settings("a:b", "-t", "4", "-t", "2").threadpool_workers == 2
+    assert settings("a:b", "-s", "4", "--workers", "2").num_processes == 2
 
 
 # spawnctl ------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from spawning.controller.actions import (
     Action,
     AnnounceEnd,
     BeginCutover,
+    CutStreams,
     EndForkServer,
     Finish,
     FinishCutover,
@@ -31,7 +32,8 @@ from spawning.controller.actions import (
 )
 from spawning.controller.fleet import Fleet
 from spawning.controller.plan import FREEZE_SECONDS, MOST_STARTING, STORM_SECONDS, Service, Wanted, plan, without_done
-from spawning.controller.records import END_SECONDS, ForkServerStep, Source, WorkerStep
+from spawning.controller.records import END_SECONDS, PAGE, ForkServerStep, Source, WorkerStep
+from spawning.controller.refusal import Page, Refusal, page_settings
 from spawning.ipc.messages import Born, Frozen, Loaded, LoadFailed, Ready
 from spawning.settings import Settings
 
@@ -49,7 +51,7 @@ class Scene:
         self.done: list[Action] = []
         self._execute: dict[type[Any], Callable[[Any], None]] = {
             StartGeneration: lambda action: self.fleet.generation_started(
-                action.number, self.settings, action.trigger, action.number * 1000, self.now
+                action.number, self._settings_of(action), action.trigger, action.number * 1000, self.now
             ),
             Refuse: self._refuse,
             Abandon: self._refuse,
@@ -62,6 +64,7 @@ class Scene:
             RetireWorker: self._leave,
             AnnounceEnd: self._announce,
             StopWorker: self._leave,
+            CutStreams: self._cut_streams,
             KillWorker: lambda action: self.fleet.killed(action.source),
             GiveUpWorker: lambda action: self.fleet.given_up(action.source, self.now),
             PauseForkServer: self._pause_fork_server,
@@ -70,6 +73,10 @@ class Scene:
             Forget: lambda action: self.fleet.forgotten(action.number),
             Finish: lambda action: None,
         }
+
+    def _settings_of(self, action: StartGeneration) -> Settings:
+        page = self.fleet.page
+        return page.settings if page is not None and action.trigger == PAGE else self.settings
 
     def want(self, **changes: Any) -> None:
         self.wanted = dataclasses.replace(self.wanted, **changes)
@@ -141,6 +148,9 @@ class Scene:
 
     def _leave(self, action: Any) -> None:
         self.fleet.told_to_leave(action.source, self.now + action.seconds + 1.0)
+
+    def _cut_streams(self, action: CutStreams) -> None:
+        self._worker(action.source).ends_streams = True
 
     def _pause_fork_server(self, action: PauseForkServer) -> None:
         self.fleet.generations[action.number].step_fork_server(ForkServerStep.WAS_PAUSED)
@@ -347,8 +357,165 @@ def test_a_second_trigger_starts_again_with_the_newest_code(serving: Scene) -> N
     serving.load(2)
     serving.now += STORM_SECONDS
     serving.want(generation=3)
-    assert serving.settle() == [StartGeneration(3, "start"), Abandon(2)]
+    assert serving.settle() == [StartGeneration(3, "start")]
     assert serving.fleet.serving is serving.fleet.generations[1]
+
+
+def loading_two(serving: Scene) -> None:
+    """Have generation 2 load, and generation 3 beside it."""
+    serving.want(generation=2)
+    serving.load(2)
+    serving.now += STORM_SECONDS
+    serving.want(generation=3)
+    serving.settle()
+
+
+def test_a_good_generation_serves_when_the_newer_one_is_broken(serving: Scene) -> None:
+    loading_two(serving)
+    serving.say(Source(3), LoadFailed("app", "SyntaxError"))
+    assert serving.settle() == [Refuse(3, "SyntaxError")]
+    serving.ready(Source(2, 1), Source(2, 2))
+    assert serving.settle()[0] == BeginCutover(2, serving.now + FREEZE_SECONDS)
+
+
+def test_a_good_generation_serves_until_the_newer_one_is_ready(serving: Scene) -> None:
+    loading_two(serving)
+    serving.ready(Source(2, 1), Source(2, 2))
+    serving.settle()
+    serving.say(ONE, Frozen())
+    serving.say(TWO, Frozen())
+    assert serving.settle() == [FinishCutover(2), PauseForkServer(1)]
+    serving.say(Source(3), Loaded())
+    serving.settle()
+    serving.ready(Source(3, 1), Source(3, 2))
+    assert serving.settle()[0] == BeginCutover(3, serving.now + FREEZE_SECONDS)
+
+
+def test_what_was_overtaken_does_not_serve(serving: Scene) -> None:
+    loading_two(serving)
+    serving.say(Source(3), Loaded())
+    serving.settle()
+    serving.ready(Source(3, 1), Source(3, 2))
+    assert Abandon(2) in serving.settle()
+    serving.ready(Source(2, 1), Source(2, 2))
+    assert BeginCutover(2, serving.now + FREEZE_SECONDS) not in serving.settle()
+
+
+def test_of_two_that_become_ready_at_once_the_newer_one_serves(serving: Scene) -> None:
+    loading_two(serving)
+    serving.say(Source(3), Loaded())
+    serving.settle()
+    serving.ready(Source(2, 1), Source(2, 2), Source(3, 1), Source(3, 2))
+    done = serving.settle()
+    assert [action for action in done if isinstance(action, BeginCutover | Abandon)] == [
+        BeginCutover(3, serving.now + FREEZE_SECONDS),
+        Abandon(2),
+    ]
+
+
+def test_what_has_begun_between_the_oldest_and_the_newest_is_given_up(serving: Scene) -> None:
+    loading_two(serving)
+    serving.now += STORM_SECONDS
+    serving.want(generation=4)
+    assert serving.settle() == [StartGeneration(4, "start"), Abandon(3)]
+
+
+# Developing ----------------------------------------------------------------------------------------------------------
+
+
+def a_page(scene: Scene, number: int) -> Page:
+    return Page(Refusal(number, "change", 0.0, "SyntaxError"), [], page_settings(scene.settings))
+
+
+def test_a_refusal_is_shown_when_nothing_else_is_under_way(serving: Scene) -> None:
+    loading_two(serving)
+    serving.say(Source(3), LoadFailed("app", "SyntaxError"))
+    serving.settle()
+    serving.fleet.page = a_page(serving, 3)
+    assert serving.settle() == []
+    serving.say(Source(2), LoadFailed("app", "SyntaxError"))
+    assert serving.settle() == [Refuse(2, "SyntaxError"), StartGeneration(4, PAGE)]
+    assert serving.fleet.page is None
+
+
+def test_what_is_asked_for_goes_before_a_page(serving: Scene) -> None:
+    serving.fleet.page = a_page(serving, 1)
+    serving.want(generation=2)
+    assert serving.settle() == [StartGeneration(2, "start")]
+    assert serving.fleet.page is None
+
+
+def test_a_change_gives_up_a_page_that_is_under_way_at_once(serving: Scene) -> None:
+    serving.fleet.page = a_page(serving, 1)
+    assert serving.settle() == [StartGeneration(2, PAGE)]
+    serving.want(generation=3)
+    assert serving.settle() == [StartGeneration(3, "start"), Abandon(2)]
+
+
+def test_a_page_is_not_the_application() -> None:
+    scene = Scene(dataclasses.replace(SETTINGS, num_processes=1))
+    scene.settle()
+    scene.say(Source(1), LoadFailed("app", "SyntaxError"))
+    scene.settle()
+    scene.fleet.page = a_page(scene, 1)
+    assert scene.settle() == [StartGeneration(2, PAGE)]
+    scene.say(Source(2), Loaded())
+    scene.settle()
+    scene.ready(Source(2, 1))
+    scene.settle()
+    assert scene.fleet.serving is scene.fleet.generations[2]
+    assert not scene.fleet.has_served
+    scene.exit(Source(2), -9)
+    assert scene.settle() == []  # its fork server is not repaired: what would be loaded is the broken code
+
+
+def test_event_streams_are_not_waited_for_while_developing_and_at_an_interrupt(serving: Scene) -> None:
+    developing = Scene(dataclasses.replace(SETTINGS, reload="dev"))
+    developing.serve()
+    for scene, ends in ((serving, False), (developing, True)):
+        scene.want(generation=2)
+        scene.load(2)
+        scene.ready(Source(2, 1), Source(2, 2))
+        done = scene.settle()
+        assert (CutStreams(ONE) in done, CutStreams(TWO) in done) == (ends, ends)
+        assert done.count(CutStreams(ONE)) == int(ends)
+    serving.say(ONE, Frozen())
+    serving.say(TWO, Frozen())
+    serving.settle()
+    serving.want(service=Service.DRAIN, drain_until=serving.now + 100.0)
+    serving.settle()
+    serving.want(ends_streams=True)
+    assert serving.settle() == [CutStreams(source) for source in (ONE, TWO, Source(2, 1), Source(2, 2))]
+
+
+def test_old_generations_do_not_pile_up() -> None:
+    scene = Scene(dataclasses.replace(SETTINGS, num_processes=1, max_old_generations=2))
+    for number in range(1, 5):
+        scene.want(generation=number)
+        scene.load(number)
+        scene.ready(Source(number, 1))
+        scene.settle()
+        if number > 1:
+            scene.say(Source(number - 1, 1), Frozen())
+        done = scene.settle()
+        killed = [action for action in done if isinstance(action, KillWorker)]
+        expected = [KillWorker(ONE, "more than 2 old generations (--max-old-generations)")] if number == 4 else []
+        assert killed == expected
+
+
+def test_so_many_old_generations_as_there_are_may_be_kept() -> None:
+    scene = Scene(dataclasses.replace(SETTINGS, num_processes=1, max_old_generations=0))
+    for number in range(1, 8):
+        scene.want(generation=number)
+        scene.load(number)
+        scene.ready(Source(number, 1))
+        scene.settle()
+        if number > 1:
+            scene.say(Source(number - 1, 1), Frozen())
+        assert not any(isinstance(action, KillWorker) for action in scene.settle())
+
+
+# Storms --------------------------------------------------------------------------------------------------------------
 
 
 def test_ten_triggers_in_a_second_are_two_loads(serving: Scene) -> None:
@@ -361,7 +528,7 @@ def test_ten_triggers_in_a_second_are_two_loads(serving: Scene) -> None:
         assert serving.settle() == []
         assert serving.until == begun + STORM_SECONDS
     serving.now = serving.until
-    assert serving.settle() == [StartGeneration(3, "start"), Abandon(2)]
+    assert serving.settle() == [StartGeneration(3, "start")]
     assert serving.settle() == []
 
 

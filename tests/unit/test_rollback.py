@@ -196,7 +196,7 @@ def test_a_rollback_abandons_what_is_loading(kept: Scene) -> None:
     kept.want(generation=3)
     kept.settle()
     kept.want(recall=1)
-    assert kept.settle() == [Recall(1), Fork(1), Fork(1), Abandon(3)]
+    assert kept.settle() == [Recall(1), Abandon(3), Fork(1), Fork(1)]
 
 
 def test_a_reload_abandons_a_rollback_and_kills_nobody_who_has_served() -> None:

@@ -114,6 +114,13 @@ class StopWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class CutStreams:
+    """Have a worker that is leaving not wait for event streams."""
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
 class KillWorker:
     """End a worker at once."""
 
@@ -182,6 +189,7 @@ Action = (
     | SuspectWorker
     | AnnounceEnd
     | StopWorker
+    | CutStreams
     | KillWorker
     | GiveUpWorker
     | PauseForkServer

@@ -82,7 +82,7 @@ def _not_begun(number: int, generation: GenerationRecord | None, wanted: Wanted,
         return _to_be_recalled(number, generation)
     if wanted.recall == 0 and fleet.newest < number == wanted.generation:
         return Underway(f"generation {number}: waiting to be started")
-    if generation is not None and generation.state is GenerationState.CUTOVER:
+    if generation is not None and generation.state in _DOING:
         return Underway(f"generation {number}: {_DOING[generation.state]}")
     if generation is not None and generation.state is not GenerationState.REFUSED:
         return Serves(number, generation.served_since)  # and is superseded already, or about to be

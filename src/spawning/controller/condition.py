@@ -2,7 +2,7 @@
 
 from spawning.controller.fleet import Fleet
 from spawning.controller.plan import Service, Wanted
-from spawning.controller.records import WorkerState
+from spawning.controller.records import PAGE, WorkerState
 from spawning.systemd import Condition, Phase
 
 
@@ -17,7 +17,9 @@ def condition(wanted: Wanted, fleet: Fleet) -> Condition:
         target = wanted.generation if fleet.newest < wanted.generation else fleet.latest
         return Condition(Phase.RELOADING, target, f"{_serving(fleet)}; generation {target} is loading")
     refusal = fleet.last_refusal
-    if refusal is not None and refusal.generation == fleet.latest:
+    serving = fleet.serving
+    shows = serving is not None and serving.trigger == PAGE
+    if refusal is not None and (shows or refusal.generation == fleet.latest):
         refused = f"; generation {refusal.generation} was refused: {refusal.reason}"
         return Condition(Phase.SERVING, 0, f"{_serving(fleet)}{refused}")
     return Condition(Phase.SERVING, 0, _serving(fleet))

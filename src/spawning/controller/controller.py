@@ -38,16 +38,28 @@ from spawning.controller.executor import Executor
 from spawning.controller.legacy import Legacy
 from spawning.controller.links import Links
 from spawning.controller.logfiles import LogFiles
+from spawning.controller.patience import QUESTION, Patience
 from spawning.controller.pidfile import Pidfile
 from spawning.controller.plan import Service, plan, without_done
 from spawning.controller.reader import Reader, what_needs_a_restart
 from spawning.controller.records import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
 from spawning.controller.signals import Interrupts, Wakeup, held_back
 from spawning.controller.state import State
+from spawning.controller.terminal import Terminal
 from spawning.controller.triggers import Triggers
 from spawning.controller.upgrade import Attempt, Upgrade, command_now, why
 from spawning.errors import ConfigError
-from spawning.ipc.messages import Born, Configured, Details, Loaded, LoadFailed, Ready, ReopenLog, WorkerGone
+from spawning.ipc.messages import (
+    AskDetails,
+    Born,
+    Configured,
+    Details,
+    Loaded,
+    LoadFailed,
+    Ready,
+    ReopenLog,
+    WorkerGone,
+)
 from spawning.logs.log import Log
 from spawning.logs.setup import fields, finish
 from spawning.net.listeners import bind
@@ -95,6 +107,8 @@ class Controller:
         self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
         self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
         self.notifier = Notifier(os.environ, Phase.SERVING if self.fleet.has_served else Phase.STARTING)
+        self.terminal = Terminal(counts=legacy.terminal)
+        self.patience = Patience(lambda source: self.links.send(source, AskDetails(QUESTION, stacks=False)))
         self._activated = legacy.activated
         self._foreign = legacy.foreign
         self._control = legacy.control
@@ -130,7 +144,7 @@ class Controller:
             LoadFailed: self._on_load_failed,
             Born: self._on_born,
             Ready: self._on_ready,
-            Details: self.commands.on_details,
+            Details: self._on_details,
         }
 
     @property
@@ -167,13 +181,22 @@ class Controller:
         """Do what is to be done once a turn besides the plan; return the time at which to look again."""
         now = time.monotonic()
         self._guard(self.commands.observe, now)
+        self._guard(self.terminal.look, now)
         later = now + PAUSE
         return min(
             self.commands.until,
             self._boundary.ask(later, self.upgrade.look, now),
             self._boundary.ask(later, self.logs.look, now),
+            self._boundary.ask(later, self._look_after_spare, now),
+            self._boundary.ask(later, self.patience.look, self.wanted, self.fleet, now),
             self._boundary.ask(later, lambda: self.notifier.report(condition(self.wanted, self.fleet), now)),
         )
+
+    def _look_after_spare(self, now: float) -> float:
+        serving = self.fleet.serving
+        develops = serving is not None and serving.settings.reload == "dev"
+        quiet = self.fleet.under_way is None and self.wanted.service is Service.RUN
+        return self.executor.spare.look(wanted=develops and quiet and self.upgrade.attempt is Attempt.NONE, now=now)
 
     def close(self) -> None:
         """Leave nothing: no process, no thread, no socket, no pidfile."""
@@ -194,7 +217,14 @@ class Controller:
 
     def _release(self) -> None:
         """Close and remove all that is not a process. What cannot be, must not keep the rest from it."""
-        closing = [self.triggers.stop, self.commands.close, self.links.close, self._close_listeners, self.logs.close]
+        closing = [
+            self.executor.spare.end,
+            self.triggers.stop,
+            self.commands.close,
+            self.links.close,
+            self._close_listeners,
+            self.logs.close,
+        ]
         for close in [*closing, self.pidfile.remove] if self.pidfile is not None else closing:
             # boundary: this is the end, perhaps because of an error, and the end of a process closes everything anyway
             with contextlib.suppress(Exception):
@@ -274,6 +304,7 @@ class Controller:
             return
         if self.wanted.service is Service.RUN:
             self._drain(signum)
+            self.wanted = dataclasses.replace(self.wanted, ends_streams=True)  # somebody waits for the prompt
         else:
             self._end(signum)
 
@@ -282,7 +313,11 @@ class Controller:
         self.wanted = self.wanted.ended(time.monotonic())
 
     def _hang_up(self, signum: signal.Signals) -> None:
-        self.reload(signum.name)
+        if not self.terminal.is_closed:
+            self.reload(signum.name)
+            return
+        self.stop(signal=signum.name, reason="its terminal was closed")
+        self.wanted = dataclasses.replace(self.wanted, ends_streams=True)
 
     def reload(self, trigger: str) -> None:
         """Ask for a new generation, unless the service ends."""
@@ -342,6 +377,7 @@ class Controller:
                 self.upgrade.refuse("the service ends")
             elif not self.fleet.in_cutover:  # else soon
                 finish()
+                self.executor.spare.end()
                 try:
                     self.upgrade.replace(self._state(), self.executor.directory, self.notifier.variables)
                 except OSError as error:
@@ -366,6 +402,7 @@ class Controller:
             foreign=self._foreign,
             started_in=self.logs.directory,
             logs=dict(self.logs.opened),
+            terminal=self.terminal.counts,
         )
 
     # Messages --------------------------------------------------------------------------------------------------------
@@ -383,6 +420,8 @@ class Controller:
     def _on_configured(self, source: Source, message: Configured) -> None:
         generation = self.fleet.generations[source.generation]
         settings = generation.settings
+        self.triggers.load_began()
+        self.patience.import_began(source.generation, time.monotonic())
         if self._bound is None:
             try:
                 self._open(settings)
@@ -422,6 +461,8 @@ class Controller:
         self.commands.open(settings, sources["control_socket"])
 
     def _on_loaded(self, source: Source, message: Loaded) -> None:
+        if not self.fleet.generations[source.generation].settings.no_preload:
+            self.triggers.load_ended()
         self.executor.note_helpers(source.generation)
         self._warn_once(_THREADS, source, threads=", ".join(message.threads))
         self._warn_once(_CONNECTIONS, source, connections=", ".join(message.connections))
@@ -434,11 +475,18 @@ class Controller:
         self._warned[sentence] = found
 
     def _on_load_failed(self, source: Source, message: LoadFailed) -> None:
+        self.triggers.load_ended()
         self._failed_files = frozenset(message.files)
         if self.fleet.generations[source.generation].state is GenerationState.SERVING:
-            self.executor.show(message, again=False)  # a replacement with --no-preload
+            self.executor.show(
+                message, "a replacement of a worker did not load", again=False
+            )  # a replacement with --no-preload
             log.error("worker failed to load %s", fields(worker=source, reason=message.message))
         self._follow_files()
+
+    def _on_details(self, source: Source, message: Details) -> None:
+        self.patience.on_details(source, message)
+        self.commands.on_details(source, message)
 
     def _on_born(self, source: Source, message: Born) -> None:
         worker = self.fleet.worker(source)
@@ -446,7 +494,8 @@ class Controller:
             process.kill(message.pid)
 
     def _on_ready(self, source: Source, message: Ready) -> None:
-        if message.files:
+        if message.files:  # the worker has loaded the application itself
+            self.triggers.load_ended()
             self._follow_files()
 
     # Exits and files -------------------------------------------------------------------------------------------------
@@ -454,7 +503,8 @@ class Controller:
     def _on_exit(self, entry: process.Exit) -> None:
         departure = self.fleet.exited(entry.pid, entry.status, time.monotonic())
         if departure is None:
-            self.upgrade.exited(entry)
+            if not self.executor.spare.exited(entry.pid):
+                self.upgrade.exited(entry)
             return
         log_departure(departure, entry.pid, entry.status)
         if departure.worker is not None:
@@ -465,11 +515,12 @@ class Controller:
             self._follow_files()
 
     def _on_changed(self, entry: Changed) -> None:
-        if self.wanted.service is Service.RUN:
-            shown = ", ".join(os.path.relpath(file, self.executor.directory) for file in entry.files[:5])
-            log.info("files changed %s", fields(count=len(entry.files), files=shown))
+        files = self.triggers.edited(entry.files)
+        if files and self.wanted.service is Service.RUN:
+            shown = ", ".join(os.path.relpath(file, self.executor.directory) for file in files[:5])
+            log.info("files changed %s", fields(count=len(files), files=shown))
             self.reload("change")
-            self.executor.changed = tuple(entry.files)
+            self.executor.changed = tuple(files)
 
     def _on_committed(self, entry: Committed) -> None:
         if self.wanted.service is Service.RUN:

@@ -28,6 +28,12 @@ def started(pid: int) -> int | None:
     return entry.process.started if entry is not None else None
 
 
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of that pid, and it has not ended."""
+    entry = _entry(pid)
+    return entry is not None and not entry.is_dead
+
+
 def descendants(*pids: int) -> list[Process]:
     """List all living processes that descend from these, which are not among them."""
     below = _children if _SELF.exists() else _children_of_all()

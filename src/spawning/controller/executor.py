@@ -18,6 +18,7 @@ from spawning.controller.actions import (
     Action,
     AnnounceEnd,
     BeginCutover,
+    CutStreams,
     EndForkServer,
     Finish,
     FinishCutover,
@@ -49,8 +50,10 @@ from spawning.controller.records import (
     END_SECONDS,
     GRACE,
     LAST_RESORT,
+    PAGE,
     REPAIR,
     ROLLBACK,
+    UNASKED,
     ForkServerStep,
     GenerationRecord,
     GenerationState,
@@ -59,11 +62,23 @@ from spawning.controller.records import (
     WorkerState,
     WorkerStep,
 )
-from spawning.controller.refusal import Refusal
+from spawning.controller.refusal import Page, Refusal, page_settings, shown
+from spawning.controller.spare import Spare
 from spawning.errors import AppLoadError, ConfigError
 from spawning.ipc.channel import Channel
 from spawning.ipc.fence import Fence
-from spawning.ipc.messages import Announce, Boot, ForkWorker, LoadFailed, Message, ReopenLog, Retire, Start, Stop
+from spawning.ipc.messages import (
+    Announce,
+    Boot,
+    EndStreams,
+    ForkWorker,
+    LoadFailed,
+    Message,
+    ReopenLog,
+    Retire,
+    Start,
+    Stop,
+)
 from spawning.logs.log import Log
 from spawning.logs.setup import configure, fields, zone
 from spawning.net.listeners import url
@@ -81,8 +96,9 @@ class Executor:
     :param fence: what workers see their turn in.
     :param logs: the files of the access log, which workers are given.
 
-    ``directory`` is where generations start, by its name; ``changed`` are the files whose change asked for the newest;
-    ``outcome`` is why the first start has failed, ``finished`` that nothing is left to be done.
+    ``spare`` is where fork servers come from; ``directory`` is where generations start, by its name; ``changed`` are
+    the files whose change asked for the newest; ``outcome`` is why the first start has failed, ``finished`` that
+    nothing is left to be done.
     """
 
     def __init__(
@@ -97,6 +113,7 @@ class Executor:
     ) -> None:
         self.outcome: AppLoadError | ConfigError | None = None
         self.finished = False
+        self.spare = Spare()
         self.directory = working_directory()
         self.changed: tuple[str, ...] = ()
         self._reader = reader
@@ -122,6 +139,7 @@ class Executor:
             SuspectWorker: self._suspect_worker,
             AnnounceEnd: self._announce_end,
             StopWorker: self._stop_worker,
+            CutStreams: self._end_streams,
             KillWorker: self._kill_worker,
             GiveUpWorker: self._give_up_worker,
             PauseForkServer: self._pause_fork_server,
@@ -138,18 +156,19 @@ class Executor:
     # Generations -----------------------------------------------------------------------------------------------------
 
     def _start_generation(self, action: StartGeneration) -> None:
-        if self._fleet.has_served:
+        page = self._fleet.page if action.trigger == PAGE else None
+        if self._fleet.has_served and page is None:
             log.info("reload started %s", fields(generation=action.number, trigger=action.trigger))
         started_at = time.monotonic()
         with contextlib.suppress(OSError):  # the fork server says it better
             os.chdir(self.directory)  # what the name means now; the release that it meant before may be deleted
         try:
-            settings = self._settings_for(action)
+            settings = page.settings if page is not None else self._settings_for(action)
         except ConfigError as error:
             self._not_configured(action, str(error))
             return
         try:
-            near, pid = _start_fork_server()
+            near, pid = self.spare.take()
         except OSError as error:
             self._not_started(action, f"cannot start {sys.executable}: {error.strerror}")
             return
@@ -157,7 +176,8 @@ class Executor:
         self._fleet.generation_started(action.number, settings, action.trigger, pid, started_at)
         self._links.add(Source(action.number), near)
         directory, zone_changes = self.directory, zone().changes
-        boot = Boot(action.number, as_dict(settings), started_at, directory, os.getpid(), same, zone_changes)
+        values = {**as_dict(settings), **(shown(page) if page is not None else {})}
+        boot = Boot(action.number, values, started_at, directory, os.getpid(), same, zone_changes)
         self._links.send(Source(action.number), boot)
 
     def _settings_for(self, action: StartGeneration) -> Settings:
@@ -187,7 +207,7 @@ class Executor:
     def _not_started(self, action: StartGeneration, reason: str) -> None:
         """Refuse a generation that has not even a process. Whoever wants it has to ask again; a repair will."""
         self._fleet.start_failed(action.number, action.trigger, time.monotonic())
-        if not self._fleet.has_served:
+        if not self._fleet.has_served and self._fleet.serving is None:
             self.outcome = ConfigError(reason)
             return
         self._fleet.last_refusal = Refusal(action.number, action.trigger, time.time(), reason)
@@ -198,24 +218,40 @@ class Executor:
         failure = generation.failure or LoadFailed("app", action.reason)
         listens = generation.state is not GenerationState.LOADING or generation.failure is not None
         self._fleet.refused(action.number, time.monotonic())
-        self._fleet.last_refusal = Refusal(
-            action.number, generation.trigger, time.time(), action.reason, failure.details
-        )
+        refusal = Refusal(action.number, generation.trigger, time.time(), action.reason, failure.details)
+        self._fleet.last_refusal = refusal
         self._kill_all(generation, listens=listens)
-        waits_for_change = self._reader.current.settings.reload is not None and failure.kind == "app"
+        serving = self._fleet.serving
+        reloads = self._reader.current.settings.reload is not None
+        waits_for_change = reloads and (failure.kind == "app" or serving is not None)
         if self._fleet.has_served or waits_for_change:
-            self.show(failure, again=generation.trigger != REPAIR)
-            sentence = (
-                f"{_undertaking(generation)} refused"
-                if self._fleet.has_served
-                else "start refused, waiting for a change"
-            )
-            log.error("%s %s", sentence, fields(generation=action.number, reason=action.reason))
+            self._show_page(generation, refusal, failure)
+            sentence = f"{_undertaking(generation)} refused" if self._fleet.has_served else "start refused"
+            self.show(failure, f"{sentence}; {self._consequence()}", again=generation.trigger != REPAIR)
+            waiting = "" if self._fleet.has_served else ", waiting for a change"
+            stays = {"serving": serving.number} if serving is not None and self._fleet.page is None else {}
+            log.error("%s%s %s", sentence, waiting, fields(generation=action.number, reason=action.reason, **stays))
             self._warn_of_last_copies(failure)
         elif failure.kind == "config":
             self.outcome = ConfigError(failure.message)
         else:
             self.outcome = AppLoadError(failure.message, failure.details)
+
+    def _show_page(self, generation: GenerationRecord, refusal: Refusal, failure: LoadFailed) -> None:
+        """Note that a developer is to see on the site itself why the code was refused."""
+        serving = self._fleet.serving
+        settings = serving.settings if serving is not None else generation.settings
+        asked_for = generation.trigger not in UNASKED and generation.trigger != ROLLBACK
+        if settings.reload == "dev" and asked_for and failure.kind != "changed" and self._listeners:
+            changed = [os.path.relpath(file, self.directory) for file in self.changed]
+            self._fleet.page = Page(refusal, changed, page_settings(settings))
+
+    def _consequence(self) -> str:
+        """Say what a refusal means for those who use the site."""
+        serving = self._fleet.serving
+        if self._fleet.page is not None:
+            return "the site shows this until it is mended"
+        return f"generation {serving.number} serves on" if serving is not None else "waiting for a change"
 
     def _warn_of_last_copies(self, failure: LoadFailed) -> None:
         serving = self._fleet.serving
@@ -223,17 +259,18 @@ class Executor:
             who = fields(generation=serving.number)
             log.warning("what serves is in the memory of its workers alone, until a reload takes other code %s", who)
 
-    def show(self, failure: LoadFailed, *, again: bool) -> None:
+    def show(self, failure: LoadFailed, heading: str, *, again: bool) -> None:
         """Log an application's traceback and, if a change of files has led there, their names.
 
+        :param heading: what it means.
         :param again: also log one that was the last to be logged.
         """
         details = failure.details
         if details and (again or details != self._shown):
-            shown = (failure.readable or details).rstrip("\n")
+            text = (failure.readable or details).rstrip("\n")
             changed = "".join(f"changed: {os.path.relpath(file, self.directory)}\n" for file in self.changed)
             show = log.coloured if failure.readable else log.error
-            show("the application failed\n%s%s", changed, shown)
+            show("%s\n%s%s", heading, changed, text)
             self._shown = details
 
     def _abandon(self, action: Abandon) -> None:
@@ -241,7 +278,8 @@ class Executor:
         listens = generation.state is not GenerationState.LOADING
         self._fleet.refused(action.number, time.monotonic())
         self._kill_all(generation, listens=listens)
-        log.info("%s abandoned %s", _undertaking(generation), fields(generation=action.number))
+        tell = log.debug if generation.trigger == PAGE else log.info
+        tell("%s abandoned %s", _undertaking(generation), fields(generation=action.number))
 
     def _recall(self, action: Recall) -> None:
         now, serving, refusal = time.monotonic(), self._fleet.serving, self._fleet.last_refusal
@@ -273,10 +311,14 @@ class Executor:
             if worker.state is WorkerState.READY:
                 self._start(worker)
         settings = generation.settings
-        if first:
-            address = url(settings.host, self._listeners)
+        address = url(settings.host, self._listeners)
+        if generation.trigger == PAGE:
+            log.info("traceback served %s", fields(url=address, generation=action.number))
+        elif first:
             workers, threads = len(generation.active), settings.threadpool_workers
             log.info("ready %s", fields(url=address, generation=action.number, workers=workers, threads=threads))
+            if os.isatty(2):
+                log.info("Ctrl-C stops")
         else:
             seconds = time.monotonic() - generation.started_at
             log.info("%s finished %s", _undertaking(generation), fields(generation=action.number, seconds=seconds))
@@ -354,6 +396,10 @@ class Executor:
 
     def _stop_worker(self, action: StopWorker) -> None:
         self._tell_to_leave(action.source, Stop(action.seconds), action.seconds)
+
+    def _end_streams(self, action: CutStreams) -> None:
+        self._worker(action.source).ends_streams = True
+        self._links.send(action.source, EndStreams())
 
     def _tell_to_leave(self, source: Source, message: Message, seconds: float) -> None:
         self._fleet.told_to_leave(source, time.monotonic() + seconds + GRACE)
@@ -443,21 +489,6 @@ class Executor:
         generation = self._fleet.generations[number]
         if generation.pid is not None:
             generation.helpers = [*{*generation.helpers, *descendants(generation.pid)}]
-
-
-def _start_fork_server() -> tuple[Channel, int]:
-    """Start one; return the near end of its channel and its pid.
-
-    :raises OSError: the interpreter is missing, or the system is out of something.
-    """
-    near, far = Channel.pair()
-    try:
-        return near, process.start_fork_server(far)
-    except OSError:
-        near.close()
-        raise
-    finally:
-        far.close()
 
 
 def _undertaking(generation: GenerationRecord) -> str:

@@ -14,6 +14,7 @@ from spawning.controller.records import (
     ACTIVE,
     GRACE,
     LAST_RESORT,
+    PAGE,
     REPAIR,
     ROLLBACK,
     TRIAL,
@@ -29,7 +30,7 @@ from spawning.controller.records import (
     WorkerState,
     WorkerStep,
 )
-from spawning.controller.refusal import Refusal
+from spawning.controller.refusal import Page, Refusal
 from spawning.errors import EXIT_CLOSED
 from spawning.ipc.messages import (
     Born,
@@ -64,12 +65,13 @@ class Fleet:
     generations: dict[int, GenerationRecord] = field(default_factory=dict)
     newest: int = 0
     latest: int = 0  # the generation begun last: the newest, or one that was recalled after it
-    has_served: bool = False
+    has_served: bool = False  # the application, not only a page about it
     reload_at: float = -math.inf  # when the last reload began
     memory: int = 0  # bytes of all processes together, when they were measured last
     measure_at: float = -math.inf
     repairs: Backoff = field(default_factory=Backoff)
     last_refusal: Refusal | None = None
+    page: Page | None = None  # what is to be shown as soon as nothing else is under way
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -111,6 +113,7 @@ class Fleet:
 
     def generation_started(self, number: int, settings: Settings, trigger: str, pid: int, now: float) -> None:
         self.newest = self.latest = number
+        self.page = None
         if self.has_served:
             self.reload_at = now
         self.generations[number] = GenerationRecord(number, settings, trigger, now, pid)
@@ -149,7 +152,9 @@ class Fleet:
         generation.step(GenerationStep.STARTED)
         generation.served_since = now
         generation.first, generation.crashed = {worker.source.worker for worker in generation.active}, set()
-        self.has_served = True
+        self.has_served |= generation.trigger != PAGE
+        if self.page is not None and self.page.refusal.generation < number:
+            self.page = None
 
     def recalled(self, number: int, now: float) -> None:
         """Note that a kept generation is to serve again; all that happens to it from now on is of this second term."""
@@ -172,6 +177,7 @@ class Fleet:
     def start_failed(self, number: int, trigger: str, now: float) -> None:
         """Note that not even a process could be started for a generation; it has no record, and is refused."""
         self.newest = self.latest = number
+        self.page = None
         if self.has_served:
             self.reload_at = now
         if trigger in (REPAIR, LAST_RESORT):
@@ -308,6 +314,7 @@ def _configured(generation: GenerationRecord, message: Any) -> None:
 def _loaded(generation: GenerationRecord, message: Any) -> None:
     generation.step(GenerationStep.LOADED)
     generation.files = frozenset(message.files)
+    generation.trees, generation.unwatched = frozenset(message.trees), frozenset(message.unwatched)
     generation.stamps = dict(zip(message.files, message.stamps, strict=False))
     generation.told_of_exits = message.told_of_exits
 

@@ -44,6 +44,7 @@ class Legacy:
     foreign: list[Process] = field(default_factory=list)
     started_in: str = ""
     logs: dict[str, int] = field(default_factory=dict)
+    terminal: bool = True
 
 
 def take_over(environ: MutableMapping[str, str]) -> Legacy:
@@ -83,6 +84,7 @@ def _taken_over(state: State) -> Legacy:
         foreign=state.foreign,
         started_in=state.started_in,
         logs=state.logs,
+        terminal=state.terminal,
     )
 
 

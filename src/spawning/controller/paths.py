@@ -65,11 +65,13 @@ def identity(directory: str) -> tuple[int, int]:
 
 def modified(files: Iterable[str], since: float, until: float) -> list[str]:
     """List those of the files that were written in an interval of time (seconds since the epoch, without `since`)."""
-    return [file for file in files if since < _written_at(file) <= until]
+    return [file for file in files if since < written_at(file) <= until]
 
 
-def _written_at(file: str) -> float:
-    """Return the time of a file, or of a link itself. What is created in a directory does not count for that."""
+def written_at(file: str) -> float:
+    """Return the time of a file, or of a link itself (seconds since the epoch); 0 if there is none. What is created in
+    a directory does not count for that.
+    """
     try:
         status = os.lstat(file)
     except OSError:

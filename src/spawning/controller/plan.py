@@ -17,6 +17,7 @@ from spawning.controller.actions import (
     Action,
     AnnounceEnd,
     BeginCutover,
+    CutStreams,
     EndForkServer,
     Finish,
     FinishCutover,
@@ -42,7 +43,9 @@ from spawning.controller.records import (
     END_SECONDS,
     GRACE,
     LAST_RESORT,
+    PAGE,
     REPAIR,
+    UNASKED,
     UNDER_WAY,
     ForkServerState,
     GenerationRecord,
@@ -75,6 +78,7 @@ class Wanted:
     :param drain_at: when a graceful stop begins; before that the service goes on and says that it will end.
     :param drain_until: when a graceful stop turns into one at once.
     :param end_until: when a stop at once does not wait for exits any longer.
+    :param ends_streams: a graceful stop does not wait for event streams.
     """
 
     generation: int = 1
@@ -85,6 +89,7 @@ class Wanted:
     drain_at: float = -math.inf
     drain_until: float = math.inf
     end_until: float = math.inf
+    ends_streams: bool = False
 
     def ended(self, now: float) -> "Wanted":
         """Return the same with the service ended at once."""
@@ -109,6 +114,7 @@ class _Planner:
     fleet: Fleet
     now: float
     times: list[float] = field(default_factory=list)
+    cutting: bool = False  # a cutover is among the actions already
 
     def due(self, time: float) -> bool:
         """Whether a moment has come; if not, have the controller ask again then."""
@@ -123,7 +129,7 @@ class _Planner:
             yield action
             if isinstance(action, Recall):  # all else is due, or not any more, once the kept generation is under way
                 return
-        for generation in self.fleet:
+        for generation in reversed(list(self.fleet)):
             if generation.state in UNDER_WAY:
                 yield from self.prepare(generation)
         yield from self.cutover()
@@ -144,7 +150,11 @@ class _Planner:
         elif self.fleet.newest < self.wanted.generation:
             if self.storm_is_over():
                 yield StartGeneration(self.wanted.generation, self.wanted.trigger)
-        elif serving is None or self.fleet.under_way is not None:
+        elif self.fleet.under_way is not None:
+            return
+        elif self.fleet.page is not None:
+            yield StartGeneration(self.fleet.newest + 1, PAGE)
+        elif serving is None or serving.trigger == PAGE:
             return
         elif kept is not None and recycle.has_failed(serving, kept):
             yield Recall(kept.number, f"all workers of generation {serving.number} died in their first requests")
@@ -178,11 +188,28 @@ class _Planner:
         second are two loads, not ten. What it has loaded meanwhile may serve until then: it is newer than what does.
         """
         newest = self.fleet.generations.get(self.fleet.newest)
-        return newest is None or newest.state not in UNDER_WAY or self.due(newest.started_at + STORM_SECONDS)
+        if newest is None or newest.state not in UNDER_WAY or newest.trigger == PAGE:
+            return True
+        return self.due(newest.started_at + STORM_SECONDS)
+
+    def may_serve(self, generation: GenerationRecord) -> bool:
+        """Whether a generation that is under way may come to serve.
+
+        The one begun last may. So may the oldest: it is newer than what serves, and stays if the newest turns out to be
+        broken. Those between them are given up, so two are loaded at a time at most, and so is what was overtaken.
+        """
+        number, fleet = generation.number, self.fleet
+        if number == fleet.latest:
+            return True
+        if fleet.latest != fleet.newest or generation.trigger in UNASKED:  # the first is a rollback
+            return False
+        serving = (GenerationState.CUTOVER, GenerationState.SERVING)
+        overtaken = any(each.number > number and each.state in serving for each in fleet)
+        return not overtaken and not any(each.number < number and each.state in UNDER_WAY for each in fleet)
 
     def prepare(self, generation: GenerationRecord) -> Iterator[Action]:
         number, workers = generation.number, generation.active
-        if number != self.fleet.latest:
+        if not self.may_serve(generation):
             yield Abandon(number)
         elif generation.failure is not None:
             yield Refuse(number, generation.failure.message)
@@ -195,6 +222,7 @@ class _Planner:
             if missing > 0:
                 yield from self.fork(generation, missing)
             elif all(worker.state is WorkerState.READY for worker in workers) and not self.in_cutover():
+                self.cutting = True
                 yield BeginCutover(number, self.now + FREEZE_SECONDS)
 
     def fork(self, generation: GenerationRecord, missing: int) -> Iterator[Action]:
@@ -260,10 +288,11 @@ class _Planner:
                 yield KillWorker(worker.source, f"has not reported for {seconds:g} s (--request-timeout)")
 
     def in_cutover(self) -> bool:
-        return self.fleet.in_cutover
+        return self.cutting or self.fleet.in_cutover
 
     def clean_up(self) -> Iterator[Action]:
         yield from self.overdue()
+        yield from self.end_oldest()
         kept, serving = self.fleet.kept, self.fleet.serving
         needed = serving is not None and serving.pid is None and serving.repair is not Repair.UNTRIED
         if kept is not None and not needed and self.due(kept.kept_until):
@@ -273,6 +302,22 @@ class _Planner:
                 yield from self.put_aside(generation)
             if generation.state in (GenerationState.RETIRING, GenerationState.REFUSED) and generation.is_empty:
                 yield Forget(generation.number)
+
+    def end_oldest(self) -> Iterator[Action]:
+        """Have no more generations finish their requests than ``--max-old-generations``; each has its memory."""
+        serving = self.fleet.serving
+        most = serving.settings.max_old_generations if serving is not None else 0
+        if most == 0:
+            return
+        leaving = [
+            (each, workers)
+            for each in sorted(self.fleet, key=lambda each: each.served_since)
+            if each.state in (GenerationState.KEPT, GenerationState.RETIRING)
+            and (workers := [worker for worker in each.workers.values() if worker.is_leaving])
+        ]
+        for _, workers in leaving[: max(0, len(leaving) - most)]:
+            for worker in workers:
+                yield KillWorker(worker.source, f"more than {most} old generations (--max-old-generations)")
 
     def put_aside(self, generation: GenerationRecord) -> Iterator[Action]:
         """Have no threads of an older generation's fork server run beside those of the newer, and in the end none.
@@ -292,10 +337,16 @@ class _Planner:
             for worker in generation.workers.values():
                 if worker.is_leaving and self.due(worker.kill_at):
                     yield KillWorker(worker.source, "not finished within --deadman_timeout")
+                elif worker.is_leaving and not worker.ends_streams and self.ends_streams(generation):
+                    yield CutStreams(worker.source)
             if generation.state not in UNDER_WAY:  # there, all have --boot-timeout
                 yield from self.unanswered(generation)
             if generation.fork_server is ForkServerState.ENDING and generation.pid and self.due(generation.end_until):
                 yield KillForkServer(generation.number, f"did not end within {END_SECONDS:g} s")
+
+    def ends_streams(self, generation: GenerationRecord) -> bool:
+        """Whether nobody is to wait for event streams: while developing a page that listens is to meet the new code."""
+        return self.wanted.ends_streams or generation.settings.reload == "dev"
 
     def unanswered(self, generation: GenerationRecord) -> Iterator[Action]:
         """Orders to fork that nobody has followed: the fork server hangs, or is stopped, or what it forks hangs.

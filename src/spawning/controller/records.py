@@ -16,6 +16,8 @@ from spawning.settings import Settings
 REPAIR = "repair"  # the trigger of a generation that replaces one whose fork server has died, from the same files
 LAST_RESORT = "last resort"  # … from whatever files there are, when no worker is left
 ROLLBACK = "rollback"  # the trigger of a generation that is to serve again
+PAGE = "page"  # … of one that serves nothing but why another was refused (``--reload dev``)
+UNASKED = frozenset({REPAIR, LAST_RESORT, PAGE})  # triggers of what nobody outside has asked for
 STEADY = 10.0  # seconds that a process must have lived for its death not to count as part of a crash loop
 GRACE = 1.0  # seconds after the time that a worker was given to finish, for its own last words
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0  # seconds between replacements in a crash loop
@@ -197,6 +199,7 @@ class WorkerRecord:
     ready_at: float = math.inf
     memory: int = 0  # bytes, when it was measured last
     announced: bool = False  # it tells its clients that the service will end
+    ends_streams: bool = False  # it was told not to wait for event streams
     unwell: str = ""  # why it wants to be replaced
     reported_at: float = math.inf
     suspected_at: float = math.inf  # when it was first noticed that it does not report any more
@@ -247,6 +250,8 @@ class GenerationRecord:
     told_of_exits: bool = False  # the fork server wants to know of workers that have gone
     repair: Repair = Repair.UNTRIED
     files: frozenset[str] = frozenset()
+    trees: frozenset[str] = frozenset()  # directories that are watched with all that is below them
+    unwatched: frozenset[str] = frozenset()  # … but for these
     failure: LoadFailed | None = None
     cutover_until: float = math.inf
     kept_until: float = math.inf

@@ -12,7 +12,7 @@ from spawning.controller.reader import Reader
 from spawning.controller.signals import Wakeup
 from spawning.ipc.prctl import become_subreaper
 from spawning.logs.log import Log
-from spawning.logs.setup import configure, fields
+from spawning.logs.setup import configure, fields, use_colours
 from spawning.settings.sources import Configuration, Sources
 from spawning.systemd import with_address_of
 
@@ -29,6 +29,8 @@ def run(configuration: Configuration, sources: Sources) -> int:
     :raises AppLoadError: at the first start, the application cannot be loaded; nothing is left running.
     """
     configure(configuration.settings.verbose)
+    if configuration.settings.reload == "dev":
+        use_colours()
     become_subreaper()
     legacy = take_over(os.environ)
     pinned: dict[str, Any] = {}

@@ -40,6 +40,7 @@ class State:
     :param foreign: children that this process had before it became the controller.
     :param started_in: the directory in which the service was started; empty if the writer did not know.
     :param logs: files of the access log, by absolute path.
+    :param terminal: the end of the terminal, if there is one, is that of the server.
     """
 
     wanted: Wanted
@@ -57,6 +58,7 @@ class State:
     foreign: list[Process] = field(default_factory=list)
     started_in: str = ""
     logs: dict[str, int] = field(default_factory=dict)
+    terminal: bool = True
     version: int = VERSION
 
     @property

@@ -11,13 +11,19 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from spawning.controller.fleet import Fleet
-from spawning.controller.records import GenerationState
+from spawning.controller.paths import written_at
+from spawning.controller.records import PAGE, GenerationState
+from spawning.controller.rewritten import Rewritten
 from spawning.errors import ConfigError
+from spawning.logs.log import Log
+from spawning.logs.setup import fields
 from spawning.settings import Settings
 
 if TYPE_CHECKING:
     from spawning.controller.git import CommitWatcher
     from spawning.controller.watch import Watcher
+
+log = Log("spawning.controller")
 
 _OLD = (GenerationState.KEPT, GenerationState.RETIRING)
 
@@ -38,6 +44,8 @@ class Triggers:
         self._on_commit = on_commit
         self._watcher: Watcher | None = None
         self._commits: CommitWatcher | None = None
+        self._told = False
+        self._rewritten = Rewritten()
 
     def check(self, settings: Settings, sources: dict[str, str]) -> None:
         """See that all that is to be watched is there.
@@ -68,10 +76,37 @@ class Triggers:
                 from spawning.controller.watch import Watcher
 
                 self._watcher = Watcher(self._on_files)
-            files = frozenset(failed_files).union(*(each.files for each in fleet if each.state not in _OLD))
-            named = [*settings.watch, *([settings.config] if settings.config else []), *([] if files else ["."])]
+            # What a page stands in for is kept, and has files that may be the ones to be mended.
+            old = _OLD if latest.trigger != PAGE else (GenerationState.RETIRING,)
+            files = frozenset(failed_files).union(*(each.files for each in fleet if each.state not in old))
+            known = [each for each in fleet if each.state not in old]
+            configured = [settings.config] if settings.config else []
+            named = {self._absolute(path) for path in (*settings.watch, *configured, *([] if files else ["."]))}
+            trees = {path for each in known for path in each.trees if os.path.isdir(path)}
+            unwatched = {path for each in known for path in each.unwatched} - named - trees
             since = time.time() - (time.monotonic() - latest.started_at)
-            self._watcher.follow([*files, self._directory], [self._absolute(path) for path in named], since)
+            self._watcher.follow([*files, self._directory], named | trees, since, unwatched, _written_by(settings))
+            if not self._told and not fleet.has_served and files:
+                self._told = True
+                also = ", ".join(sorted(os.path.relpath(path, self._directory) for path in named | trees))
+                log.info("watching for changes %s", fields(files=len(files), **({"also": also} if also else {})))
+
+    def load_began(self) -> None:
+        """Note that a generation is being loaded."""
+        self._rewritten.load_began(time.time())
+
+    def load_ended(self) -> None:
+        """Note that it has been, well or not."""
+        self._rewritten.load_ended(time.time())
+
+    def edited(self, files: Collection[str]) -> list[str]:
+        """Return those of changed files that ask for a reload: all but what the code itself writes at its import."""
+        known = set(self._rewritten.own)
+        edited = self._rewritten.edited({file: written_at(file) for file in files})
+        for file in sorted(self._rewritten.own - known):
+            name = os.path.relpath(file, self._directory)
+            log.warning("file is written by the code's own import, which asks for no reload %s", fields(file=name))
+        return edited
 
     def stop(self) -> None:
         """Stop watching; no thread is left."""
@@ -82,6 +117,12 @@ class Triggers:
 
     def _absolute(self, path: str) -> str:
         return os.path.normpath(os.path.join(self._directory, path))
+
+
+def _written_by(settings: Settings) -> list[str]:
+    """List the files that the server itself writes: logs, also where its streams lead to, and the pidfile."""
+    named = [settings.access_log_file, settings.pidfile or ""]
+    return [*(path for path in named if path not in ("", "-")), *(f"/proc/self/fd/{fd}" for fd in (1, 2))]
 
 
 def check_exist(paths: Iterable[str], origin: str) -> None:

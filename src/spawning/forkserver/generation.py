@@ -15,7 +15,8 @@ from spawning.errors import AppLoadError, ConfigError
 from spawning.forkserver import files, hooks, surroundings
 from spawning.ipc.messages import Boot, Configured, Loaded, LoadFailed
 from spawning.lifecycle import Event, registered
-from spawning.logs.setup import configure
+from spawning.logs.log import Log
+from spawning.logs.setup import configure, fields
 from spawning.readable import readable
 from spawning.settings import as_dict, checked
 from spawning.settings.files import read_environment
@@ -23,6 +24,16 @@ from spawning.settings.sources import behind_the_factory
 from spawning.stamps import ChangedError, check_same, stamps
 from spawning.standard import occupy
 from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_path, resolve
+
+# What an ``app_factory`` may add to its dictionary, for ``--reload dev``: lists of directories that are watched with
+# all that is below them, and of such that are not, although they are below watched ones.
+WATCHED, UNWATCHED = "watched_directories", "unwatched_directories"
+# Besides, what a developer should know of the site: a function without arguments that returns sentences.
+NOTICES = "notices"
+NOTICES_AFTER = 0.5  # seconds behind the start of a worker
+
+
+log = Log("spawning.forkserver")
 
 
 class Generation:
@@ -84,14 +95,23 @@ class Generation:
         configure(self.settings.verbose)
         threads = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
         self._check_same()  # what has changed meanwhile may have been loaded
-        gc.collect()
         connections = self._surroundings.new_connections()
+        if connections or self.settings.reload != "dev":  # there somebody waits
+            gc.collect()
+            connections = self._surroundings.new_connections()
         gc.freeze()  # the collector would write to each object it looks at, and so copy its page into every worker
         more = [*self.settings.watch, *([self.settings.env_file] if self.settings.env_file else [])]
         named = (os.path.join(self._directory, each) for each in more)  # such as an ini file
         loaded = sorted({*files.loaded_files(), *(each for each in named if os.path.isfile(each))})
         stamped = stamps(loaded, self._loading_since)
-        return Loaded(loaded, threads, stamped, connections, told_of_exits=bool(registered[Event.WORKER_GONE]))
+        trees, unwatched = (self._directories(key) for key in (WATCHED, UNWATCHED))
+        told_of_exits = bool(registered[Event.WORKER_GONE])
+        return Loaded(loaded, threads, stamped, connections, trees, unwatched, told_of_exits)
+
+    def _directories(self, key: str) -> list[str]:
+        """Return the directories that the factory has named beside its settings."""
+        named = self._config.get(key, ())
+        return sorted({os.path.join(self._directory, each) for each in named if isinstance(each, str)})
 
     def _set_variables(self) -> None:
         """Set the variables of ``--env-file`` that are not set."""
@@ -139,6 +159,12 @@ class Generation:
         with self._surroundings.kept():
             hooks.begin(Event.FORK)
 
+    def begin_notices(self) -> None:
+        """Have the factory look for what a developer should know, in a thread: a database may not even answer."""
+        notices = self._config.get(NOTICES)
+        if callable(notices):
+            threading.Thread(target=_tell, args=(notices,), name="spawning-notices", daemon=True).start()
+
     def failure(self, error: ConfigError | AppLoadError) -> LoadFailed:
         """Describe why it does not load, and which files to watch for it to be mended."""
         named = files.files_named([*self.settings.args, self.settings.factory], self._directory)
@@ -149,6 +175,16 @@ class Generation:
             shown = readable(error) if self.settings.reload == "dev" else ""
             return LoadFailed("app", str(error), error.details, watched, shown)
         return LoadFailed("config", str(error), "", watched)
+
+
+def _tell(notices: Callable[[], Sequence[str]]) -> None:
+    threading.Event().wait(NOTICES_AFTER)  # the page comes first
+    try:
+        for sentence in notices():
+            log.warning("%s", sentence)
+    # boundary: the site serves, whatever it lacks for this
+    except Exception as error:
+        log.debug("cannot look for notices %s", fields(reason=error))
 
 
 def _callable(name: str, setting: str) -> Callable[[dict[str, Any]], Any]:

@@ -26,10 +26,10 @@ from spawning.forkserver.generation import Generation
 from spawning.forkserver.surroundings import PatchedError
 from spawning.ipc import signals
 from spawning.ipc.channel import Channel
-from spawning.ipc.messages import Boot, Born, ForkWorker, Message, WorkerGone
+from spawning.ipc.messages import Boot, Born, ForkWorker, Message, Prepare, WorkerGone
 from spawning.ipc.prctl import die_with_parent, outlive_parent
 from spawning.lifecycle import Event
-from spawning.logs.setup import begin, configure, finish, start
+from spawning.logs.setup import begin, configure, finish, start, use_colours
 from spawning.logs.streams import provide, write_by_lines
 from spawning.primitives import open_socket
 from spawning.readiness import check
@@ -74,14 +74,20 @@ def main() -> int:
     os.set_inheritable(fd, False)
     channel = Channel(open_socket(fd, blocking=True))
     boot, _ = channel.receive()
+    if isinstance(boot, Prepare):
+        setproctitle("spawning: fork server, not used yet")
+        prepare.for_application(readable=True)
+        boot, _ = channel.receive()
     if not isinstance(boot, Boot):
         return 0
     children.handles(signals.leave_to_the_controller)
     birth.disown(channel)
     birth.gate_hooks()
-    prepare.for_application(readable=boot.settings.get("reload") == "dev")
+    prepare.for_application(readable=boot.settings.get("reload") == "dev" and "refusal" not in boot.settings)
     generation = Generation(boot, path, [fd])
     configure(generation.settings.verbose, boot.zone, turns=False)  # it is stopped while it is kept
+    if generation.settings.reload == "dev":
+        use_colours()
     write_by_lines()
     group = os.getpgrp()
     set_title("fork server", str(boot.generation), generation.settings)
@@ -163,6 +169,8 @@ def work(generation: Generation, order: Order, group: int) -> int:
         return EXIT_APP
     occupy()
     start()
+    if order.worker == 1 and settings.reload == "dev":
+        generation.begin_notices()
     outlive_parent()  # from now on the end of the channel says it, and what is under way is finished
     status = run(
         name=name,

@@ -13,6 +13,11 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class Prepare:
+    """Import what is not the application's, and wait for :class:`Boot`, which may never come."""
+
+
+@dataclass(frozen=True, slots=True)
 class Boot:
     """Load generation `generation`: run the factory with `settings` (plain values, see ``settings.as_dict``).
 
@@ -67,13 +72,17 @@ class Loaded:
 
     `files` are the files behind ``sys.modules``, for the watcher; `threads` names threads started during the import,
     `connections` the peers of connections that were opened then and are open; `stamps` says of each file, in the same
-    order, what it was like. `told_of_exits` asks for :class:`WorkerGone`.
+    order, what it was like. `trees` are directories that are to be watched as well, with all that is below them (of
+    templates), `unwatched` those below watched ones of which nothing counts. `told_of_exits` asks for
+    :class:`WorkerGone`.
     """
 
     files: list[str] = field(default_factory=list)
     threads: list[str] = field(default_factory=list)
     stamps: list[str] = field(default_factory=list)
     connections: list[str] = field(default_factory=list)
+    trees: list[str] = field(default_factory=list)
+    unwatched: list[str] = field(default_factory=list)
     told_of_exits: bool = False
 
 
@@ -121,6 +130,12 @@ class Stop:
     """The service ends: accept what the backlog holds, finish within `seconds`, exit."""
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndStreams:
+    """Do not wait for event streams, which have no end of their own: they are to be reopened elsewhere, or somebody at
+    a terminal waits. To a worker that was told to leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +234,8 @@ class Handoff:
 
 
 Message = (
-    Boot
+    Prepare
+    | Boot
     | ForkWorker
     | WorkerGone
     | Configured
@@ -229,6 +245,7 @@ Message = (
     | Retire
     | Announce
     | Stop
+    | EndStreams
     | ReopenLog
     | AskDetails
     | Born
@@ -243,7 +260,8 @@ Message = (
 _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Boot, ForkWorker, WorkerGone, Configured, Loaded, LoadFailed, Start, Retire, Announce, Stop, ReopenLog,
+        Prepare, Boot, ForkWorker, WorkerGone, Configured, Loaded, LoadFailed, Start, Retire, Announce, Stop,
+        EndStreams, ReopenLog,
         AskDetails, Born, Ready, Frozen, Report, Details, Unwell, Handoff,
     )
 }  # fmt: skip

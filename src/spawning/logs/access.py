@@ -7,6 +7,7 @@ copied from, so once for equal requests of a connection; and its parts are remem
 clients repeat themselves.
 """
 
+import re
 import time
 from time import monotonic
 from typing import Any, Final
@@ -16,6 +17,9 @@ from spawning.logs.writer import Writer
 from spawning.memo import ENTRY, STRING, Memo
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+# Behind the request line, whose quotes are escaped, so that it ends with the second.
+_STATUS: Final = re.compile(r'(?<=" )[45][0-9]{2}(?= )')
 
 _Known = Memo[tuple[Any, ...], tuple[str, str]]
 
@@ -138,6 +142,23 @@ class AccessLog:
             f"{t.tm_mday:02}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year}:{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} {offset}"
         )
         self._next_second = now + 1 - wall % 1
+
+
+class ColouredAccessLog(AccessLog):
+    """The same for a terminal: statuses of errors are in colours. To find them in the finished lines costs the requests
+    nothing.
+    """
+
+    def flush(self) -> None:
+        """Have the gathered lines written, without waiting for it."""
+        lines = self._lines
+        for number in range(len(lines)):
+            lines[number] = _STATUS.sub(_in_colours, lines[number], count=1)
+        super().flush()
+
+
+def _in_colours(status: re.Match[str]) -> str:
+    return f"\x1b[{31 if status[0][0] == '5' else 33}m{status[0]}\x1b[0m"
 
 
 def _begin(address: object, user: object) -> str:

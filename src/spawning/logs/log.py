@@ -24,7 +24,8 @@ from typing import Final
 from spawning.logs.writer import Writer
 from spawning.logs.zone import Zone
 
-_NAMES: Final = {logging.DEBUG: "DEBUG", logging.INFO: "INFO", logging.WARNING: "WARNING", logging.ERROR: "ERROR"}
+NAMES: Final = {logging.DEBUG: "DEBUG", logging.INFO: "INFO", logging.WARNING: "WARNING", logging.ERROR: "ERROR"}
+IN_COLOURS: Final = {**NAMES, logging.WARNING: "\x1b[33mWARNING\x1b[0m", logging.ERROR: "\x1b[31mERROR\x1b[0m"}
 _COLOUR: Final = re.compile(r"(\x1b\[[0-9;]*m)")  # ECMA-48, SGR: changes colours, nothing else
 
 
@@ -81,11 +82,13 @@ class Target:
     """Where the lines of this process go. Set by ``setup.py``.
 
     :ivar writer: None outside of a server.
+    :ivar names: level to how it is written.
     """
 
     def __init__(self) -> None:
         self.writer: Writer | None = None
         self.verbose = False
+        self.names = NAMES
         self.zone = Zone([])
         self._second = (-1, "", "")
 
@@ -126,7 +129,7 @@ def _record(level: int, parts: list[str]) -> str:
     """Make a record. Every second part is a colour, which is kept."""
     parts[::2] = map(escaped, parts[::2])
     text = "".join(parts).rstrip("\n").replace("\n", "\n  ")
-    return f"{target.stamp()} [{os.getpid()}] {_NAMES[level]} {text}\n"
+    return f"{target.stamp()} [{os.getpid()}] {target.names[level]} {text}\n"
 
 
 def _formatted(message: str, values: tuple[object, ...]) -> str:

@@ -6,10 +6,11 @@ forked, :func:`finish` before a process ends in another way than by returning fr
 
 import atexit
 import json
+import os
 import sys
 from collections.abc import Sequence
 
-from spawning.logs.log import Log, target
+from spawning.logs.log import IN_COLOURS, Log, target
 from spawning.logs.writer import Writer
 from spawning.logs.zone import Zone
 from spawning.standard import copy
@@ -34,6 +35,17 @@ def configure(verbose: bool, zone: Sequence[Sequence[int]] = (), *, turns: bool 
         _stdout.append(copy(1))
         target.writer = Writer(copy(2), lambda count: report_lost(count, "error"), turns=turns)
         atexit.register(finish)
+
+
+def use_colours() -> None:
+    """Write warnings and errors in colours from now on, if stderr is a terminal that is to have them."""
+    if has_colours(2):
+        target.names = IN_COLOURS
+
+
+def has_colours(descriptor: int) -> bool:
+    """Whether a stream is a terminal that is to have colours (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and os.isatty(descriptor)
 
 
 def begin() -> None:

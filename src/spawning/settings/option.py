@@ -23,7 +23,8 @@ class Option:
     :param needs_restart: a reload cannot change it.
     :param in_file: whether a configuration file may hold it.
     :param secret: ``--print-config`` does not show it.
-    :param again: what to do instead of giving it a second time on the command line, which is an error.
+    :param again: why it is an error to give it a second time on the command line, where somebody may expect both to
+        count; empty: the last one does, so that a script may have defaults of its own before what it is given.
     """
 
     flags: tuple[str, ...]

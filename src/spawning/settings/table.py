@@ -36,10 +36,12 @@ class Settings:
 
     factory: str = option(
         values.FACTORY_SHORT_NAMES["wsgi"], "-f", "--factory", parse=values.factory, metavar="FACTORY",
+        again="one of them makes the application",
         group=_APPLICATION, help="Dotted path of a config_factory, or one of wsgi, django, paste.",
     )
     config: str | None = option(
         None, "--config", parse=values.optional_text, metavar="FILE", in_file=False, group=_APPLICATION,
+        again="all settings stand in one file",
         help="TOML file of settings; by default spawning.toml, or [tool.spawning] of pyproject.toml.",
     )
     chdir: str | None = option(
@@ -52,6 +54,7 @@ class Settings:
     )
     env_file: str | None = option(
         None, "--env-file", parse=values.optional_text, metavar="FILE", group=_APPLICATION,
+        again="all variables stand in one file",
         help="Set environment variables from the lines NAME=VALUE of a file, unless they are set already.",
     )
     script_name: str | None = option(
@@ -65,11 +68,13 @@ class Settings:
 
     host: str = option(
         "127.0.0.1", "-i", "--host", parse=values.address, metavar="HOST", needs_restart=True, group=_NETWORK,
+        again="a server has one address",
         help="Address to bind: a name, IPv4 or IPv6. With the variable PORT and no other word: all (0.0.0.0).",
     )
     port: int = option(
         8080, "-p", "--port", parse=values.Integer(0, 65535), metavar="PORT", env="PORT", needs_restart=True,
         group=_NETWORK,
+        again="a server has one address",
         help="Port to bind; 0 lets the kernel choose, and the ready line says which.",
     )
     backlog: int = option(
@@ -169,6 +174,10 @@ class Settings:
         help="With --reload dev: one more file or directory to watch; may be repeated.",
     )
 
+    max_old_generations: int = option(
+        3, "--max-old-generations", parse=values.Integer(0, 1024), metavar="N", group=_RELOAD,
+        help="Most generations that still finish requests of theirs; above, the oldest is ended. 0 is unlimited.",
+    )
     keep_previous: float = option(
         300.0, "--keep-previous", parse=values.seconds_or_none, metavar="SECONDS", group=_RELOAD,
         help="How long the generation before stays in memory, for spawnctl rollback; 0 is not at all.",

@@ -9,7 +9,7 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from time import monotonic
 from types import FrameType
@@ -20,6 +20,7 @@ from spawning.ipc.fence import attach
 from spawning.ipc.messages import (
     Announce,
     AskDetails,
+    EndStreams,
     Frozen,
     Message,
     Ready,
@@ -30,9 +31,9 @@ from spawning.ipc.messages import (
     Stop,
     Unwell,
 )
-from spawning.logs.access import AccessLog
+from spawning.logs.access import AccessLog, ColouredAccessLog
 from spawning.logs.log import Log
-from spawning.logs.setup import stdout
+from spawning.logs.setup import has_colours, stdout
 from spawning.logs.streams import open_file
 from spawning.primitives import sleep
 from spawning.settings import Settings
@@ -48,11 +49,12 @@ from spawning.worker.leaving import look_after_end
 from spawning.worker.listener import Listener
 from spawning.worker.loop import Loop
 from spawning.worker.stream import end_unheard
+from spawning.worker.streams import LAST_WORDS, Streams
 from spawning.worker.timeouts import Timeouts, nothing_but
 from spawning.worker.watchdog import Watchdog
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
-from spawning.wsgi.exchange import WSGIApplication
+from spawning.wsgi.exchange import Exchange, WSGIApplication
 from spawning.wsgi.forwarded import Trust
 from spawning.wsgi.input import find_directory
 from spawning.wsgi.mount import mounted
@@ -102,7 +104,8 @@ def _open_log(settings: Settings, opens_log: bool) -> AccessLog | None:
     path = settings.access_log_file
     if path == os.devnull:
         return None
-    access_log = AccessLog(stdout() if path == "-" else -1, with_ids=settings.request_id_header is not None)
+    kind = ColouredAccessLog if path == "-" and settings.reload == "dev" and has_colours(stdout()) else AccessLog
+    access_log = kind(stdout() if path == "-" else -1, with_ids=settings.request_id_header is not None)
     if opens_log and path != "-":
         _open_anew(access_log, path)
     return access_log
@@ -159,6 +162,7 @@ class Worker:
             self._dispatch.run_exchange = self._timeouts.run
         self._ended = False
         self.give_up_at = float("inf")
+        self._streams: Streams | None = None  # to be ended
         self._unwell = ""  # why it is to be replaced, which the controller has to be told
         self._relieved = 0  # stuck requests whose threads have been replaced
         self._next_report = 0.0
@@ -195,8 +199,7 @@ class Worker:
         self._errors.close()
         if self._ended:
             return int(self._loop.failed)
-        self._name_stuck_requests()
-        return 1
+        return self._name_stuck_requests()
 
     # -- one turn of the main thread ----------------------------------------------------------------------------------
 
@@ -210,7 +213,10 @@ class Worker:
             if self._timeouts is not None:
                 self._look_for_stuck_requests(self._timeouts, before)
             self._ask_for_replacement()
-        wait = min(tick, self._next_report - before, LOG_AWAKE if self._log_waits() else REPORT_EVERY)
+        if self._streams is not None:
+            self._end_streams(self._streams, before)
+        soon = LOG_AWAKE if self._log_waits() else REPORT_EVERY
+        wait = max(0.0, min(tick, self._next_report - before, soon, self.give_up_at - before))
         ready = self._poll.poll(wait * 1000)
         self._dispatch.disturbed += 1
         now = monotonic()
@@ -249,6 +255,11 @@ class Worker:
             with contextlib.suppress(BlockingIOError):  # else the next time
                 self._channel.send(Unwell(self._unwell))
                 self._unwell = ""
+
+    def _end_streams(self, streams: Streams, now: float) -> None:
+        streams.end(now)
+        if streams.ended and nothing_but(streams.ended, self._dispatch, self._loop):
+            self.give_up_at = min(self.give_up_at, now + LAST_WORDS)
 
     def _log_waits(self) -> bool:
         return self._access_log is not None and self._access_log.waiting
@@ -306,6 +317,9 @@ class Worker:
         self._context.post(self._loop.stop)
         self._context.post(self._acknowledge)
 
+    def _on_end_streams(self, _: Message) -> None:
+        self._streams = self._streams or Streams(self._dispatch)
+
     def _acknowledge(self) -> None:
         with contextlib.suppress(BlockingIOError):  # the controller does not read, and will go on without the answer
             self._channel.send(Frozen())
@@ -343,6 +357,7 @@ class Worker:
         Retire: _on_retire,
         Announce: _on_announce,
         Stop: _on_stop,
+        EndStreams: _on_end_streams,
         ReopenLog: _on_reopen,
         AskDetails: _on_ask_details,
     }
@@ -369,15 +384,23 @@ class Worker:
         for fd in (self._context.mail.fd, self._wake_fd, self._dispatch.alarm.fd):
             os.close(fd)
 
-    def _name_stuck_requests(self) -> None:
-        """Log what could not be finished: request, age, and where its thread is."""
+    def _name_stuck_requests(self) -> int:
+        """Log what could not be finished: request, age, and where its thread is. Return the exit status."""
+        ended: Collection[Exchange] = self._streams.ended if self._streams is not None else ()
+        status = 0
         for each in executions(self._dispatch, monotonic()):
+            if each.exchange in ended:
+                log.debug("event stream ended worker=%s path=%s", self.name, shown(each.path))
+                continue
+            status = 1
             log.error(
                 "request given up worker=%s method=%s path=%s seconds=%.1f%s\n%s",
                 self.name, each.method, shown(each.path), each.seconds, id_at_end(each.exchange.environ), each.stack,
             )  # fmt: skip
         for exchange in queued(self._dispatch):
+            status = 1
             log.error(
                 "request given up before a thread was free worker=%s method=%s path=%s",
                 self.name, method_of(exchange.environ), shown(path_of(exchange.environ)),
             )  # fmt: skip
+        return status

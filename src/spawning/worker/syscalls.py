@@ -18,9 +18,11 @@ _send: Final = libc.send
 _send.restype = ctypes.c_ssize_t
 _recv: Final = libc.recv
 _recv.restype = ctypes.c_ssize_t
+_shutdown: Final = libc.shutdown
 # As plain numbers: to combine members of an IntFlag takes a third of a microsecond, too.
 _DONTWAIT: Final = int(socket.MSG_DONTWAIT)
 _NOSIGNAL: Final = int(socket.MSG_NOSIGNAL)
+_BOTH: Final = int(socket.SHUT_RDWR)
 _MOST: Final = 1 << 30  # bytes a send, so that their number is an ``int`` in C
 
 
@@ -36,6 +38,11 @@ def send(fd: int, data: bytes, flags: int) -> int:
     if sent < 0:
         raise error()
     return sent
+
+
+def shut_down(fd: int) -> None:
+    """End a connection in both directions, if the descriptor is one's."""
+    _shutdown(fd, _BOTH)
 
 
 class Receiver:

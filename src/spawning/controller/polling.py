@@ -1,0 +1,43 @@
+"""Finding changed files by looking at them again and again, where the kernel does not tell."""
+
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
+EVERY = 1.0  # seconds; a look at 2,000 files takes some 5 ms
+QUIET = 0.1  # seconds in which nothing may change before something is reported
+
+_Seen = dict[str, tuple[int, ...]]
+
+
+def changes(look: Callable[[], Iterable[str]], ended: threading.Event) -> Iterator[list[str]]:
+    """Yield the files that have changed, come or gone, once they are quiet.
+
+    :param look: lists the files to look at; they need not exist.
+    :param ended: ends it.
+    """
+    before = _seen(look())
+    while not ended.wait(EVERY):
+        now = _seen(look())
+        if now == before:
+            continue
+        while not ended.wait(QUIET) and (later := _seen(look())) != now:
+            now = later
+        yield sorted(path for path in {*before, *now} if before.get(path) != now.get(path))
+        before = now
+
+
+def _seen(files: Iterable[str]) -> _Seen:
+    """Describe each file that is there, and each link. What is created in a directory does not change that."""
+    found: _Seen = {}
+    for file in files:
+        try:
+            found[file] = (os.lstat(file).st_ino,)
+            status = os.stat(file)
+        except OSError:
+            continue
+        found[file] += (status.st_ino,)
+        if not stat.S_ISDIR(status.st_mode):
+            found[file] += (status.st_mtime_ns, status.st_size)
+    return found
