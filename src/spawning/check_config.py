@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from spawning.controller import memory, process
 from spawning.controller.descent import descendants
+from spawning.controller.logfiles import check_syslog
 from spawning.controller.paths import working_directory
 from spawning.controller.triggers import check_exist
 from spawning.errors import AppLoadError, ConfigError
@@ -24,6 +25,7 @@ from spawning.ipc.prctl import become_subreaper
 from spawning.logs.setup import configure, zone
 from spawning.net.listeners import bind
 from spawning.settings import Settings, as_dict, checked
+from spawning.settings.destination import is_file, syslog
 from spawning.settings.names import key_of
 from spawning.settings.sources import Configuration
 
@@ -121,8 +123,10 @@ def _check_surroundings(settings: Settings, sources: dict[str, str]) -> None:
         git.check(working_directory(), f"{sources['reload']} (git)")
     for name in _WRITTEN:
         path = getattr(settings, name)
-        if path is not None and path != "-":
+        if path is not None and (name != "access_log_file" or is_file(path)):
             _check_writable(path, sources[name])
+    if (to := syslog(settings.access_log_file)) is not None:
+        check_syslog(to, sources["access_log_file"])
 
 
 def _check_writable(path: str, origin: str) -> None:

@@ -103,7 +103,7 @@ def test_an_error_at_the_beginning_refuses_the_generation(
         assert not server.reload()
         function = "hooked.loaded" if hook == "on_load" else "hooked.second"
         what = "SystemExit: 0" if kind == "exit" else f"LookupError: nothing for {hook}"
-        server.wait_for_log(f'reload refused generation=2 reason="{hook} function {function} failed: {what}"$')
+        server.wait_for_log(f'reload refused generation=2 reason="{hook} function {function} failed: {what}"')
         assert fetch(server.port, "/").text == str(worker.pid)
 
 

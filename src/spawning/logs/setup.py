@@ -19,7 +19,7 @@ LAST_SECONDS = 1.0  # that the end of a process waits for its log to be written
 
 log = Log("spawning.logs")
 
-_stdout: list[int] = []  # the server's own copy of it
+_streams: dict[str, int] = {}  # the server's own copies of stdout and stderr
 
 
 def configure(verbose: bool, zone: Sequence[Sequence[int]] = (), *, turns: bool = True) -> None:
@@ -32,8 +32,8 @@ def configure(verbose: bool, zone: Sequence[Sequence[int]] = (), *, turns: bool 
     target.verbose = verbose
     if target.writer is None:
         target.zone = Zone(zone) if zone else Zone.here()
-        _stdout.append(copy(1))
-        target.writer = Writer(copy(2), lambda count: report_lost(count, "error"), turns=turns)
+        _streams.update(stdout=copy(1), stderr=copy(2))
+        target.writer = Writer(_streams["stderr"], lambda count: report_lost(count, "error"), turns=turns)
         atexit.register(finish)
 
 
@@ -75,9 +75,11 @@ def say(text: str) -> None:
         finish()
 
 
-def stdout() -> int:
-    """Return the server's own copy of stdout as it was found, or descriptor 1 where nothing is configured."""
-    return _stdout[0] if _stdout else 1
+def stream(name: str) -> int:
+    """Return the server's own copy of ``stdout`` or ``stderr`` as it was found, or where nothing is configured that
+    itself.
+    """
+    return _streams.get(name, 1 if name == "stdout" else 2)
 
 
 def zone() -> Zone:

@@ -188,9 +188,14 @@ class Settings:
     )
 
     access_log_file: str = option(
-        "-", "-l", "--access-log-file", parse=values.text, metavar="FILE", habits=("--access-logfile",),
+        "-", "-l", "--access-log-file", parse=values.access_log_file, metavar="FILE", habits=("--access-logfile",),
         group=_PROCESS,
-        help="Where access lines go; - is stdout, /dev/null switches the log off.",
+        help="Where access lines go; - is stdout, /dev/stderr stderr, syslog:… a syslog, /dev/null switches them off.",
+    )
+    access_log_format: str = option(
+        "combined", "--access-log-format", parse=values.access_log_format, metavar="FORMAT",
+        habits=("--access-logformat",), group=_PROCESS,
+        help="combined, json, or a format in gunicorn's or Apache's atoms (docs/logs.md).",
     )
     request_id_header: str | None = option(
         None, "--request-id-header", parse=values.field_name, metavar="NAME", group=_PROCESS,

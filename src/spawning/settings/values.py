@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from spawning.settings import destination, log_format
+
 FACTORY_SHORT_NAMES = {
     "wsgi": "spawning.wsgi_factory.config_factory",
     "django": "spawning.django_factory.config_factory",
@@ -184,6 +186,21 @@ def status_range(text: str) -> tuple[int, int]:
     """
     low, dash, high = text.partition("-")
     return int(low), int(high if dash else low)
+
+
+def access_log_format(value: Any) -> str:
+    wanted = text(value)
+    if wanted not in (log_format.COMBINED, log_format.JSON):
+        if "%" not in wanted:
+            raise ValueError("combined, json, or a format in atoms of gunicorn or Apache, such as '%h %r %s %D'")
+        log_format.parts(wanted)
+    return wanted
+
+
+def access_log_file(value: Any) -> str:
+    name = text(value)
+    destination.syslog(name)
+    return name
 
 
 def factory(value: Any) -> str:
