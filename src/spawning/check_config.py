@@ -41,7 +41,7 @@ def check(configuration: Configuration) -> None:
     :raises AppLoadError: the application does not load, or does not answer as ``--ready-path`` wants it.
     """
     given = configuration.settings
-    configure(given.verbose)
+    configure(given)
     become_subreaper()  # the worker is to end with us
     near, far = Channel.pair()
     try:

@@ -141,11 +141,11 @@ def test_a_long_line_is_cut(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["-l", "syslog:/no/where"], "option --access-log-file: no syslog daemon at /no/where: No such file or directory"),
-        (["-l", "syslog:,facility=loud"], "option --access-log-file: 'syslog:,facility=loud' is not a syslog with ,facility=NAME"),
-        (["-l", "syslog:host:port"], "option --access-log-file: 'syslog:host:port' is not the address of a syslog"),
-        (["--access-log-format", "%(nothing)s"], "option --access-log-format: '%(nothing)s' is not combined, json,"),
-        (["--access-log-format", "common"], "option --access-log-format: 'common' is not combined, json,"),
+        (["-l", "syslog:/no/where"], "file: no syslog daemon at /no/where: No such file or directory"),
+        (["-l", "syslog:,facility=loud"], "file: 'syslog:,facility=loud' is not a syslog with ,facility=NAME"),
+        (["-l", "syslog:host:port"], "file: 'syslog:host:port' is not the address of a syslog"),
+        (["--access-log-format", "%(nothing)s"], "format: '%(nothing)s' is not combined, json,"),
+        (["--access-log-format", "common"], "format: 'common' is not combined, json,"),
     ],
 )
 @pytest.mark.parametrize("check", [[], ["--check-config"]])
@@ -153,7 +153,7 @@ def test_what_is_wrong_is_one_line(options: list[str], message: str, check: list
     finished = run(*check, APP, "-s", "1", *options)
     assert finished.status == 2
     (line,) = finished.err.splitlines()
-    assert line.startswith(f"spawn: {message}")
+    assert line.startswith(f"spawn: option --access-log-{message}")
 
 
 def test_a_reload_changes_format_and_destination(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ class Executor:
     def _settings_for(self, action: StartGeneration) -> Settings:
         serving = self._fleet.serving
         settings = self._reader.settings_for(action.number, action.trigger, serving.number if serving else None)
-        configure(settings.verbose)
+        configure(settings)
         return settings
 
     def _stamps_to_keep(self, trigger: str) -> dict[str, str] | None:

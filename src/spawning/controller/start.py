@@ -28,7 +28,7 @@ def run(configuration: Configuration, sources: Sources) -> int:
     :raises ConfigError: at the first start, something has to be changed; nothing is left running.
     :raises AppLoadError: at the first start, the application cannot be loaded; nothing is left running.
     """
-    configure(configuration.settings.verbose)
+    configure(configuration.settings)
     if configuration.settings.reload == "dev":
         use_colours()
     become_subreaper()
@@ -46,11 +46,11 @@ def go_on(sources: Sources, reason: str) -> int:
 
     :param reason: why `sources` cannot be read.
     """
-    configure(False)
+    configure(None)
     become_subreaper()
     legacy = take_over(os.environ)
     assert legacy.bound is not None, "the program before has bound its sockets"
-    configure(legacy.bound.verbose)
+    configure(legacy.bound)
     log.error("the configuration cannot be read %s", fields(reason=reason))
     pinned = {"host": legacy.bound.host, "port": legacy.bound.port} if legacy.activated else {}
     return _serve(Reader(sources, Configuration(legacy.bound, {}), pinned, again=True), legacy)

@@ -92,7 +92,7 @@ class Generation:
         if not self.settings.no_preload:
             self.application()
         occupy()
-        configure(self.settings.verbose)
+        configure(self.settings)
         threads = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
         self._check_same()  # what has changed meanwhile may have been loaded
         connections = self._surroundings.new_connections()

@@ -85,7 +85,7 @@ def main() -> int:
     birth.gate_hooks()
     prepare.for_application(readable=boot.settings.get("reload") == "dev" and "refusal" not in boot.settings)
     generation = Generation(boot, path, [fd])
-    configure(generation.settings.verbose, boot.zone, turns=False)  # it is stopped while it is kept
+    configure(generation.settings, boot.zone, turns=False)  # it is stopped while it is kept
     if generation.settings.reload == "dev":
         use_colours()
     write_by_lines()

@@ -209,8 +209,16 @@ class Settings:
         None, "--control-socket", parse=values.optional_text, metavar="PATH", needs_restart=True, group=_PROCESS,
         help="Where spawnctl reaches the controller; by default in the runtime directory, named after the address.",
     )
+    log_level: str = option(
+        "info", "--log-level", parse=values.log_level, metavar="LEVEL", group=_PROCESS,
+        help="What the error log has, and what is above: debug, info, warning or error.",
+    )
+    log_format: str = option(
+        "text", "--log-format", parse=values.form_of_log, metavar="text|json", group=_PROCESS,
+        help="text, or json: the error log has an object a line.",
+    )
     verbose: bool = option(
-        False, "-v", "--verbose", parse=values.switch, group=_PROCESS, help="Log details (level debug).",
+        False, "-v", "--verbose", parse=values.switch, group=_PROCESS, help="The same as --log-level debug.",
     )
 
     # Where each default comes from: docs/settings.md.

@@ -188,6 +188,22 @@ def status_range(text: str) -> tuple[int, int]:
     return int(low), int(high if dash else low)
 
 
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def log_level(value: Any) -> str:
+    wanted = value.lower() if isinstance(value, str) else value
+    if wanted not in LOG_LEVELS:
+        raise ValueError(f"a level: {', '.join(LOG_LEVELS)}")
+    return str(wanted)
+
+
+def form_of_log(value: Any) -> str:
+    if value not in ("text", log_format.JSON):
+        raise ValueError("text or json")
+    return str(value)
+
+
 def access_log_format(value: Any) -> str:
     wanted = text(value)
     if wanted not in (log_format.COMBINED, log_format.JSON):
