@@ -8,6 +8,7 @@ Without ``-n`` there is one process, and every test is alone.
 
 import fcntl
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,6 +21,9 @@ from hypothesis import HealthCheck, settings
 # How long an example takes says something of the machine, which others use too.
 settings.register_profile("no times", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no times")
+
+# A shell has what it runs in the background ignore it, and all that is started from here would as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ALONE = {
     "tests/clients/test_load_tools.py",

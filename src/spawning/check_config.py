@@ -13,7 +13,8 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 
-from spawning.controller import memory, process
+from spawning import memory
+from spawning.controller import process
 from spawning.controller.descent import descendants
 from spawning.controller.logfiles import check_syslog
 from spawning.controller.paths import working_directory

@@ -23,7 +23,9 @@ from typing import Any
 import click
 
 from spawning import __version__
+from spawning.ctl_logs import LogError, follow, last_lines, place
 from spawning.ctl_text import escaped, in_lines, requests_text, stacks_text, status_text
+from spawning.ctl_top import watch
 from spawning.ipc.control import (
     SUFFIX,
     decode,
@@ -38,6 +40,7 @@ from spawning.ipc.control import (
 
 PROGRAM = "spawnctl"
 EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 130
+_LOOK = 0.2  # seconds, between looks whether a log has grown
 _AGAIN = 0.05  # seconds, between attempts to reach a server that is being upgraded
 _SECONDS = 15.0  # that a server has to say something, unless we wait for the end of what it does
 
@@ -369,6 +372,40 @@ def stop(where: Where, wait: bool) -> None:
 def requests(where: Where, as_json: bool) -> None:
     """Show what each thread is executing, and since when."""
     _print(ask(where, "requests"), as_json, requests_text)
+
+
+@spawnctl.command()
+@click.argument("name", type=click.Choice(["error", "access"]), default="error")
+@click.option("-n", "--lines", type=click.IntRange(0, 100_000), default=20, help="How many of the last lines.")
+@click.option("-f", "--follow", "on", is_flag=True, help="Go on with what is written from now on.")
+@click.pass_obj
+def logs(where: Where, name: str, lines: int, on: bool) -> None:
+    """Show the end of the error log, or of the access log, if it is a file."""
+    answer = ask(where, "logs")
+    try:
+        path = place(name, answer[name], answer["pid"])
+        shown, offset = last_lines(path, lines)
+        _write_lines(shown)
+        if on:
+            for more in follow(path, offset, lambda: time.sleep(_LOOK)):
+                _write_lines(more)
+    except LogError as error:
+        raise ControlError(str(error), EXIT_REFUSED) from None
+    except OSError as error:
+        raise ControlError(f"the {name} log cannot be read: {error.filename}: {error.strerror}", EXIT_REFUSED) from None
+
+
+def _write_lines(data: bytes) -> None:
+    if data:
+        _write(data.decode("utf-8", "backslashreplace").removesuffix("\n"))
+
+
+@spawnctl.command()
+@click.option("-n", "--interval", type=click.FloatRange(0.2, 3600), default=1.0, help="Seconds between two looks.")
+@click.pass_obj
+def top(where: Where, interval: float) -> None:
+    """Show how the server is, live; q ends. Where the output is no terminal, once."""
+    watch(lambda: (ask(where, "status", full=True), ask(where, "requests")), interval)
 
 
 @spawnctl.command()

@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from spawning.figures import duration
+
 Values = dict[str, Any]
 
 _SEVERAL_LINES = ("traceback", "stacks")  # keys of what has lines of its own
@@ -58,7 +60,7 @@ def requests_text(values: Values) -> str:
         for worker in values["workers"]
         for each in worker["requests"] or ()
     ]
-    lines = _table(("worker", "thread", "seconds", "client", "request"), rows) if rows else ["no request is executing"]
+    lines = table(("worker", "thread", "seconds", "client", "request"), rows) if rows else ["no request is executing"]
     return "\n".join([*lines, *_silent(values)])
 
 
@@ -72,14 +74,6 @@ def stacks_text(values: Values) -> str:
     return "\n".join([*stacks, *_silent(values)])
 
 
-def duration(seconds: float) -> str:
-    """Show a duration with its two largest units: ``3 min 4 s``."""
-    whole = int(seconds)
-    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
-    first = next((index for index, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])
-
-
 def _generation(generation: Values) -> list[str]:
     fork_server = f"fork server {generation['fork_server']}" if generation["fork_server"] else "no fork server"
     state, trigger, age = generation["state"], generation["trigger"], duration(generation["age"])
@@ -88,10 +82,10 @@ def _generation(generation: Values) -> list[str]:
         (each["name"], each["pid"], each["state"], duration(each["age"]), *(each.get(key) for key in _COLUMNS[4:]))
         for each in generation["workers"]
     ]
-    return [head, *(f"  {line}" for line in _table(_COLUMNS, rows))] if rows else [head]
+    return [head, *(f"  {line}" for line in table(_COLUMNS, rows))] if rows else [head]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """Line up columns; what is not known is a dash."""
     cells = [list(head), *(["-" if cell is None else str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]

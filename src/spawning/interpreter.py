@@ -115,6 +115,11 @@ def fork_server(*arguments: str) -> list[str]:
     return [*start(), "-c", _program("spawning.forkserver.main", [_place()]), *arguments]
 
 
+def status(*arguments: str) -> list[str]:
+    """Make the command that starts the status service of this Spawning; nothing of the application is on its path."""
+    return [*start(), "-c", _program("spawning.status.main", [_place()]), *arguments]
+
+
 def spawning(*arguments: str) -> list[str]:
     """Make the command that starts the Spawning that is installed now.
 

@@ -14,6 +14,8 @@ PACKAGES = {
     "haproxy": "haproxy",
     "logrotate": "logrotate",
     "nginx": "nginx",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
     "wrk": "wrk",
 }
 SEARCHED = "/usr/local/sbin:/usr/sbin:/sbin"  # where daemons are, also for users who do not have it in their PATH

@@ -36,7 +36,7 @@ def held(server: Server, client: Client) -> bool:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("reloads", [0, 1])
 def test_an_event_stream_ends(host: str, reloads: int) -> None:
-    """Each event fits into the kernel's buffer, so nothing but the kernel could tell before a quarter of an hour."""
+    """Each event fits into the kernel's buffer, which gives up after a quarter of an hour only."""
     with Server("events.application", *OPTIONS, "--host", host) as server, Client(server.port, host) as client:
         assert client.get("/").status == 200
         for _ in range(reloads):
@@ -72,7 +72,7 @@ def upload(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("begin", "option"),
-    [(small_response, "--response-timeout=1"), (idle, "--keepalive-timeout=1"), (upload, "--body-timeout=1")],
+    [(small_response, "--keepalive-timeout=1"), (idle, "--keepalive-timeout=1"), (upload, "--body-timeout=1")],
 )
 def test_whatever_is_under_way_ends_in_its_time(begin: Callable[[Client], None], option: str) -> None:
     """Other times are those of the defaults, which are longer than this test waits, or than its client does."""

@@ -14,7 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "spawning"
 
-LEAVES = {"errors", "memo", "settings", "primitives", "interpreter", "standard"}
+LEAVES = {"errors", "memo", "settings", "primitives", "interpreter", "standard", "memory", "figures"}
 BASE = LEAVES | {"ipc", "net", "logs"}
 FACTORIES = {"wsgi_factory", "django_factory", "paste_factory"}
 
@@ -26,6 +26,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lifecycle": set(),
     "standard": set(),
     "interpreter": {"errors"},
+    "memory": {"errors"},
+    "figures": set(),
     "ipc": LEAVES,
     "net": LEAVES,
     "logs": LEAVES,
@@ -41,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stamps": LEAVES,
     "readiness": LEAVES | {"http", "wsgi", "wsgi_factory"},
     "forkserver": BASE | FACTORIES | {"lifecycle", "worker", "wsgi", "readable", "readiness", "stamps"},
+    "status": BASE | {"worker", "wsgi", "http"},
     "systemd": LEAVES | {"logs", "net"},
     "controller": BASE | {"systemd"},
     "upgrade_check": BASE | {"controller", "forkserver", "worker"},
@@ -50,8 +53,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "check_config": BASE | {"controller"},
     "cli": BASE | {"cli_options", "controller", "django_project", "questions", "upgrade_check"},
     "questions": BASE | {"check_config"},
-    "ctl_text": set(),
-    "ctl": BASE | {"ctl_text"},
+    "ctl_text": {"figures"},
+    "ctl_logs": set(),
+    "ctl_top": {"ctl_text", "figures", "status"},
+    "ctl": BASE | {"ctl_text", "ctl_top", "ctl_logs"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -66,6 +71,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "django_factory": {"django"},
     "paste_factory": {"paste"},
     "readable": {"rich"},
+    "status": {"prometheus_client", "setproctitle"},
 }
 
 
@@ -132,6 +138,7 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
             "mail",
             "stream",
             "output",
+            "tally",
         }
     ),
     frozenset({"alarm", "descriptors", "sensor", "listener"}),

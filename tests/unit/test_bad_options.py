@@ -42,6 +42,10 @@ TEXTS: dict[Callable[[Any], Any], list[str]] = {
     values.optional_text: [],
     values.texts: [],
     values.directories: [],
+    values.token: ["short", "has a space", "ünsafe-token"],
+    values.statsd_address: ["localhost", "localhost:0", "localhost:65536", ":8125", "unix:", "a:b"],
+    values.statsd_prefix: ["a b", "a:b", "ä"],
+    values.statsd_tags: ["a b", "env:live,:x", "a|b"],
 }
 # What is no value of this kind in a file that has types.
 TYPED: dict[Callable[[Any], Any], list[Any]] = {
@@ -66,6 +70,10 @@ TYPED: dict[Callable[[Any], Any], list[Any]] = {
     values.optional_text: [1, 1.5, True, [], ["x"], {}, DATE, "", "a\0b"],
     values.texts: [1, True, {}, [1], [""], [["x"]], ["x", 1], DATE],
     values.directories: [1, True, {}, [1], [""], [["x"]], DATE],
+    values.token: [12345678, True, ["s3cret-token"], {}, DATE, ""],
+    values.statsd_address: [8125, True, ["localhost:8125"], {}, DATE, ""],
+    values.statsd_prefix: [1, True, ["a"], {}, DATE, ""],
+    values.statsd_tags: [1, True, {}, [1], [""], [["a:b"]], DATE],
 }
 OPTION_NAMES = [name for name, option in OPTIONS.items() if option.flags]
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from spawning.ctl_text import duration, escaped, in_lines, requests_text, stacks_text, status_text
+from spawning.ctl_text import escaped, in_lines, requests_text, stacks_text, status_text
+from spawning.figures import duration
 
 WORKER = {"name": "2.1", "pid": 17, "state": "serving", "age": 61.0, "requests": 5, "errors": 0, "refused": 2,
           "executing": 1, "queued": 0, "connections": None}  # fmt: skip

@@ -2,7 +2,7 @@
 
 import os
 
-from spawning.controller.memory import EVERY, again_at, check_readable, sizes, tree
+from spawning.memory import EVERY, again_at, check_readable, sizes, tree
 
 NOBODY = 2**22 + 1  # above the largest process id
 

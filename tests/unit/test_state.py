@@ -36,7 +36,9 @@ def fleet() -> Fleet:
         if pid is not None:
             fleet.apply(source, Born(pid), 11.6)
             fleet.apply(source, Ready(["/late.py"]), 11.7)
-            fleet.apply(source, Report(5, 1, 2, 3, 4), 12.0)
+            fleet.apply(
+                source, Report(5, 1, 2, 3, 4, statuses={"GET": {"200": 5}}, latency=[1, 4], lost={"access": 1}), 12.0
+            )
     fleet.generations[1].state = GenerationState.SERVING
     fleet.generations[1].helpers = [Process(103, 4711)]
     fleet.generations[1].first, fleet.generations[1].crashed = {1, 2}, {2}
@@ -46,6 +48,8 @@ def fleet() -> Fleet:
     fleet.has_served = True
     fleet.generation_started(2, Settings(args=("site:app",)), "SIGHUP", 102, 13.0)
     fleet.apply(Source(2), LoadFailed("app", "no", "Traceback", ["/site.py"]), 14.0)
+    fleet.reload_ended(fleet.generations[2], "refused", 1e9, 14.0, LoadFailed("app", "no", "Traceback"))
+    fleet.totals.add(Report(7, 1, 0, 0, 0, statuses={"POST": {"201": 7}}, latency=[7], waits=[1], waited=0.5))
     fleet.last_refusal = Refusal(2, "SIGHUP", 1e9, "no", "Traceback")
     return fleet
 

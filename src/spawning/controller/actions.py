@@ -170,6 +170,23 @@ class MeasureMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class StartStatus:
+    """Start the status service."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndStatus:
+    """Have the status service end."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillStatus:
+    """End the status service at once; `reason` is for the log, empty when it is no news."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Nothing is left: the controller may exit."""
 
@@ -197,5 +214,8 @@ Action = (
     | KillForkServer
     | Forget
     | MeasureMemory
+    | StartStatus
+    | EndStatus
+    | KillStatus
     | Finish
 )

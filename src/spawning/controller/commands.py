@@ -18,9 +18,10 @@ from spawning.controller.awaiting import Failed, Replaced, Serves, Underway, loo
 from spawning.controller.control import Asked, Client, ControlSocket, open_control
 from spawning.controller.fleet import Fleet
 from spawning.controller.links import Links
+from spawning.controller.logfiles import LogFiles
 from spawning.controller.plan import Service, Wanted
 from spawning.controller.records import GenerationState, Source, WorkerState
-from spawning.controller.snapshot import snapshot
+from spawning.controller.snapshot import Situation, full_snapshot, snapshot
 from spawning.controller.upgrade import Attempt, Upgrade
 from spawning.errors import ConfigError
 from spawning.ipc.messages import AskDetails, Details
@@ -43,6 +44,11 @@ class Server(Protocol):
     wanted: Wanted
     listeners: list[socket.socket]
     upgrade: Upgrade
+    logs: LogFiles
+
+    @property
+    def settings(self) -> Settings:
+        """What was read last."""
 
     def reload(self, trigger: str) -> None:
         """Ask for a new generation; ``wanted.generation`` is its number then."""
@@ -103,6 +109,7 @@ class Commands:
             "stop": self._stop,
             "requests": self._requests,
             "stacks": self._stacks,
+            "logs": self._logs,
         }
 
     def open(self, settings: Settings, origin: str) -> None:
@@ -134,6 +141,12 @@ class Commands:
             self.open(settings, "option --control-socket")
         except (ConfigError, OSError) as error:
             log.warning("no control socket %s", fields(reason=error))
+
+    @property
+    def situation(self) -> Situation:
+        """Return what the controller knows beside its records."""
+        server = self._server
+        return Situation(server.wanted, self._url, self._started_at, server.listeners)
 
     @property
     def handed_on(self) -> tuple[int, str] | None:
@@ -198,9 +211,12 @@ class Commands:
 
     # Commands --------------------------------------------------------------------------------------------------------
 
-    def _status(self, client: Client, _: dict[str, Any]) -> None:
-        server = self._server
-        self._answer(client, snapshot(server.wanted, server.fleet, self._url, self._started_at, time.monotonic()))
+    def _status(self, client: Client, arguments: dict[str, Any]) -> None:
+        server, now = self._server, time.monotonic()
+        if arguments.get("full"):
+            self._answer(client, full_snapshot(self.situation, server.fleet, now))
+        else:
+            self._answer(client, snapshot(server.wanted, server.fleet, self._url, self._started_at, now))
 
     def _reload(self, client: Client, arguments: dict[str, Any]) -> None:
         if self._server.wanted.service is not Service.RUN:
@@ -283,6 +299,14 @@ class Commands:
         else:
             there = ", ".join(each for each, worker in workers.items() if worker.state in _ANSWERING)
             self._refuse(client, f"no worker {name}: there are {there or 'none'}")
+
+    def _logs(self, client: Client, _: dict[str, Any]) -> None:
+        """Answer where the logs go: a path, or null for a stream of the controller's process."""
+        server = self._server
+        serving = server.fleet.serving
+        name = (serving.settings if serving is not None else server.settings).access_log_file
+        access = None if name == "-" else name if name == os.devnull else server.logs.path(name)
+        self._answer(client, {"pid": os.getpid(), "access": access, "error": None})
 
     def _ask(self, client: Client, sources: list[Source], *, stacks: bool) -> None:
         self._asked += 1

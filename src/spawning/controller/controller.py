@@ -27,7 +27,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from spawning.controller import memory, process
+from spawning import memory
+from spawning.controller import process
 from spawning.controller.boundary import PAUSE, Boundary
 from spawning.controller.commands import Commands
 from spawning.controller.condition import condition
@@ -38,18 +39,21 @@ from spawning.controller.executor import Executor
 from spawning.controller.legacy import Legacy
 from spawning.controller.links import Links
 from spawning.controller.logfiles import LogFiles
-from spawning.controller.patience import QUESTION, Patience
+from spawning.controller.patience import Patience
 from spawning.controller.pidfile import Pidfile
 from spawning.controller.plan import Service, plan, without_done
 from spawning.controller.reader import Reader, what_needs_a_restart
 from spawning.controller.records import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
 from spawning.controller.signals import Interrupts, Wakeup, held_back
 from spawning.controller.state import State
+from spawning.controller.status_process import StatusProcess
+from spawning.controller.status_record import STATUS
 from spawning.controller.terminal import Terminal
 from spawning.controller.triggers import Triggers
 from spawning.controller.upgrade import Attempt, Upgrade, command_now, why
 from spawning.errors import ConfigError
 from spawning.ipc.messages import (
+    OWN_QUESTION,
     AskDetails,
     Born,
     Configured,
@@ -72,7 +76,7 @@ _ROUNDS = 1000  # of planning without a pause; more is a bug, and must not eat t
 # Settings that the machine may not agree to; they are looked at once, at the first start.
 _OUTSIDE = (
     "watch", "reload", "access_log_file", "host", "port", "pidfile", "control_socket", "max_memory",
-    "max_worker_memory",
+    "max_worker_memory", "status", "status_port", "app_metrics",
 )  # fmt: skip
 
 _THREADS = (
@@ -102,13 +106,18 @@ class Controller:
         self.handoff = legacy.handoff
         self.fence = legacy.fence
         self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
-        self.executor = Executor(reader, self.fleet, self.links, self.listeners, self.handoff, self.fence, self.logs)
+        self.status = StatusProcess(
+            self.fleet, self.links, legacy.status_listeners, legacy.metrics, lambda: self.commands.situation
+        )
+        self.executor = Executor(
+            reader, self.fleet, self.links, self.listeners, self.handoff, self.fence, self.logs, self.status
+        )
         self.upgrade = Upgrade(command_now(), reader.typed_in)
         self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
         self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
         self.notifier = Notifier(os.environ, Phase.SERVING if self.fleet.has_served else Phase.STARTING)
         self.terminal = Terminal(counts=legacy.terminal)
-        self.patience = Patience(lambda source: self.links.send(source, AskDetails(QUESTION, stacks=False)))
+        self.patience = Patience(lambda source: self.links.send(source, AskDetails(OWN_QUESTION, stacks=False)))
         self._activated = legacy.activated
         self._foreign = legacy.foreign
         self._control = legacy.control
@@ -158,6 +167,7 @@ class Controller:
         """Serve until nothing is left to be done."""
         if self._bound is not None:  # by the program before this one
             self.commands.take_over(self._bound, self._control)
+            self.status.take_over(self._bound)
             for generation in self.fleet:
                 self.logs.want(generation.settings.access_log_file)
         self.wakeup.listen(self._on_signals)
@@ -186,6 +196,7 @@ class Controller:
         return min(
             self.commands.until,
             self._boundary.ask(later, self.upgrade.look, now),
+            self._boundary.ask(later, self.status.look, now),
             self._boundary.ask(later, self.logs.look, now),
             self._boundary.ask(later, self._look_after_spare, now),
             self._boundary.ask(later, self.patience.look, self.wanted, self.fleet, now),
@@ -224,6 +235,7 @@ class Controller:
             self.links.close,
             self._close_listeners,
             self.logs.close,
+            self.status.close,
         ]
         for close in [*closing, self.pidfile.remove] if self.pidfile is not None else closing:
             # boundary: this is the end, perhaps because of an error, and the end of a process closes everything anyway
@@ -403,11 +415,16 @@ class Controller:
             started_in=self.logs.directory,
             logs=dict(self.logs.opened),
             terminal=self.terminal.counts,
+            status_listeners=[listener.fileno() for listener in self.status.listeners],
+            metrics=self.status.metrics,
         )
 
     # Messages --------------------------------------------------------------------------------------------------------
 
     def _on_said(self, entry: Said) -> None:
+        if entry.source == STATUS:
+            self.status.on_said(entry.message)
+            return
         if entry.message is None:
             if (departure := self.fleet.stillborn(entry.source, time.monotonic())) is not None:
                 log_departure(departure, None, None)
@@ -429,6 +446,7 @@ class Controller:
                 generation.failure = LoadFailed("config", str(error))
             return
         self.logs.want(settings.access_log_file)
+        self.status.compare(source.generation, settings)
         if (settings.host, settings.port) != (self._bound.host, self._bound.port):
             address = fields(generation=source.generation, host=settings.host, port=settings.port)
             log.warning("another address needs a restart %s", address)
@@ -458,6 +476,7 @@ class Controller:
             pidfile = Pidfile(settings.pidfile, sources["pidfile"])
             pidfile.write()
             self.pidfile = pidfile
+        self.status.open(settings, sources)
         self.commands.open(settings, sources["control_socket"])
 
     def _on_loaded(self, source: Source, message: Loaded) -> None:
@@ -484,10 +503,6 @@ class Controller:
             log.error("worker failed to load %s", fields(worker=source, reason=message.message))
         self._follow_files()
 
-    def _on_details(self, source: Source, message: Details) -> None:
-        self.patience.on_details(source, message)
-        self.commands.on_details(source, message)
-
     def _on_born(self, source: Source, message: Born) -> None:
         worker = self.fleet.worker(source)
         if worker is not None and worker.state is WorkerState.KILLED:  # before it could tell its pid
@@ -498,12 +513,19 @@ class Controller:
             self.triggers.load_ended()
             self._follow_files()
 
+    def _on_details(self, source: Source, message: Details) -> None:
+        self.patience.on_details(source, message)
+        if message.question == OWN_QUESTION:
+            self.status.on_details(source, message)
+        else:
+            self.commands.on_details(source, message)
+
     # Exits and files -------------------------------------------------------------------------------------------------
 
     def _on_exit(self, entry: process.Exit) -> None:
         departure = self.fleet.exited(entry.pid, entry.status, time.monotonic())
         if departure is None:
-            if not self.executor.spare.exited(entry.pid):
+            if not self.executor.spare.exited(entry.pid) and not self.status.exited(entry.pid, entry.status):
                 self.upgrade.exited(entry)
             return
         log_departure(departure, entry.pid, entry.status)

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from spawning.controller import memory, process
+from spawning import memory
+from spawning.controller import process
 from spawning.controller.actions import (
     Abandon,
     Action,
@@ -20,12 +21,14 @@ from spawning.controller.actions import (
     BeginCutover,
     CutStreams,
     EndForkServer,
+    EndStatus,
     Finish,
     FinishCutover,
     Forget,
     Fork,
     GiveUpWorker,
     KillForkServer,
+    KillStatus,
     KillWorker,
     LetGo,
     MeasureMemory,
@@ -35,6 +38,7 @@ from spawning.controller.actions import (
     Refuse,
     RetireWorker,
     StartGeneration,
+    StartStatus,
     StartWorker,
     StopWorker,
     SuspectWorker,
@@ -64,6 +68,7 @@ from spawning.controller.records import (
 )
 from spawning.controller.refusal import Page, Refusal, page_settings, shown
 from spawning.controller.spare import Spare
+from spawning.controller.status_process import StatusProcess
 from spawning.errors import AppLoadError, ConfigError
 from spawning.ipc.channel import Channel
 from spawning.ipc.fence import Fence
@@ -95,6 +100,7 @@ class Executor:
     :param handoff: both ends of the handoff socket.
     :param fence: what workers see their turn in.
     :param logs: the files of the access log, which workers are given.
+    :param status: the status service.
 
     ``spare`` is where fork servers come from; ``directory`` is where generations start, by its name; ``changed`` are
     the files whose change asked for the newest; ``outcome`` is why the first start has failed, ``finished`` that
@@ -110,6 +116,7 @@ class Executor:
         handoff: tuple[Channel, Channel],
         fence: Fence,
         logs: LogFiles,
+        status: StatusProcess,
     ) -> None:
         self.outcome: AppLoadError | ConfigError | None = None
         self.finished = False
@@ -122,6 +129,7 @@ class Executor:
         self._listeners = listeners
         self._fence = fence
         self._logs = logs
+        self._metrics = status.metrics
         self._handoff = handoff  # idle connections go from retiring workers to serving ones
         self._shown = ""  # the traceback that was logged last
         self._execute: dict[type[Any], Callable[[Any], None]] = {
@@ -147,6 +155,9 @@ class Executor:
             KillForkServer: self._kill_fork_server,
             Forget: self._forget,
             MeasureMemory: self._measure_memory,
+            StartStatus: status.start,
+            EndStatus: status.end,
+            KillStatus: status.kill,
             Finish: self._finish,
         }
 
@@ -177,7 +188,7 @@ class Executor:
         self._links.add(Source(action.number), near)
         directory, zone_changes = self.directory, zone().changes
         values = {**as_dict(settings), **(shown(page) if page is not None else {})}
-        boot = Boot(action.number, values, started_at, directory, os.getpid(), same, zone_changes)
+        boot = Boot(action.number, values, started_at, directory, os.getpid(), same, zone_changes, self._metrics)
         self._links.send(Source(action.number), boot)
 
     def _settings_for(self, action: StartGeneration) -> Settings:
@@ -218,6 +229,8 @@ class Executor:
         failure = generation.failure or LoadFailed("app", action.reason)
         listens = generation.state is not GenerationState.LOADING or generation.failure is not None
         self._fleet.refused(action.number, time.monotonic())
+        refused = LoadFailed(failure.kind, action.reason, failure.details)
+        self._fleet.reload_ended(generation, "refused", time.time(), time.monotonic(), refused)
         refusal = Refusal(action.number, generation.trigger, time.time(), action.reason, failure.details)
         self._fleet.last_refusal = refusal
         self._kill_all(generation, listens=listens)
@@ -277,6 +290,7 @@ class Executor:
         generation = self._fleet.generations[action.number]
         listens = generation.state is not GenerationState.LOADING
         self._fleet.refused(action.number, time.monotonic())
+        self._fleet.reload_ended(generation, "abandoned", time.time(), time.monotonic())
         self._kill_all(generation, listens=listens)
         tell = log.debug if generation.trigger == PAGE else log.info
         tell("%s abandoned %s", _undertaking(generation), fields(generation=action.number))
@@ -304,9 +318,10 @@ class Executor:
     def _finish_cutover(self, action: FinishCutover) -> None:
         first = not self._fleet.has_served
         self._name_stragglers(action.number)
+        generation = self._fleet.generations[action.number]
+        self._fleet.reload_ended(generation, "finished", time.time(), time.monotonic())
         self._fleet.cutover_finished(action.number, time.monotonic())
         self._fence.advance()  # before anybody of the new generation accepts
-        generation = self._fleet.generations[action.number]
         for worker in generation.active:
             if worker.state is WorkerState.READY:
                 self._start(worker)

@@ -31,6 +31,8 @@ from spawning.controller.records import (
     WorkerStep,
 )
 from spawning.controller.refusal import Page, Refusal
+from spawning.controller.status_record import StatusRecord
+from spawning.controller.totals import LONGEST_TRACEBACK, Reload, Totals
 from spawning.errors import EXIT_CLOSED
 from spawning.ipc.messages import (
     Born,
@@ -72,6 +74,8 @@ class Fleet:
     repairs: Backoff = field(default_factory=Backoff)
     last_refusal: Refusal | None = None
     page: Page | None = None  # what is to be shown as soon as nothing else is under way
+    status: StatusRecord | None = None  # None: nobody has asked for it
+    totals: Totals = field(default_factory=Totals)  # of workers that have gone
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -99,11 +103,19 @@ class Fleet:
         """Whether accepting is passing from one generation to the next right now."""
         return any(each.state is GenerationState.CUTOVER for each in self)
 
+    @property
+    def total(self) -> Totals:
+        """Return what all workers have done, those that live and those that have gone."""
+        reports = (worker.report for generation in self for worker in generation.workers.values())
+        return self.totals.plus(report for report in reports if report is not None)
+
     def pids(self) -> Iterator[int]:
-        """Return the pids of all fork servers and workers, as far as they are known."""
+        """Return the pids of all our processes, as far as they are known."""
         for generation in self:
             pids = (generation.pid, *(worker.pid for worker in generation.workers.values()))
             yield from (pid for pid in pids if pid is not None)
+        if self.status is not None and self.status.pid is not None:
+            yield self.status.pid
 
     def worker(self, source: Source) -> WorkerRecord | None:
         generation = self.generations.get(source.generation)
@@ -173,6 +185,19 @@ class Fleet:
         generation.step(GenerationStep.WAS_REFUSED)
         if generation.trigger in (REPAIR, LAST_RESORT):
             self._repair_failed(generation.failure, generation.started_at, now)
+
+    def reload_ended(
+        self, generation: GenerationRecord, result: str, at: float, now: float, failure: LoadFailed | None = None
+    ) -> None:
+        """Note the end of a reload, for those who ask how it went; the first start is none.
+
+        :param result: ``finished``, ``refused`` or ``abandoned``.
+        :param at: seconds since the epoch.
+        """
+        if self.has_served:
+            reason, traceback = (failure.message, failure.details[-LONGEST_TRACEBACK:]) if failure else ("", "")
+            seconds = now - generation.started_at
+            self.totals.ended(Reload(generation.number, generation.trigger, at, seconds, result, reason, traceback))
 
     def start_failed(self, number: int, trigger: str, now: float) -> None:
         """Note that not even a process could be started for a generation; it has no record, and is refused."""
@@ -269,6 +294,9 @@ class Fleet:
         before = worker.state
         worker.step(WorkerStep.EXITED)
         del generation.workers[worker.source.worker]
+        if worker.report is not None:
+            self.totals.add(worker.report)
+        self.totals.exited(_cause(before, status))
         if worker.ready_at == math.inf or (before in ACTIVE and worker.has_died_at_start(now)):
             generation.forks.failed(now, worker.forked_at)
         elif before in ACTIVE:
@@ -280,6 +308,17 @@ class Fleet:
         if before is WorkerState.STARTING and generation.state in UNDER_WAY:
             _fail(generation, _premature(f"worker {worker.source}", status))
         return Departure(generation, worker, before)
+
+
+def _cause(before: WorkerState, status: int | None) -> str:
+    """Name what has ended a worker, for the metrics: a few words that stay."""
+    if before is WorkerState.KILLED:
+        return "killed"
+    if status is None:
+        return "unknown"
+    if status < 0:
+        return "signal"
+    return "status" if status else "retired"
 
 
 def _premature(who: str, status: int | None) -> str:

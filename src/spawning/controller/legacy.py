@@ -45,6 +45,8 @@ class Legacy:
     started_in: str = ""
     logs: dict[str, int] = field(default_factory=dict)
     terminal: bool = True
+    status_listeners: list[socket.socket] = field(default_factory=list)
+    metrics: str = ""
 
 
 def take_over(environ: MutableMapping[str, str]) -> Legacy:
@@ -85,6 +87,8 @@ def _taken_over(state: State) -> Legacy:
         started_in=state.started_in,
         logs=state.logs,
         terminal=state.terminal,
+        status_listeners=[socket.socket(fileno=fd) for fd in state.status_listeners],
+        metrics=state.metrics,
     )
 
 

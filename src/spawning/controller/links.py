@@ -78,6 +78,11 @@ class Links:
             for _, fds in link.waiting:
                 _close(fds)
 
+    def is_behind(self, source: Source) -> bool:
+        """Whether something waits to be sent, because its channel is full: who can do without more is told nothing."""
+        link = self._links.get(source)
+        return link is not None and bool(link.waiting)
+
     def close(self) -> None:
         for source in self.sources():
             self.drop(source)

@@ -10,14 +10,13 @@ from typing import Any
 from spawning.controller.fleet import Fleet
 from spawning.controller.plan import Service, Wanted
 from spawning.controller.records import UNASKED, GenerationRecord, GenerationState, Source, WorkerRecord, WorkerState
-from spawning.ipc.messages import Details
+from spawning.ipc.messages import OWN_QUESTION, Details
 from spawning.logs.log import Log
 from spawning.logs.setup import fields
 
 FIRST = 1.0  # seconds of silence
 START = 4.0  # seconds more for what comes before the import
 ANSWER = 0.3  # seconds that workers get to name their requests
-QUESTION = 0  # the number of the question about them; those of people begin with 1
 _MOST_NAMED = 3  # requests in a line
 
 log = Log("spawning.controller")
@@ -51,7 +50,7 @@ class Patience:
 
     def on_details(self, source: Source, message: Details) -> None:
         """Take the answer of a worker."""
-        if message.question == QUESTION:
+        if message.question == OWN_QUESTION:
             self._answers[source] = message
 
     def _look_at_loading(self, wanted: Wanted, fleet: Fleet, now: float) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NamedTuple
 
-from spawning.controller import recycle
+from spawning.controller import recycle, status_record
 from spawning.controller.actions import (
     Abandon,
     Action,
@@ -140,6 +140,7 @@ class _Planner:
             if recycle.measures(serving) and self.due(self.fleet.measure_at):
                 yield MeasureMemory()
         yield from self.clean_up()
+        yield from self.keep_status()
 
     def begin(self) -> Iterator[Action]:
         serving, kept = self.fleet.serving, self.fleet.kept
@@ -375,6 +376,14 @@ class _Planner:
                 if worker.state is WorkerState.SERVING and not worker.announced:
                     yield AnnounceEnd(worker.source)
         yield from self.clean_up()
+        yield from self.keep_status()
+
+    def keep_status(self) -> Iterator[Action]:
+        if self.fleet.status is not None:
+            yield from status_record.keep(self.fleet.status, self.due)
+
+    def has_status(self) -> bool:
+        return self.fleet.status is not None and self.fleet.status.pid is not None
 
     def abandon(self) -> Iterator[Action]:
         yield from (Abandon(generation.number) for generation in self.fleet if generation.state in UNDER_WAY)
@@ -391,7 +400,11 @@ class _Planner:
                     yield from self.stop(worker.source, worker.state)
                 if not generation.ended and generation.pid and len(_nameless(generation)) == len(generation.workers):
                     yield EndForkServer(generation.number)
-            if all(generation.is_empty for generation in self.fleet):
+            if not all(generation.is_empty for generation in self.fleet):
+                yield from self.keep_status()
+            elif self.fleet.status is not None and self.has_status():  # last of all
+                yield from status_record.end(self.fleet.status, self.due)
+            else:
                 yield Finish()
 
     def end(self) -> Iterator[Action]:
@@ -402,8 +415,12 @@ class _Planner:
         for generation in self.fleet:
             if generation.pid is not None and generation.fork_server is not ForkServerState.KILLED:
                 yield KillForkServer(generation.number)
+        if self.fleet.status is not None:
+            yield from status_record.kill(self.fleet.status)
         known = (each for each in self.fleet if each.pid or len(_nameless(each)) < len(each.workers))
-        if not any(known) or self.due(min(self.wanted.end_until, self.wanted.drain_until + END_SECONDS)):
+        if not (any(known) or self.has_status()) or self.due(
+            min(self.wanted.end_until, self.wanted.drain_until + END_SECONDS)
+        ):
             yield Finish()
 
     def stop(self, source: Source, state: WorkerState) -> Iterator[Action]:

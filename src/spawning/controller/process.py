@@ -40,9 +40,20 @@ def start_fork_server(far: Channel) -> int:
     :raises OSError: no process can be started.
     """
     fd = far.fileno()
+    return _start(interpreter.fork_server(str(fd), *interpreter.path_for_application()), fd)
+
+
+def start_status(far: Channel) -> int:
+    """Start the status service in a fresh interpreter with one end of its channel; return its pid.
+
+    :raises OSError: no process can be started.
+    """
+    return _start(interpreter.status(str(far.fileno())), far.fileno())
+
+
+def _start(command: list[str], fd: int) -> int:
     os.set_inheritable(fd, True)  # the controller starts processes from one thread only
     try:
-        command = interpreter.fork_server(str(fd), *interpreter.path_for_application())
         return os.posix_spawn(command[0], command, os.environ, setsigmask=FOR_THE_CONTROLLER)
     finally:
         os.set_inheritable(fd, False)

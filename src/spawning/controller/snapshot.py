@@ -1,14 +1,30 @@
-"""How the service is, as plain values: the answer to ``spawnctl status``. Keys are an interface; times are seconds."""
+"""How the service is, as plain values: the answer to ``spawnctl status``, and what the status service shows.
+
+Keys are an interface (``docs/status.md``); times are seconds, sizes are bytes.
+"""
 
 import dataclasses
 import os
 import platform
+import socket
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from spawning import __version__
+from spawning.controller.condition import condition
 from spawning.controller.fleet import Fleet
-from spawning.controller.plan import Wanted
-from spawning.controller.records import GenerationRecord, WorkerRecord
+from spawning.controller.plan import Service, Wanted
+from spawning.controller.records import GenerationRecord, Source, WorkerRecord, WorkerState
+from spawning.controller.totals import Totals
+from spawning.ipc.messages import Details
+from spawning.settings import as_dict
+
+_SECRET = ("status_token",)
+_INTERNAL = ("args", "explicit")
+_QUEUE = struct.Struct("24x2I")  # struct tcp_info up to the connections that wait, and how many may (tcp(7))
 
 
 def snapshot(wanted: Wanted, fleet: Fleet, address: str, started_at: float, now: float) -> dict[str, Any]:
@@ -32,6 +48,100 @@ def snapshot(wanted: Wanted, fleet: Fleet, address: str, started_at: float, now:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the controller knows beside its records.
+
+    :param address: the URL that is served; empty before it is bound.
+    :param started_at: (monotonic seconds) when the controller's program was started.
+    :param listeners: the listening sockets of the service.
+    """
+
+    wanted: Wanted
+    address: str
+    started_at: float
+    listeners: Sequence[socket.socket] = ()
+
+
+def full_snapshot(
+    situation: Situation, fleet: Fleet, now: float, details: Mapping[Source, Details] | None = None
+) -> dict[str, Any]:
+    """Describe everything that the controller knows.
+
+    :param now: monotonic seconds.
+    :param details: what the threads of the workers are doing; None: they were not asked.
+    """
+    wanted = situation.wanted
+    serving = fleet.serving or fleet.under_way
+    how = condition(wanted, fleet)
+    return {
+        **snapshot(wanted, fleet, situation.address, situation.started_at, now),
+        "at": round(time.time(), 3),
+        "phase": how.phase.value,
+        "condition": how.status,
+        "ready": is_ready(wanted, fleet),
+        "totals": _totals(fleet.total),
+        "reloads": [dataclasses.asdict(each) for each in reversed(fleet.totals.reloads)],
+        "listeners": [_listener(each) for each in situation.listeners],
+        "requests": None if details is None else _requests(fleet, details),
+        "settings": _settings(serving) if serving is not None else {},
+    }
+
+
+def is_ready(wanted: Wanted, fleet: Fleet) -> bool:
+    """Whether new clients are welcome: somebody serves, and will go on."""
+    workers = (worker for generation in fleet for worker in generation.workers.values())
+    return wanted.service is Service.RUN and any(worker.state is WorkerState.SERVING for worker in workers)
+
+
+def _totals(totals: Totals) -> dict[str, Any]:
+    return {
+        "requests": totals.requests,
+        "inline": totals.inline,
+        "errors": totals.errors,
+        "refused": totals.refused,
+        "sent": totals.sent,
+        "statuses": totals.statuses,
+        "latency": {"counts": totals.latency, "seconds": round(totals.seconds, 6)},
+        "queue": {"counts": totals.waits, "seconds": round(totals.waited, 6)},
+        "prompt": totals.prompt,
+        "lost": totals.lost,
+        "exits": totals.exits,
+        "reloads": totals.results,
+    }
+
+
+def _listener(listener: socket.socket) -> dict[str, Any]:
+    """Describe a listening socket: its address, how many connections wait there, and how many may."""
+    address = listener.getsockname()
+    if not isinstance(address, tuple):
+        return {"address": f"unix:{address}", "backlog": None, "most": None}
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    try:
+        *_, backlog, most = _QUEUE.unpack(listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUEUE.size))
+    except (OSError, struct.error):
+        backlog = most = None
+    return {"address": f"{host}:{address[1]}", "backlog": backlog, "most": most}
+
+
+def _requests(fleet: Fleet, details: Mapping[Source, Details]) -> list[dict[str, Any]]:
+    """List what threads execute, the oldest first."""
+    found = [
+        {"worker": str(source), **request}
+        for source, answer in details.items()
+        if fleet.worker(source) is not None
+        for request in answer.requests
+    ]
+    return sorted(found, key=lambda each: -each["seconds"])
+
+
+def _settings(generation: GenerationRecord) -> dict[str, Any]:
+    values = as_dict(generation.settings)
+    shown = {name: value for name, value in values.items() if name not in _INTERNAL}
+    shown |= {name: "(hidden)" for name in _SECRET if values.get(name)}
+    return {"app": values["args"], **shown}
+
+
 def _generation(generation: GenerationRecord, now: float) -> dict[str, Any]:
     return {
         "number": generation.number,
@@ -43,6 +153,9 @@ def _generation(generation: GenerationRecord, now: float) -> dict[str, Any]:
     }
 
 
+_REPORTED = ("requests", "errors", "executing", "queued", "connections", "inline", "refused", "threads")
+
+
 def _worker(worker: WorkerRecord, now: float) -> dict[str, Any]:
     report = dataclasses.asdict(worker.report) if worker.report else {}
     return {
@@ -50,5 +163,5 @@ def _worker(worker: WorkerRecord, now: float) -> dict[str, Any]:
         "pid": worker.pid,
         "state": worker.state.value,
         "age": round(now - worker.forked_at, 3),
-        **{key: report.get(key) for key in ("requests", "errors", "refused", "executing", "queued", "connections")},
+        **{key: report.get(key) for key in _REPORTED},
     }

@@ -41,6 +41,8 @@ class State:
     :param started_in: the directory in which the service was started; empty if the writer did not know.
     :param logs: files of the access log, by absolute path.
     :param terminal: the end of the terminal, if there is one, is that of the server.
+    :param status_listeners: the sockets of the status service.
+    :param metrics: the directory for ``--app-metrics``.
     """
 
     wanted: Wanted
@@ -59,6 +61,8 @@ class State:
     started_in: str = ""
     logs: dict[str, int] = field(default_factory=dict)
     terminal: bool = True
+    status_listeners: list[int] = field(default_factory=list)
+    metrics: str = ""
     version: int = VERSION
 
     @property
@@ -67,7 +71,16 @@ class State:
         control = [self.control[0]] if self.control is not None else []
         single = [fd for fd in (self.pidfile_lock, self.fence) if fd >= 0]
         waiting = [fd for unsent in self.unsent for fd in unsent.fds]
-        several = (self.channels.values(), self.handoff, self.listeners, control, single, waiting, self.logs.values())
+        several = (
+            self.channels.values(),
+            self.handoff,
+            self.listeners,
+            control,
+            single,
+            waiting,
+            self.logs.values(),
+            self.status_listeners,
+        )
         return [fd for fds in several for fd in fds]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from spawning.errors import AppLoadError, ConfigError
-from spawning.forkserver import files, hooks, surroundings
+from spawning.forkserver import app_metrics, files, hooks, surroundings
 from spawning.ipc.messages import Boot, Configured, Loaded, LoadFailed
 from spawning.lifecycle import Event, registered
 from spawning.logs.log import Log
@@ -52,6 +52,7 @@ class Generation:
         self._path = path
         self._values = boot.settings
         self._same = boot.same
+        self._metrics = boot.metrics
         self._loading_since = time.time_ns()
         self._config: dict[str, Any] = {}
         self._application: WSGIApplication | None = None
@@ -71,6 +72,7 @@ class Generation:
         self._check_same()
         self._set_variables()
         self._prepare_path()
+        self._prepare_metrics()  # the factory may import what has some
         name = self.settings.factory
         with self._surroundings.kept():
             factory = _callable(name, "factory")
@@ -81,7 +83,12 @@ class Generation:
         self._config = behind_the_factory(self.settings, self._config)
         self.settings = checked(self._config, {key: f"factory {name}, setting {key}" for key in self._config})
         self._prepare_path()
+        self._prepare_metrics()
         return Configured(as_dict(self.settings))
+
+    def _prepare_metrics(self) -> None:
+        if self.settings.app_metrics and self._metrics:
+            app_metrics.prepare(self._metrics)
 
     def load(self) -> Loaded:
         """Load the application, unless each worker does, and make its memory fit for sharing.

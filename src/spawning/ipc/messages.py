@@ -7,7 +7,7 @@ Each message is a frozen dataclass, one line of JSON, one datagram of a ``SOCK_S
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 # Controller to fork server -------------------------------------------------------------------------------------------
 
@@ -24,7 +24,8 @@ class Boot:
     `started_at` is when its time to boot began (seconds of the machine's monotonic clock), `directory` the name of the
     directory to do it in, `controller` the pid of who sends this, whom workers are to be adopted by. With `same`
     nothing may be loaded but files that are as they were then: file to stamp (``stamps.py``), none if nobody knows.
-    `zone` is the time zone of the log (``logs/zone.py``; empty: the process's own).
+    `zone` is the time zone of the log (``logs/zone.py``; empty: the process's own), `metrics` the directory for
+    ``--app-metrics``.
     """
 
     generation: int
@@ -34,6 +35,7 @@ class Boot:
     controller: int
     same: dict[str, str] | None = None
     zone: list[list[int]] = field(default_factory=list)
+    metrics: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,38 @@ class LoadFailed:
     readable: str = ""
 
 
+# Controller and status service ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BootStatus:
+    """Be the status service. Beside it: its listening sockets.
+
+    `settings` are plain values (``settings.as_dict``), `controller` is the pid of who sends this, `zone` the time zone
+    of the log, `values` how everything is now (as :class:`Snapshot`), `metrics` the directory for ``--app-metrics``.
+    """
+
+    settings: dict[str, Any]
+    controller: int
+    zone: list[list[int]]
+    values: dict[str, Any]
+    metrics: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """How everything is (``controller/snapshot.py``)."""
+
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """Somebody looks, for the next `seconds`: tell what the threads of the workers are doing, too."""
+
+    seconds: float
+
+
 # Controller to worker ------------------------------------------------------------------------------------------------
 
 
@@ -144,6 +178,9 @@ class ReopenLog:
     Without a file (from a controller of an earlier version): open it anew."""
 
 
+OWN_QUESTION: Final = 0  # number of what the controller asks for itself; those of clients begin with 1
+
+
 @dataclass(frozen=True, slots=True)
 class AskDetails:
     """Answer with :class:`Details`; `question` is its number, `stacks` asks for the stacks of all threads too."""
@@ -178,8 +215,11 @@ class Frozen:
 class Report:
     """Once a second: totals since birth, and what is under way.
 
-    `requests` were executed; `errors` are responses with status 5xx; `refused` were answered without being executed: no
-    HTTP, or against a limit.
+    Of the totals: `requests` were executed, `inline` of them by the leader; `errors` are responses with status 5xx;
+    `refused` were answered without being executed: no HTTP, or against a limit; `lost` is log to lines that could not
+    be written. `threads` are the request threads that there are. The rest is counted for the metrics only
+    (``worker/tally.py``): `statuses` is method to status to responses; `latency` and `waits` are histograms, `seconds`
+    and `waited` the times in total, `prompt` the requests that have not had to wait, `sent` bytes of content.
     """
 
     requests: int
@@ -187,7 +227,17 @@ class Report:
     executing: int
     queued: int
     connections: int
+    inline: int = 0
     refused: int = 0
+    threads: int = 0
+    lost: dict[str, int] = field(default_factory=dict)
+    statuses: dict[str, dict[str, int]] = field(default_factory=dict)
+    latency: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    waits: list[int] = field(default_factory=list)
+    waited: float = 0.0
+    prompt: int = 0
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +286,9 @@ class Handoff:
 Message = (
     Prepare
     | Boot
+    | BootStatus
+    | Snapshot
+    | Watching
     | ForkWorker
     | WorkerGone
     | Configured
@@ -260,9 +313,9 @@ Message = (
 _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Prepare, Boot, ForkWorker, WorkerGone, Configured, Loaded, LoadFailed, Start, Retire, Announce, Stop,
-        EndStreams, ReopenLog,
-        AskDetails, Born, Ready, Frozen, Report, Details, Unwell, Handoff,
+        Prepare, Boot, BootStatus, Snapshot, Watching, ForkWorker, WorkerGone, Configured, Loaded, LoadFailed, Start,
+        Retire, Announce, Stop, EndStreams, ReopenLog, AskDetails, Born, Ready, Frozen, Report, Details, Unwell,
+        Handoff,
     )
 }  # fmt: skip
 

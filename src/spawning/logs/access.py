@@ -68,17 +68,25 @@ class AccessLog:
         self._time = ""
         self._offset = ""
         self._next_second = 0.0  # monotonic seconds
+        self._lost_before = 0  # lines, of earlier files
 
     @property
     def waiting(self) -> bool:
         """Whether there is something to be flushed."""
         return bool(self._lines)
 
+    @property
+    def lost(self) -> int:
+        """How many lines could not be written so far."""
+        return self._lost_before + self._writer.lost
+
     def use(self, descriptor: int) -> None:
         """Write to another file from now on. What was recorded before goes to the old one, whenever that takes it."""
         self.flush()
         before = self._writer
-        self._writer = Writer(descriptor, report, lost=before.take_lost())
+        unreported = before.take_lost()
+        self._lost_before += before.lost - unreported
+        self._writer = Writer(descriptor, report, lost=unreported)
         before.finish()
 
     def flush(self) -> None:

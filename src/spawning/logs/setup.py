@@ -89,6 +89,11 @@ def stream(name: str) -> int:
     return _streams.get(name, 1 if name == "stdout" else 2)
 
 
+def lost_lines() -> int:
+    """Return how many lines of this process's error log could not be written."""
+    return target.writer.lost if target.writer is not None else 0
+
+
 def zone() -> Zone:
     """Return the time zone of the log."""
     return target.zone

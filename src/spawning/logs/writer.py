@@ -119,6 +119,11 @@ class Writer:
             self.start()
 
     @property
+    def lost(self) -> int:
+        """How many lines were lost so far, reported or not."""
+        return self._lost
+
+    @property
     def losing(self) -> bool:
         """Whether lines were lost that were not reported."""
         return self._lost != self._reported

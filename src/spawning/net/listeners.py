@@ -2,8 +2,7 @@
 
 Rules: non-blocking; ``SO_REUSEADDR``, so that a restart does not wait for old connections to time out; ``TCP_NODELAY``
 is set here, because on Linux accepted sockets inherit it and no request has to pay for the call;
-``TCP_DEFER_ACCEPT``, so that a worker is woken for a request and not for the connection before it;
-``TCP_USER_TIMEOUT``, so that a client whose link is down comes to an end (see ``worker/stream.py``).
+``TCP_DEFER_ACCEPT``, so that a worker is woken for a request and not for the connection before it.
 """
 
 import contextlib
@@ -16,7 +15,6 @@ from spawning.errors import ConfigError
 from spawning.settings import Settings
 
 _SILENT_SECONDS = 1  # after which a client is accepted that has sent nothing
-_UNHEARD_MILLISECONDS = 60_000  # of clients that connect before there is a worker, which will set its own
 _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 _ATTEMPTS = 10  # with port 0: how often the port chosen for the first address may be taken on another one
 
@@ -45,7 +43,6 @@ def prepare(listener: socket.socket) -> None:
     """
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _SILENT_SECONDS)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNHEARD_MILLISECONDS)
 
 
 def url(host: str, listeners: list[socket.socket]) -> str:

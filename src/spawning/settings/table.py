@@ -15,7 +15,7 @@ from spawning.settings.option import Option, option
 
 _APPLICATION, _NETWORK, _WORKERS = "Application", "Network", "Workers"
 _RELOAD, _PROCESS, _LIMITS = "Reload", "Logs and process", "Limits towards clients"
-_RECYCLING = "Recycling"
+_RECYCLING, _STATUS = "Recycling", "Status and metrics"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +221,39 @@ class Settings:
         False, "-v", "--verbose", parse=values.switch, group=_PROCESS, help="The same as --log-level debug.",
     )
 
+    status: str | None = option(
+        None, "--status", parse=values.optional_text, metavar="ADDRESS", group=_STATUS,
+        help="Serve a status page, metrics and health checks there: PORT, HOST:PORT or unix:PATH.",
+    )
+    status_token: str | None = option(
+        None, "--status-token", parse=values.token, metavar="TOKEN", secret=True, group=_STATUS,
+        help="What clients of --status have to know (Bearer token, or password); needed where others can reach it.",
+    )
+    status_port: int = option(
+        0, "--status-port", parse=values.Integer(0, 65535), metavar="PORT", group=_STATUS,
+        help="As --status with this port; 0 is off.",
+    )
+    status_host: str = option(
+        "127.0.0.1", "--status-host", parse=values.text, metavar="HOST", group=_STATUS,
+        help="Address for --status-port.",
+    )
+    app_metrics: bool = option(
+        False, "--app-metrics", parse=values.switch, group=_STATUS,
+        help="Show the application's own metrics (prometheus_client) at /metrics of --status, from all processes.",
+    )
+    statsd_host: str | None = option(
+        None, "--statsd-host", parse=values.statsd_address, metavar="HOST:PORT", group=_STATUS,
+        help="Send metrics there once a second, by UDP, as StatsD takes them; or to unix:PATH.",
+    )
+    statsd_prefix: str | None = option(
+        None, "--statsd-prefix", parse=values.statsd_prefix, metavar="PREFIX", group=_STATUS,
+        help="What the names of the metrics for --statsd-host begin with, before spawning.",
+    )
+    statsd_tags: tuple[str, ...] = option(
+        (), "--statsd-tags", parse=values.statsd_tags, metavar="NAME:VALUE,…", group=_STATUS,
+        help="Tags behind each metric for --statsd-host, as DogStatsD takes them.",
+    )
+
     # Where each default comes from: docs/settings.md.
     keepalive_timeout: float = option(
         75.0, "--keepalive-timeout", parse=values.seconds_or_none, metavar="SECONDS", group=_LIMITS,
@@ -275,6 +308,11 @@ class Settings:
         help="Most connections a worker; 0 is as many as there are descriptors.",
     )
     # fmt: on
+
+    @property
+    def measures(self) -> bool:
+        """Whether somebody wants to know how many requests there are, and how long they take."""
+        return self.status is not None or self.status_port != 0 or self.statsd_host is not None
 
 
 def options() -> dict[str, Option]:

@@ -229,3 +229,41 @@ def factory(value: Any) -> str:
     if "." not in name and ":" not in name:
         raise ValueError(f"a dotted path such as package.module.config_factory, or {', '.join(FACTORY_SHORT_NAMES)}")
     return name
+
+
+def token(value: Any) -> str | None:
+    if value is None:
+        return None
+    known = text(value)
+    if not re.fullmatch(r"[!-~]{8,}", known):
+        raise ValueError("a token of at least 8 printable ASCII characters without spaces")
+    return known
+
+
+def statsd_address(value: Any) -> str | None:
+    if value is None:
+        return None
+    named = text(value)
+    host, colon, port = named.rpartition(":")
+    if named.startswith("unix:") and len(named) > 5:
+        return named
+    if not (colon and host and port.isdecimal() and port.isascii() and 0 < int(port) < 65536):
+        raise ValueError("HOST:PORT, such as localhost:8125, or unix:PATH")
+    return named
+
+
+def statsd_prefix(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not re.fullmatch(r"[\w.-]+", value, re.ASCII):
+        raise ValueError("letters, digits, dots, dashes and underscores")
+    return value
+
+
+def statsd_tags(value: Any) -> tuple[str, ...]:
+    """Take tags, separated by commas, in one text or several."""
+    items = [item.strip() for each in texts(value) for item in each.split(",") if item.strip()]
+    for item in items:
+        if not re.fullmatch(r"[\w./-]+(:[\w./:-]*)?", item):
+            raise ValueError(f"a list of tags such as env:live: look at {item!r}")
+    return tuple(items)

@@ -17,6 +17,7 @@ from spawning.worker.mail import Mail
 from spawning.worker.output import Budget
 from spawning.worker.roles import Dispatcher, Leaver, Registry
 from spawning.worker.syscalls import Receiver
+from spawning.worker.tally import tally
 
 READ_SIZE: Final = 65536  # bytes a recv
 
@@ -41,6 +42,7 @@ class Context:
     :ivar term: that of this worker; main thread, before the worker accepts.
     :ivar errors: responses with status 5xx; any thread, so at worst a few are not counted.
     :ivar refused: requests that were refused as no HTTP, or as against a limit; likewise.
+    :ivar tally: what is counted for the metrics, if somebody wants them; any thread.
     :ivar receiver: receives without giving the interpreter lock away; leader.
     :ivar mail: what the leader is asked to do.
     :ivar poller: reports events of connections.
@@ -82,3 +84,4 @@ class Context:
         self.term = 0
         self.errors = 0
         self.refused = 0
+        self.tally = tally(settings)

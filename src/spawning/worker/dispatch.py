@@ -16,7 +16,6 @@ from typing import Any, Final, NoReturn
 
 from spawning.http.line import RequestLine
 from spawning.logs.access import AccessLog, Entry
-from spawning.settings import Settings
 from spawning.worker.alarm import Alarm
 from spawning.worker.bug import tell_of_bug
 from spawning.worker.context import Context
@@ -65,7 +64,7 @@ class Dispatch:
         settings = context.settings
         self.application = application
         self.threads = Threads(
-            context, settings.threadpool_workers, _waiting(settings), Policy(siblings=settings.num_processes > 1)
+            context, settings.threadpool_workers, _waiting(context), Policy(siblings=settings.num_processes > 1)
         )
         self.threads.run = self.run_in_thread
         self.lead = Lead(self.threads)
@@ -80,6 +79,8 @@ class Dispatch:
         self.run_exchange: Callable[[Exchange, WSGIApplication], None] = Exchange.run
         self._context = context
         self._access_log = access_log
+        self._tally = context.tally
+        self._timed = access_log is not None or context.tally is not None
         self._routes = Routes(enabled=settings.threadpool_workers > 1)
         self._trials = Trials(self, context, self.threads)
         self._overdue = Overdue(context, self.threads, self._answer)
@@ -117,7 +118,7 @@ class Dispatch:
         context = self._context
         self.calls += 1
         job.sensor.calls += 1
-        job.exchange.started = context.now if self._access_log is None else monotonic()
+        job.exchange.started = monotonic() if self._timed else context.now
         box = self.lead.box
         box.append(job)
         try:
@@ -162,6 +163,8 @@ class Dispatch:
             code = head.code if head is not None else 0
             if code >= 500:
                 self._context.errors += 1
+            if self._tally is not None:
+                self._tally.count(job.line.method, code, monotonic() - exchange.started, job.sent)
             if self._access_log is not None:
                 self._access_log.record(job.entry, exchange.environ, code, job.sent, exchange.started)
         except BaseException:  # boundary: what the server does for one request must not cost the others theirs
@@ -295,11 +298,12 @@ class Dispatch:
             self.resume(job)
 
 
-def _waiting(settings: Settings) -> Waiting:
+def _waiting(context: Context) -> Waiting:
+    settings = context.settings
     paths: Iterable[str] = settings.health_paths
     if settings.ready_path is not None:
         paths = (*settings.health_paths, settings.ready_path)
-    return Waiting(paths, timed=settings.queue_timeout > 0)
+    return Waiting(paths, timed=settings.queue_timeout > 0, tally=context.tally)
 
 
 def _nothing() -> None:

@@ -40,7 +40,7 @@ class HandoffSocket:
 
     :param context: of the worker.
     :param poller: where connections are known.
-    :param listeners: of the worker; at least one.
+    :param listeners: of the worker; without one, nobody sends it anything.
     :param sending: where a retiring worker puts its connections.
     :param receiving: where a serving worker finds them.
     """
@@ -52,7 +52,7 @@ class HandoffSocket:
         receiving.sock.setblocking(False)
         self._context = context
         self._poller = poller
-        self._first = listeners[0]
+        self._first = listeners[0] if listeners else None
         self._listeners = {listener.name: listener for listener in listeners}
         self._sending = sending
         self._receiving = receiving
@@ -114,6 +114,7 @@ class HandoffSocket:
     def take_up(self, message: Handoff, fd: int) -> None:
         """Serve a connection that was received. Raises LeadLost: a request that came along has cost it."""
         listener = self._listeners.get(message.listener, self._first)
+        assert listener is not None
         stream = Stream(message.family, _KIND, 0, fd)
         connection = listener.protocol(self._context, listener, stream, message.address, message.port)
         self._poller.pollables[fd] = connection

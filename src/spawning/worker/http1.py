@@ -26,7 +26,7 @@ from spawning.worker.closing import MAX_READS
 from spawning.worker.context import READ_SIZE, Context
 from spawning.worker.lifecycle import BODY, CLOSED, EXECUTING, FLUSHING, HEAD, LEAVING, LINGERING, READING, REQUEST
 from spawning.worker.listener import Listener
-from spawning.worker.output import ALL, TURN_OVER
+from spawning.worker.output import ALL, TURN_OVER, unsent
 from spawning.worker.refusing import Refusing
 from spawning.worker.sensor import Sensor
 from spawning.worker.stream import DONTWAIT, Stream
@@ -58,7 +58,8 @@ class Http1(Refusing):
     """
 
     __slots__ = (
-        "body_since", "ended", "entry", "exchange", "fields", "missed", "sensor", "template", "yielded",
+        "body_since", "ended", "entry", "exchange", "fields", "missed", "sensor", "template", "unheard_since",
+        "yielded",
     )  # fmt: skip
 
     entry: Entry
@@ -80,6 +81,7 @@ class Http1(Refusing):
         self.yielded = False  # further requests have been received, and go_on() will serve them
         self.awaited = REQUEST
         self.body_since = 0.0
+        self.unheard_since = 0.0  # (monotonic seconds) when something on its way to the client was first seen
         self.deadline = context.now + context.settings.head_timeout
         self.output = None
         self.unframed = False  # Responder.begin() would say so for each request; but behind one that is, there is none
@@ -414,13 +416,28 @@ class Http1(Refusing):
         state = self.state  # before the deadline, which an owner renews before it gives the connection back
         if self.deadline >= self.context.polled:  # what has come since then is yet to be read
             return
-        if state is READING and not self.reader.idle:
+        if state is EXECUTING and self.output is None:
+            self._look_at_link()
+        elif state is READING and not self.reader.idle:
             what = "body" if self.reader.reading_body else "head"
             self.refuse(ProtocolError(408, f"the request's {what} took too long"))
         elif state is EXECUTING or state is FLUSHING:
             self._look_for_progress()
         elif state is not CLOSED and state is not LEAVING:  # on its way it is not read, so a request may be waiting
             self.close()
+
+    def _look_at_link(self) -> None:
+        """Hang up on a client that has acknowledged nothing for too long of what is on its way to it: its link is down.
+
+        It sends no FIN then, and what a stream of events sends fits into the kernel's buffer for hours.
+        """
+        now = self.context.now
+        if not unsent(self.stream):
+            self.unheard_since = 0.0
+            return
+        self.unheard_since = self.unheard_since or now  # or earlier, but it was not on its way for long then
+        if now - max(self.unheard_since, now - self.stream.silent_for()) > self.context.settings.response_timeout:
+            self.stream.hang_up()
 
     def _look_for_progress(self) -> None:
         """Drop a client that has taken nothing of what is kept for it, or on average too little."""
@@ -447,7 +464,11 @@ class Http1(Refusing):
         """Forget what is remembered for a next request, which has not come for a while; leader only.
 
         It is read and prepared anew then. What is kept of a browser's fields takes 4 KiB, and may take far more.
+        While a request is executed, which is what else may take a while, its client is looked at.
         """
+        if self.state is EXECUTING and self.output is None:
+            self._look_at_link()
+            return
         if self.fields is not None and self.state is READING and self.reader.idle:
             self.fields = None
             self.line = _ANY_LINE

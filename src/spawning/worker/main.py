@@ -9,11 +9,12 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 from spawning.ipc.channel import Channel
 from spawning.ipc.fence import attach
@@ -34,7 +35,7 @@ from spawning.ipc.messages import (
 from spawning.logs.access import AccessLog
 from spawning.logs.formats import make
 from spawning.logs.log import Log
-from spawning.logs.setup import has_colours, stream
+from spawning.logs.setup import has_colours, lost_lines, stream
 from spawning.logs.streams import open_file
 from spawning.primitives import sleep
 from spawning.settings import Settings
@@ -50,7 +51,6 @@ from spawning.worker.http1 import Http1
 from spawning.worker.leaving import look_after_end
 from spawning.worker.listener import Listener
 from spawning.worker.loop import Loop
-from spawning.worker.stream import end_unheard
 from spawning.worker.streams import LAST_WORDS, Streams
 from spawning.worker.timeouts import Timeouts, nothing_but
 from spawning.worker.watchdog import Watchdog
@@ -150,8 +150,6 @@ class Worker:
         self._errors = ErrorStream()
         application = identified(mounted(application, settings.script_name), settings.request_id_header)
         find_directory()
-        for sock in listeners:
-            end_unheard(sock, settings.response_timeout)
         room = room_for_connections(settings.max_connections, settings.threadpool_workers)
         context = Context(settings, access_log)
         self._context = context
@@ -168,6 +166,15 @@ class Worker:
         self._timeouts = Timeouts(name, settings.request_timeout) if settings.request_timeout else None
         if self._timeouts is not None:
             self._dispatch.run_exchange = self._timeouts.run
+        self._handlers: dict[type[Any], Callable[[Message], None]] = {
+            Start: self._on_start,
+            Retire: self._on_retire,
+            Announce: self._on_announce,
+            Stop: self._on_stop,
+            EndStreams: self._on_end_streams,
+            ReopenLog: self._on_reopen,
+            AskDetails: self._on_ask_details,
+        }
         self._ended = False
         self.give_up_at = float("inf")
         self._streams: Streams | None = None  # to be ended
@@ -205,6 +212,7 @@ class Worker:
         if self._access_log is not None:
             self._access_log.end()
         self._errors.close()
+        self._report()  # what has been counted since the last time
         if self._ended:
             return int(self._loop.failed)
         return self._name_stuck_requests()
@@ -300,7 +308,7 @@ class Worker:
         if message is None:
             self._on_orphaned()
         else:
-            self._HANDLERS[type(message)](self, message)
+            self._handlers[type(message)](message)
 
     def _on_start(self, message: Message) -> None:
         assert isinstance(message, Start)
@@ -360,29 +368,39 @@ class Worker:
         self._next_report = 0.0
         self._wake()
 
-    _HANDLERS: Final = {
-        Start: _on_start,
-        Retire: _on_retire,
-        Announce: _on_announce,
-        Stop: _on_stop,
-        EndStreams: _on_end_streams,
-        ReopenLog: _on_reopen,
-        AskDetails: _on_ask_details,
-    }
-
     def _report(self) -> None:
-        threads = self._dispatch.threads
+        dispatch = self._dispatch
+        threads = dispatch.threads
         report = Report(
-            requests=self._dispatch.requests,
+            requests=dispatch.requests,
             errors=self._context.errors,
-            executing=threads.executing + len(self._dispatch.lead.box),
+            executing=threads.executing + len(dispatch.lead.box),
             queued=threads.waiting.size,
             connections=self._loop.connections,
+            inline=dispatch.calls,
             refused=self._context.refused,
+            threads=len(threads.all),
+            lost=self._lost(),
         )
+        if (tally := self._context.tally) is not None:
+            report = replace(
+                report,
+                statuses=tally.statuses(),
+                latency=tally.latency,
+                seconds=tally.seconds,
+                waits=tally.waits,
+                waited=tally.waited,
+                prompt=tally.prompt(report.requests, report.queued),
+                sent=tally.sent,
+            )
         # A controller that is busy misses a report; the next one has the totals.
         with contextlib.suppress(BlockingIOError):
             self._channel.send(report)
+
+    def _lost(self) -> dict[str, int]:
+        """Return log to lines that could not be written, of those logs that have lost some."""
+        lost = {"access": self._access_log.lost if self._access_log is not None else 0, "error": lost_lines()}
+        return {name: count for name, count in lost.items() if count}
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

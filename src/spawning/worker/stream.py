@@ -8,7 +8,7 @@ system call which would say so for all. Whoever offers another kind of stream of
 import os
 import select
 import socket
-from contextlib import suppress
+import sys
 from typing import Final
 
 DONTWAIT: Final = int(socket.MSG_DONTWAIT)
@@ -16,7 +16,7 @@ MORE: Final = int(socket.MSG_DONTWAIT | socket.MSG_MORE)
 _SHUT_WR: Final = socket.SHUT_WR
 _GONE: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 _ABRUPTLY: Final = b"\1\0\0\0\0\0\0\0"  # struct linger: on, for no time
-_LONGEST: Final = 2**31 - 1  # milliseconds
+_LAST_ACK: Final = 56  # where struct tcp_info has tcpi_last_ack_recv, milliseconds
 _poll: Final = select.poll  # by this name, whatever the application makes of the module
 
 
@@ -57,6 +57,23 @@ class Stream(socket.SocketType):
         except OSError:
             pass
 
+    def silent_for(self) -> float:
+        """Return how long (seconds) the other side has not acknowledged anything (``TCP_INFO``, ``tcp(7)``); 0 if that
+        is not to be known, as of a Unix socket.
+        """
+        try:
+            info = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_ACK + 4)
+        except OSError:
+            return 0.0
+        return int.from_bytes(info[_LAST_ACK:], sys.byteorder) / 1000
+
+    def hang_up(self) -> None:
+        """Have the next call fail, in whatever thread: the other side has gone, though it has not said so."""
+        try:  # noqa: SIM105
+            self.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
     def has_gone(self) -> bool:
         """Ask the kernel whether the other side has closed or reset the connection. Any thread.
 
@@ -69,21 +86,6 @@ class Stream(socket.SocketType):
         poll = _poll()
         poll.register(fd, _GONE)
         return bool(poll.poll(0))
-
-
-def end_unheard(sock: socket.socket, seconds: float) -> None:
-    """Have the kernel end the connections of a listening socket whose other side acknowledges nothing for that long.
-
-    Its link is down, and no FIN will come. What is sent fits into the kernel's buffer, so nobody else would notice for
-    a quarter of an hour (``tcp_retries2``). Connections have the option from the socket that they come from
-    (``TCP_USER_TIMEOUT``, ``tcp(7)``), so this costs none of them anything. It does not concern those on which nothing
-    is sent.
-
-    :param sock: of any family; only TCP has links that can be down.
-    """
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
-        with suppress(OSError):  # a socket that somebody else has opened may be of another protocol
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, min(int(seconds * 1000) + 1, _LONGEST))
 
 
 def never_waiting(kind: int) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from time import monotonic
 
 from spawning.worker.roles import Job
+from spawning.worker.tally import Tally
 from spawning.wsgi.environ import path_info
 
 
@@ -17,14 +18,16 @@ class Waiting:
 
     :param health_paths: percent-encoded, with or without a query.
     :param timed: remember since when each waits (``--queue-timeout``).
+    :param tally: is told how long each has waited.
 
     :ivar size: requests that wait.
     """
 
-    def __init__(self, health_paths: Iterable[str] = (), *, timed: bool = False) -> None:
+    def __init__(self, health_paths: Iterable[str] = (), *, timed: bool = False, tally: Tally | None = None) -> None:
         self.size = 0
         self._health_paths = frozenset(path_info(path) for path in health_paths)
-        self._timed = timed
+        self._timed = timed or tally is not None
+        self._tally = tally
         self._first: deque[Job] = deque()
         self._others: deque[tuple[Job, float]] = deque()
 
@@ -39,14 +42,22 @@ class Waiting:
     def take(self) -> Job:
         """Remove the job whose turn it is; there must be one."""
         self.size -= 1
-        return self._first.popleft() if self._first else self._others.popleft()[0]
+        if self._first:
+            return self._first.popleft()
+        job, since = self._others.popleft()
+        if self._tally is not None:
+            self._tally.count_wait(monotonic() - since)
+        return job
 
     def take_overdue(self, before: float) -> tuple[Job, float] | None:
         """Remove a job that waits since before that time, and return it with that time."""
         if not self._others or self._others[0][1] >= before:
             return None
         self.size -= 1
-        return self._others.popleft()
+        job, since = self._others.popleft()
+        if self._tally is not None:
+            self._tally.count_wait(monotonic() - since)
+        return job, since
 
     def jobs(self) -> list[Job]:
         """Return those that wait, in order."""

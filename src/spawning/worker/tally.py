@@ -1,0 +1,83 @@
+"""What a worker counts of its requests for the metrics (``--status``, ``--statsd-host``).
+
+Plain counters: nothing is allocated for a request, and there is no lock. Any thread counts: the interpreter changes
+threads at calls and jumps, not inside ``+=``, so none of them loses a count. The main thread reads them once a second,
+for its report; each number is whole, and two of them may be a request apart.
+
+A duration is counted in the bucket of the first bound that it does not exceed, or in the one behind the last. Counts of
+several workers, and of those that an earlier version of Spawning has run, are added by position, so the bounds stay.
+"""
+
+from bisect import bisect_left
+from typing import Final
+
+from spawning.settings import Settings
+
+BOUNDS: Final = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+)  # fmt: skip
+"""Upper ends (seconds) of the buckets of all histograms."""
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE")
+OTHER: Final = "other"  # all methods that clients have thought of themselves
+_STATUSES: Final = 1000
+
+
+class Tally:
+    """See the module.
+
+    :ivar latency: how many responses took how long, from the call of the application to their end, by bucket.
+    :ivar seconds: that time in total.
+    :ivar waits: how long requests have waited for a thread, by bucket; those that have not are not counted here.
+    :ivar waited: that time in total (seconds).
+    :ivar sent: bytes of content sent.
+    """
+
+    __slots__ = ("_by_method", "_others", "_prompt", "latency", "seconds", "sent", "waited", "waits")
+
+    def __init__(self) -> None:
+        self.latency = [0] * (len(BOUNDS) + 1)
+        self.seconds = 0.0
+        self.waits = [0] * (len(BOUNDS) + 1)
+        self.waited = 0.0
+        self.sent = 0
+        self._prompt = 0
+        self._others = [0] * _STATUSES
+        self._by_method = {method: [0] * _STATUSES for method in METHODS}
+
+    def count(self, method: str, code: int, seconds: float, sent: int) -> None:
+        """Count a response.
+
+        :param code: its status; 0: the connection was cut before it had one.
+        :param seconds: that it has taken.
+        :param sent: bytes of content.
+        """
+        self._by_method.get(method, self._others)[code] += 1
+        self.latency[bisect_left(BOUNDS, seconds)] += 1
+        self.seconds += seconds
+        self.sent += sent
+
+    def count_wait(self, seconds: float) -> None:
+        """Count a request that has waited for a thread."""
+        self.waits[bisect_left(BOUNDS, seconds)] += 1
+        self.waited += seconds
+
+    def prompt(self, requests: int, waiting: int) -> int:
+        """Return how many requests have not had to wait for a thread: never fewer than the last time. Main thread.
+
+        :param requests: whose execution has begun, and that wait for a thread.
+        :param waiting: those that wait; one of them may have been taken out since the requests were counted.
+        """
+        self._prompt = max(self._prompt, requests - sum(self.waits) - waiting)
+        return self._prompt
+
+    def statuses(self) -> dict[str, dict[str, int]]:
+        """Return method to status to the number of responses; what there was none of is left out."""
+        counts = [*self._by_method.items(), (OTHER, self._others)]
+        found = {method: {str(code): n for code, n in enumerate(each) if n} for method, each in counts}
+        return {method: each for method, each in found.items() if each}
+
+
+def tally(settings: Settings) -> Tally | None:
+    """Make a worker's, if somebody wants to know."""
+    return Tally() if settings.measures else None
