@@ -326,7 +326,8 @@ class Executor:
             if worker.state is WorkerState.READY:
                 self._start(worker)
         settings = generation.settings
-        address = url(settings.host, self._listeners)
+        # A stop that was asked for meanwhile has closed them.
+        address = url(settings.host, self._listeners) if self._listeners else "closed"
         if generation.trigger == PAGE:
             log.info("traceback served %s", fields(url=address, generation=action.number))
         elif first:
