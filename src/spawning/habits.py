@@ -29,8 +29,6 @@ ELSEWHERE: Mapping[str, str] = {
     "-D": _DAEMON, "--daemon": _DAEMON,
     "-u": _USER, "--user": _USER, "-g": _USER, "--group": _USER,
     "--timeout": _DEADLINE,
-    "--log-level": "write -v for level debug; info is the default",
-    "--access-logformat": "lines of the access log are in Apache's combined format (docs/logs.md)",
     "--error-logfile": _ERRORS, "--log-file": _ERRORS,
     "--capture-output": _ALWAYS,
     "--worker-tmp-dir": "there is nothing to be said: workers are not watched by a file",

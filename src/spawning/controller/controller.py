@@ -63,6 +63,7 @@ from spawning.ipc.messages import (
     LoadFailed,
     Ready,
     ReopenLog,
+    WorkerGone,
 )
 from spawning.logs.log import Log
 from spawning.logs.setup import fields, finish
@@ -533,6 +534,8 @@ class Controller:
         log_departure(departure, entry.pid, entry.status)
         if departure.worker is not None:
             self.links.drop(departure.worker.source)
+            if departure.generation.told_of_exits:
+                self.links.send(Source(departure.generation.number), WorkerGone(entry.pid))
         elif departure.generation.state in UNDER_WAY:
             self._follow_files()
 

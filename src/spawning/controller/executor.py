@@ -195,7 +195,7 @@ class Executor:
     def _settings_for(self, action: StartGeneration) -> Settings:
         serving = self._fleet.serving
         settings = self._reader.settings_for(action.number, action.trigger, serving.number if serving else None)
-        configure(settings.verbose)
+        configure(settings)
         return settings
 
     def _stamps_to_keep(self, trigger: str) -> dict[str, str] | None:
@@ -333,7 +333,8 @@ class Executor:
             if worker.state is WorkerState.READY:
                 self._start(worker)
         settings = generation.settings
-        address, *others = [each.url for each in self._listeners.addresses]
+        # A stop that was asked for meanwhile has closed them.
+        address, *others = [each.url for each in self._listeners.addresses] or ["closed"]
         if generation.trigger == PAGE:
             log.info("traceback served %s", fields(url=address, generation=action.number))
         elif first:

@@ -355,6 +355,7 @@ def _loaded(generation: GenerationRecord, message: Any) -> None:
     generation.files = frozenset(message.files)
     generation.trees, generation.unwatched = frozenset(message.trees), frozenset(message.unwatched)
     generation.stamps = dict(zip(message.files, message.stamps, strict=False))
+    generation.told_of_exits = message.told_of_exits
 
 
 def _load_failed(generation: GenerationRecord, message: Any) -> None:

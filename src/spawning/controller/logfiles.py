@@ -19,6 +19,8 @@ from spawning.errors import ConfigError
 from spawning.logs.log import Log
 from spawning.logs.setup import fields
 from spawning.logs.streams import open_file
+from spawning.logs.syslog import connected
+from spawning.settings.destination import STREAMS, Syslog, is_file, syslog
 
 TRY_AGAIN: Final = 1.0  # seconds
 
@@ -43,7 +45,7 @@ class LogFiles:
 
     def path(self, name: str) -> str | None:
         """Return the absolute path that a setting means; None if it means no file."""
-        return None if name in ("-", os.devnull) else os.path.join(self.directory, name)
+        return os.path.join(self.directory, name) if is_file(name) else None
 
     def open_first(self, name: str, origin: str) -> None:
         """Open a log before anything is served.
@@ -51,6 +53,8 @@ class LogFiles:
         :param origin: where the name came from, for messages.
         :raises ConfigError: it cannot be opened, for another reason than that nobody reads a FIFO yet.
         """
+        if (to := syslog(name)) is not None:
+            check_syslog(to, origin)
         path = self.path(name)
         if path is None or path in self.opened:
             return
@@ -87,8 +91,10 @@ class LogFiles:
             self._wanted.add(path)
             if self._open(path):
                 log.info("log reopened %s", fields(log="access", file=path, signal=cause))
-        if "-" in names:
-            log.info("log not reopened %s", fields(log="access", reason="it is stdout", signal=cause))
+        for name in sorted(names - {os.devnull}):
+            if not is_file(name):
+                reason = f"it is {STREAMS.get(name, 'syslog')}"
+                log.info("log not reopened %s", fields(log="access", reason=reason, signal=cause))
         log.info("log not reopened %s", fields(log="error", reason="it is stderr", signal=cause))
 
     def look(self, now: float) -> float:
@@ -134,6 +140,19 @@ class LogFiles:
         descriptor = self.opened.pop(path, None)
         if descriptor is not None:
             os.close(descriptor)
+
+
+def check_syslog(to: Syslog, origin: str) -> None:
+    """See that a syslog daemon is there, as far as that can be known: by UDP it cannot.
+
+    :param origin: where its address came from, for messages.
+    :raises ConfigError: it is not, or its name is unknown.
+    """
+    try:
+        connected(to).close()
+    except OSError as error:
+        where = to.path or to.host
+        raise ConfigError(f"{origin}: no syslog daemon at {where}: {error.strerror or error}") from None
 
 
 def _is_fifo_without_reader(path: str, error: OSError) -> bool:

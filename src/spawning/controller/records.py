@@ -247,6 +247,7 @@ class GenerationRecord:
     answered_at: float = -math.inf  # when a worker was born last
     helpers: list[Process] = field(default_factory=list)  # what the application has started in the fork server
     stamps: dict[str, str] = field(default_factory=dict)  # what the files were like that it has loaded
+    told_of_exits: bool = False  # the fork server wants to know of workers that have gone
     repair: Repair = Repair.UNTRIED
     files: frozenset[str] = frozenset()
     trees: frozenset[str] = frozenset()  # directories that are watched with all that is below them

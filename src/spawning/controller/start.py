@@ -42,7 +42,7 @@ def go_on(sources: Sources, reason: str) -> int:
 
     :param reason: why `sources` cannot be read.
     """
-    configure(False)
+    configure(None)
     become_subreaper()
     legacy = take_over(os.environ)
     assert legacy.bound is not None, "the program before has bound its sockets"
@@ -52,7 +52,7 @@ def go_on(sources: Sources, reason: str) -> int:
 
 
 def _prepare(settings: Settings) -> None:
-    configure(settings.verbose)
+    configure(settings)
     if settings.umask is not None:
         os.umask(int(settings.umask, 8))
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from spawning.errors import AppLoadError, ConfigError
-from spawning.forkserver import app_metrics, files, surroundings
+from spawning.forkserver import app_metrics, files, hooks, surroundings
 from spawning.ipc.messages import Boot, Configured, Loaded, LoadFailed
+from spawning.lifecycle import Event, registered
 from spawning.logs.log import Log
 from spawning.logs.setup import configure, fields
 from spawning.readable import readable
@@ -98,7 +99,7 @@ class Generation:
         if not self.settings.no_preload:
             self.application()
         occupy()
-        configure(self.settings.verbose)
+        configure(self.settings)
         threads = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
         self._check_same()  # what has changed meanwhile may have been loaded
         connections = self._surroundings.new_connections()
@@ -111,7 +112,8 @@ class Generation:
         loaded = sorted({*files.loaded_files(), *(each for each in named if os.path.isfile(each))})
         stamped = stamps(loaded, self._loading_since)
         trees, unwatched = (self._directories(key) for key in (WATCHED, UNWATCHED))
-        return Loaded(loaded, threads, stamps=stamped, connections=connections, trees=trees, unwatched=unwatched)
+        told_of_exits = bool(registered[Event.WORKER_GONE])
+        return Loaded(loaded, threads, stamped, connections, trees, unwatched, told_of_exits)
 
     def _directories(self, key: str) -> list[str]:
         """Return the directories that the factory has named beside its settings."""
@@ -151,8 +153,18 @@ class Generation:
                     application = factory(self._config)
             if not callable(application):
                 raise AppLoadError(f"app_factory {name} gave {type(application).__name__}, not a WSGI application")
+            with self._surroundings.kept():
+                hooks.begin(Event.LOAD)
             self._application = application
         return self._application
+
+    def begin_worker(self) -> None:
+        """Do what the application wants to be done in each new worker (``lifecycle.on_fork``).
+
+        :raises AppLoadError: that fails, or has changed the process so that it cannot serve.
+        """
+        with self._surroundings.kept():
+            hooks.begin(Event.FORK)
 
     def begin_notices(self) -> None:
         """Have the factory look for what a developer should know, in a thread: a database may not even answer."""

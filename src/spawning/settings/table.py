@@ -195,9 +195,14 @@ class Settings:
     )
 
     access_log_file: str = option(
-        "-", "-l", "--access-log-file", parse=values.text, metavar="FILE", habits=("--access-logfile",),
+        "-", "-l", "--access-log-file", parse=values.access_log_file, metavar="FILE", habits=("--access-logfile",),
         group=_PROCESS,
-        help="Where access lines go; - is stdout, /dev/null switches the log off.",
+        help="Where access lines go; - is stdout, /dev/stderr stderr, syslog:… a syslog, /dev/null switches them off.",
+    )
+    access_log_format: str = option(
+        "combined", "--access-log-format", parse=values.access_log_format, metavar="FORMAT",
+        habits=("--access-logformat",), group=_PROCESS,
+        help="combined, json, or a format in gunicorn's or Apache's atoms (docs/logs.md).",
     )
     request_id_header: str | None = option(
         None, "--request-id-header", parse=values.field_name, metavar="NAME", group=_PROCESS,
@@ -215,8 +220,16 @@ class Settings:
         None, "--umask", parse=values.umask, metavar="MASK", group=_PROCESS,
         help="Permissions that new files are not to have, octal; by default those of who starts the server.",
     )
+    log_level: str = option(
+        "info", "--log-level", parse=values.log_level, metavar="LEVEL", group=_PROCESS,
+        help="What the error log has, and what is above: debug, info, warning or error.",
+    )
+    log_format: str = option(
+        "text", "--log-format", parse=values.form_of_log, metavar="text|json", group=_PROCESS,
+        help="text, or json: the error log has an object a line.",
+    )
     verbose: bool = option(
-        False, "-v", "--verbose", parse=values.switch, group=_PROCESS, help="Log details (level debug).",
+        False, "-v", "--verbose", parse=values.switch, group=_PROCESS, help="The same as --log-level debug.",
     )
 
     status: str | None = option(

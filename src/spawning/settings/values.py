@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spawning import address
+from spawning.settings import destination, log_format
 
 FACTORY_SHORT_NAMES = {
     "wsgi": "spawning.wsgi_factory.config_factory",
@@ -206,6 +207,37 @@ def status_range(text: str) -> tuple[int, int]:
     """
     low, dash, high = text.partition("-")
     return int(low), int(high if dash else low)
+
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def log_level(value: Any) -> str:
+    wanted = value.lower() if isinstance(value, str) else value
+    if wanted not in LOG_LEVELS:
+        raise ValueError(f"a level: {', '.join(LOG_LEVELS)}")
+    return str(wanted)
+
+
+def form_of_log(value: Any) -> str:
+    if value not in ("text", log_format.JSON):
+        raise ValueError("text or json")
+    return str(value)
+
+
+def access_log_format(value: Any) -> str:
+    wanted = text(value)
+    if wanted not in (log_format.COMBINED, log_format.JSON):
+        if "%" not in wanted:
+            raise ValueError("combined, json, or a format in atoms of gunicorn or Apache, such as '%h %r %s %D'")
+        log_format.parts(wanted)
+    return wanted
+
+
+def access_log_file(value: Any) -> str:
+    name = text(value)
+    destination.syslog(name)
+    return name
 
 
 def factory(value: Any) -> str:

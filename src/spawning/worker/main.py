@@ -33,12 +33,14 @@ from spawning.ipc.messages import (
     Stop,
     Unwell,
 )
-from spawning.logs.access import AccessLog, ColouredAccessLog
+from spawning.logs.access import AccessLog
+from spawning.logs.formats import make
 from spawning.logs.log import Log
-from spawning.logs.setup import has_colours, lost_lines, stdout
+from spawning.logs.setup import has_colours, lost_lines, stream
 from spawning.logs.streams import open_file
 from spawning.primitives import sleep
 from spawning.settings import Settings
+from spawning.settings.destination import STREAMS, is_file, syslog
 from spawning.standard import occupy
 from spawning.worker import children
 from spawning.worker.bug import keep_recursion_limit, mend_recursion_limit
@@ -104,13 +106,19 @@ def run(
 
 def _open_log(settings: Settings, opens_log: bool) -> AccessLog | None:
     """Make the access log, of a file for which it has to wait if the controller hands it on."""
-    path = settings.access_log_file
-    if path == os.devnull:
+    name = settings.access_log_file
+    if name == os.devnull:
         return None
-    kind = ColouredAccessLog if path == "-" and settings.reload == "dev" and has_colours(stdout()) else AccessLog
-    access_log = kind(stdout() if path == "-" else -1, with_ids=settings.request_id_header is not None)
-    if opens_log and path != "-":
-        _open_anew(access_log, path)
+    descriptor = stream(STREAMS[name]) if name in STREAMS else -1
+    access_log = make(
+        settings.access_log_format,
+        descriptor,
+        with_ids=settings.request_id_header is not None,
+        coloured=settings.reload == "dev" and has_colours(descriptor),
+        to=syslog(name),
+    )
+    if opens_log and is_file(name):
+        _open_anew(access_log, name)
     return access_log
 
 
@@ -146,7 +154,7 @@ class Worker:
         application = identified(mounted(application, settings.script_name), settings.request_id_header)
         find_directory()
         room = room_for_connections(settings.max_connections, settings.threadpool_workers)
-        context = Context(settings, logs_access=self._access_log is not None)
+        context = Context(settings, access_log)
         self._context = context
         self._dispatch = context.dispatcher = Dispatch(context, application, self._access_log)
         self._dispatch.wake_watchdog = self._wake
@@ -343,7 +351,7 @@ class Worker:
 
     def _on_reopen(self, _: Message) -> None:
         path = self._settings.access_log_file
-        if self._access_log is None or path == "-":
+        if self._access_log is None or not is_file(path):
             for descriptor in self._handed:
                 os.close(descriptor)
         elif self._handed:
