@@ -12,7 +12,6 @@ from spawning.errors import ConfigError
 
 _CLASSES = "there are no classes of workers: a view that waits gets a thread (-t), any other needs none"
 _DAEMON = "let a service manager start it (docs/systemd.md), or write: nohup spawn … &"
-_USER = "start it as that user: User= and Group= of a systemd unit, or setpriv --reuid USER --regid GROUP --init-groups"
 _TLS = "TLS is the business of a proxy in front (docs/proxies.md)"
 _ADDRESS = "write --host HOST and --port PORT"
 _ERRORS = "errors are logged to stderr: write 2>FILE"
@@ -28,7 +27,6 @@ ELSEWHERE: Mapping[str, str] = {
     "-c": "a file of settings is --config FILE, and TOML",
     "-k": _CLASSES, "--worker-class": _CLASSES,
     "-D": _DAEMON, "--daemon": _DAEMON,
-    "-u": _USER, "--user": _USER, "-g": _USER, "--group": _USER,
     "--umask": "write UMask= in a systemd unit, or umask before spawn",
     "--timeout": _DEADLINE,
     "--log-level": "write -v for level debug; info is the default",
@@ -56,7 +54,6 @@ ELSEWHERE: Mapping[str, str] = {
     "--lazy": "write --no-preload",
     "--touch-reload": "write --reload dev -w FILE",
     "--py-autoreload": "write --reload dev",
-    "--uid": _USER, "--gid": _USER,
     "--buffer-size": "write --max-head-bytes BYTES",
     # waitress, uvicorn, granian
     "--listen": _ADDRESS,

@@ -35,6 +35,8 @@ TEXTS: dict[Callable[[Any], Any], list[str]] = {
     values.factory: ["flask", "app"],
     values.peers: ["foo", "10.0.0.1/8", "127.0.0.1, x", "1.2.3", "::g"],
     values.address: ["0.0.0.0:80", "http://a", "[::1]:80"],
+    values.account: ["a b", "a:", ":a", "a:b:c", "4294967295"],
+    values.group: ["a b", "a:b", "4294967295"],
     values.text: [],
     values.optional_text: [],
     values.texts: [],
@@ -58,6 +60,8 @@ TYPED: dict[Callable[[Any], Any], list[Any]] = {
     values.address: [1, [], {}, ""],
     values.text: [1, 1.5, True, [], ["x"], {}, DATE, "", "a\0b"],
     values.optional_text: [1, 1.5, True, [], ["x"], {}, DATE, "", "a\0b"],
+    values.account: [True, 1.5, -1, [], ["x"], {}, DATE, ""],
+    values.group: [True, 1.5, [], ["x"], {}, DATE, ""],
     values.texts: [1, True, {}, [1], [""], [["x"]], ["x", 1], DATE],
     values.directories: [1, True, {}, [1], [""], [["x"]], DATE],
 }

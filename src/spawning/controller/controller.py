@@ -27,6 +27,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from spawning import interpreter
+from spawning.account import Account
 from spawning.controller import memory, process
 from spawning.controller.boundary import PAUSE, Boundary
 from spawning.controller.commands import Commands
@@ -79,8 +81,9 @@ log = Log("spawning.controller")
 class Controller:
     """The loop, and what each entry of its queue means. One per process, in its main thread."""
 
-    def __init__(self, reader: Reader, wakeup: Wakeup, legacy: Legacy) -> None:
+    def __init__(self, reader: Reader, wakeup: Wakeup, legacy: Legacy, account: Account | None = None) -> None:
         self.reader = reader
+        self._account = account
         self.wanted = legacy.wanted
         self.fleet = legacy.fleet
         self.wakeup = wakeup
@@ -430,7 +433,9 @@ class Controller:
             )
 
     def _open(self, settings: Settings) -> None:
-        """Take hold of everything that lies outside: files to watch, log, address, pidfile."""
+        """Take hold of everything that lies outside, and give up the privileges for it: files to watch, log, address,
+        pidfile, control socket.
+        """
         sources = {
             name: f"factory {settings.factory}, setting {name}"
             if getattr(settings, name) != getattr(self.settings, name)
@@ -440,7 +445,7 @@ class Controller:
         if settings.max_memory or settings.max_worker_memory:
             memory.check_readable(sources["max_memory" if settings.max_memory else "max_worker_memory"])
         self.triggers.check(settings, sources)
-        self.logs.open_first(settings.access_log_file, sources["access_log_file"])
+        self._open_log(settings.access_log_file, sources["access_log_file"])
         if not self._activated:
             self.listeners += bind(settings, sources)
         self._bound = settings
@@ -448,7 +453,22 @@ class Controller:
             pidfile = Pidfile(settings.pidfile, sources["pidfile"])
             pidfile.write()
             self.pidfile = pidfile
-        self.commands.open(settings, sources["control_socket"])
+        if self._account is None:
+            self.commands.open(settings, sources["control_socket"])
+            return
+        with self._account.tried(os.environ):
+            self._account.check_can_start(interpreter.needed())
+            self.commands.open(settings, sources["control_socket"])
+        self._account.enter(os.environ)
+
+    def _open_log(self, name: str, origin: str) -> None:
+        """Open a log; one that is made by this is to be the user's whom the service goes on as, who reopens it."""
+        path = self.logs.path(name)
+        is_new = path is not None and not os.path.lexists(path)
+        self.logs.open_first(name, origin)
+        descriptor = self.logs.descriptor(name)
+        if is_new and descriptor is not None and self._account is not None:
+            os.fchown(descriptor, self._account.uid, self._account.gid)
 
     def _on_loaded(self, source: Source, message: Loaded) -> None:
         if not self.fleet.generations[source.generation].settings.no_preload:

@@ -5,6 +5,7 @@ from typing import Any
 
 from setproctitle import setproctitle
 
+from spawning.account import Account, find
 from spawning.controller.boundary import CannotGoOnError
 from spawning.controller.controller import Controller
 from spawning.controller.legacy import Legacy, take_over
@@ -31,6 +32,7 @@ def run(configuration: Configuration, sources: Sources) -> int:
     configure(configuration.settings.verbose)
     if configuration.settings.reload == "dev":
         use_colours()
+    account = find_account(configuration)
     become_subreaper()
     legacy = take_over(os.environ)
     pinned: dict[str, Any] = {}
@@ -38,7 +40,7 @@ def run(configuration: Configuration, sources: Sources) -> int:
         settings, origins = with_address_of(legacy.listeners, configuration.settings, configuration.sources)
         configuration = Configuration(settings, origins)
         pinned = {"host": settings.host, "port": settings.port}
-    return _serve(Reader(sources, configuration, pinned), legacy)
+    return _serve(Reader(sources, configuration, pinned), legacy, account)
 
 
 def go_on(sources: Sources, reason: str) -> int:
@@ -56,10 +58,21 @@ def go_on(sources: Sources, reason: str) -> int:
     return _serve(Reader(sources, Configuration(legacy.bound, {}), pinned, again=True), legacy)
 
 
-def _serve(reader: Reader, legacy: Legacy) -> int:
+def find_account(configuration: Configuration) -> Account | None:
+    """Return the account that the service is to go on as; None: it stays who it is.
+
+    :raises ConfigError: there is none of that name, or this process may not become it.
+    """
+    settings, sources = configuration.settings, configuration.sources
+    if settings.chuid is None:
+        return None
+    return find(settings.chuid, settings.group, sources["chuid"], sources.get("group", ""))
+
+
+def _serve(reader: Reader, legacy: Legacy, account: Account | None = None) -> int:
     setproctitle(f"spawning: controller ({reader.current.settings.args[0]})")
     with Wakeup() as wakeup:
-        controller = Controller(reader, wakeup, legacy)
+        controller = Controller(reader, wakeup, legacy, account)
         try:
             controller.loop()
         except CannotGoOnError:

@@ -17,7 +17,7 @@ from spawning.ipc.messages import Boot, Configured, Loaded, LoadFailed
 from spawning.logs.log import Log
 from spawning.logs.setup import configure, fields
 from spawning.readable import readable
-from spawning.settings import as_dict, checked
+from spawning.settings import OPTIONS, as_dict, checked
 from spawning.settings.files import read_environment
 from spawning.settings.sources import behind_the_factory
 from spawning.stamps import ChangedError, check_same, stamps
@@ -29,6 +29,8 @@ from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_p
 WATCHED, UNWATCHED = "watched_directories", "unwatched_directories"
 # Besides, what a developer should know of the site: a function without arguments that returns sentences.
 NOTICES = "notices"
+# What the process is before it runs a factory, which so cannot change it.
+BEFORE_FACTORIES = ("chuid", "group")
 NOTICES_AFTER = 0.5  # seconds behind the start of a worker
 
 
@@ -78,7 +80,14 @@ class Generation:
         if not isinstance(self._config, dict) or not isinstance(self._config.get("app_factory"), str):
             raise ConfigError(f"factory {name} gave no dictionary with the dotted path of an app_factory")
         self._config = behind_the_factory(self.settings, self._config)
-        self.settings = checked(self._config, {key: f"factory {name}, setting {key}" for key in self._config})
+        settings = checked(self._config, {key: f"factory {name}, setting {key}" for key in self._config})
+        for key in BEFORE_FACTORIES:
+            if getattr(settings, key) != getattr(self.settings, key):
+                raise ConfigError(
+                    f"factory {name}, setting {key}: it counts before a factory runs; write option"
+                    f" {OPTIONS[key].flag}, or say it in spawning.toml"
+                )
+        self.settings = settings
         self._prepare_path()
         return Configured(as_dict(self.settings))
 

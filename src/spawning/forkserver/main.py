@@ -19,6 +19,7 @@ from time import monotonic
 
 from setproctitle import setproctitle
 
+from spawning.account import find
 from spawning.errors import EXIT_APP, AppLoadError, ConfigError
 from spawning.forkserver import birth, prepare
 from spawning.forkserver.files import loaded_files
@@ -98,11 +99,22 @@ def main() -> int:
     return work(generation, order, group)
 
 
+def _become_user(settings: Settings) -> None:
+    """Be the user of ``--chuid`` before anything of the application runs, unless the controller was that user already.
+
+    :raises ConfigError: that cannot be.
+    """
+    if settings.chuid is not None and os.geteuid() == 0:
+        find(settings.chuid, settings.group, "option --chuid", "option --group").enter(os.environ)
+        die_with_parent()
+
+
 def load(generation: Generation, channel: Channel) -> bool:
     """Load the application and say how it went."""
     steps: tuple[Callable[[], Message], ...] = (generation.configure, generation.load)
     for step in steps:
         try:
+            _become_user(generation.settings)
             channel.send(step())
         except (ConfigError, AppLoadError) as error:
             channel.send(generation.failure(error))
