@@ -11,10 +11,9 @@ from typing import Any
 from spawning.errors import ConfigError
 
 _CLASSES = "there are no classes of workers: a view that waits gets a thread (-t), any other needs none"
-_DAEMON = "let a service manager start it (docs/systemd.md), or write: nohup spawn … &"
 _TLS = "TLS is the business of a proxy in front (docs/proxies.md)"
 _ADDRESS = "write --host HOST and --port PORT"
-_ERRORS = "errors are logged to stderr: write 2>FILE"
+_ERRORS = "errors are logged to stderr: write --stderr FILE"
 _DEADLINE = "write --request-timeout SECONDS, which ends the request and keeps the worker"
 _NAMED = "name the application as the argument, such as mysite.wsgi:application"
 _VARIABLE = "write NAME=VALUE before spawn, or --env-file FILE"
@@ -26,7 +25,6 @@ ELSEWHERE: Mapping[str, str] = {
     "--bind": _ADDRESS, "-b": _ADDRESS,
     "-c": "a file of settings is --config FILE, and TOML",
     "-k": _CLASSES, "--worker-class": _CLASSES,
-    "-D": _DAEMON, "--daemon": _DAEMON,
     "--umask": "write UMask= in a systemd unit, or umask before spawn",
     "--timeout": _DEADLINE,
     "--log-level": "write -v for level debug; info is the default",

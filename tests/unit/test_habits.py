@@ -71,7 +71,6 @@ def test_reload_without_a_mode(typed: list[str], meant: list[str]) -> None:
         (["-k", "gevent", "a:b"], "there is no option -k here: there are no classes of workers"),
         (["-kgevent", "a:b"], "there is no option -k here: there are no classes of workers"),
         (["--worker-class=gthread", "a:b"], "there is no option --worker-class here: "),
-        (["-D", "a:b"], "there is no option -D here: let a service manager start it"),
         (["-c", "gunicorn.conf.py", "a:b"], "there is no option -c here: a file of settings is --config FILE, and"),
         (["--config", "gunicorn.conf.py", "a:b"], "option --config: there is no file gunicorn.conf.py"),
         (["--timeout", "30", "a:b"], "there is no option --timeout here: write --request-timeout SECONDS"),

@@ -46,14 +46,25 @@ from spawning.controller.plan import Service, plan, without_done
 from spawning.controller.reader import Reader, what_needs_a_restart
 from spawning.controller.records import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
 from spawning.controller.signals import Interrupts, Wakeup, held_back
+from spawning.controller.standard import NAMES, StandardFiles
 from spawning.controller.state import State
 from spawning.controller.terminal import Terminal
 from spawning.controller.triggers import Triggers
 from spawning.controller.upgrade import Attempt, Upgrade, command_now, why
 from spawning.errors import ConfigError
-from spawning.ipc.messages import AskDetails, Born, Configured, Details, Loaded, LoadFailed, Ready, ReopenLog
+from spawning.ipc.messages import (
+    AskDetails,
+    Born,
+    Configured,
+    Details,
+    Loaded,
+    LoadFailed,
+    Ready,
+    ReopenLog,
+    ReopenStream,
+)
 from spawning.logs.log import Log
-from spawning.logs.setup import fields, finish
+from spawning.logs.setup import fields, finish, redirect
 from spawning.net.listeners import bind
 from spawning.settings import Settings
 from spawning.settings.names import key_of
@@ -81,8 +92,16 @@ log = Log("spawning.controller")
 class Controller:
     """The loop, and what each entry of its queue means. One per process, in its main thread."""
 
-    def __init__(self, reader: Reader, wakeup: Wakeup, legacy: Legacy, account: Account | None = None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        wakeup: Wakeup,
+        legacy: Legacy,
+        account: Account | None,
+        on_ready: Callable[[], None] | None,
+    ) -> None:
         self.reader = reader
+        self._on_first_ready = on_ready
         self._account = account
         self.wanted = legacy.wanted
         self.fleet = legacy.fleet
@@ -95,6 +114,7 @@ class Controller:
         self.handoff = legacy.handoff
         self.fence = legacy.fence
         self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
+        self.standard = StandardFiles(self.logs.directory)
         self.executor = Executor(reader, self.fleet, self.links, self.listeners, self.handoff, self.fence, self.logs)
         self.upgrade = Upgrade(command_now(), reader.typed_in)
         self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
@@ -173,6 +193,9 @@ class Controller:
     def _look(self) -> float:
         """Do what is to be done once a turn besides the plan; return the time at which to look again."""
         now = time.monotonic()
+        if self._on_first_ready is not None and self.fleet.has_served:
+            self._guard(self._on_first_ready)
+            self._on_first_ready = None
         self._guard(self.commands.observe, now)
         self._guard(self.terminal.look, now)
         later = now + PAUSE
@@ -326,7 +349,19 @@ class Controller:
 
     def _reopen_logs(self, signum: signal.Signals) -> None:
         names = {generation.settings.access_log_file for generation in self.fleet}
-        self.logs.reopen(signum.name, names or {self.settings.access_log_file})
+        settings = self._bound or self.settings
+        for stream, descriptor in self.standard.reopened(settings, signum.name):
+            self._redirect(stream, descriptor)
+        files = [name for name in NAMES.values() if getattr(settings, name) is not None]
+        self.logs.reopen(signum.name, names or {self.settings.access_log_file}, files)
+
+    def _redirect(self, stream: int, descriptor: int) -> None:
+        """Have stdout or stderr of all processes be another open file, which is closed here."""
+        redirect(stream, descriptor)
+        self.executor.spare.end()  # has the file before, and nobody listens there yet
+        for source in self.links.sources():
+            self.links.send(source, ReopenStream(stream), [descriptor])
+        os.close(descriptor)
 
     def _hand_out_log(self, path: str, descriptor: int) -> None:
         for generation in self.fleet:

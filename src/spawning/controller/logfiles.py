@@ -12,7 +12,7 @@ log says both once.
 import errno
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from spawning.errors import ConfigError
@@ -74,11 +74,12 @@ class LogFiles:
         path = self.path(name)
         return None if path is None else self.opened.get(path)
 
-    def reopen(self, cause: str, names: set[str]) -> None:
+    def reopen(self, cause: str, names: set[str], files: Collection[str] = ()) -> None:
         """Open all logs anew, since they were rotated, and log for each what has become of it.
 
         :param cause: for the log.
         :param names: what the settings of all generations say; files that are in none of them are closed.
+        :param files: those of ``stdout`` and ``stderr`` that are files of ours, and reopened elsewhere.
         """
         paths = {path for path in map(self.path, names) if path is not None}
         for path in self._wanted - paths:
@@ -87,9 +88,10 @@ class LogFiles:
             self._wanted.add(path)
             if self._open(path):
                 log.info("log reopened %s", fields(log="access", file=path, signal=cause))
-        if "-" in names:
+        if "-" in names and "stdout" not in files:
             log.info("log not reopened %s", fields(log="access", reason="it is stdout", signal=cause))
-        log.info("log not reopened %s", fields(log="error", reason="it is stderr", signal=cause))
+        if "stderr" not in files:
+            log.info("log not reopened %s", fields(log="error", reason="it is stderr", signal=cause))
 
     def look(self, now: float) -> float:
         """Try again what has failed, when it is time; return when to look next (monotonic seconds; infinity: never)."""
@@ -122,7 +124,7 @@ class LogFiles:
         return True
 
     def _fail(self, path: str, error: OSError) -> None:
-        reason = "it is a FIFO that nobody reads" if _is_fifo_without_reader(path, error) else str(error.strerror)
+        reason = why_not(path, error)
         if self._failed.get(path) != reason:
             self._failed[path] = reason
             meanwhile = "the file before" if path in self.opened else "nothing"
@@ -134,6 +136,11 @@ class LogFiles:
         descriptor = self.opened.pop(path, None)
         if descriptor is not None:
             os.close(descriptor)
+
+
+def why_not(path: str, error: OSError) -> str:
+    """Return in a few words why a file cannot be opened."""
+    return "it is a FIFO that nobody reads" if _is_fifo_without_reader(path, error) else str(error.strerror)
 
 
 def _is_fifo_without_reader(path: str, error: OSError) -> bool:

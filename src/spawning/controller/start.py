@@ -1,6 +1,7 @@
 """The controller as a program: from its settings to its exit status."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from setproctitle import setproctitle
@@ -22,17 +23,23 @@ EXIT_BROKEN = 70  # EX_SOFTWARE of sysexits.h: a bug here, after something has s
 log = Log("spawning.controller")
 
 
-def run(configuration: Configuration, sources: Sources) -> int:
+def run(
+    configuration: Configuration,
+    sources: Sources,
+    account: Account | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> int:
     """Serve until a signal ends it; return the exit status.
 
     :param configuration: what has been read from `sources`, which a reload reads again.
+    :param account: the user that the service is to go on as (:func:`find_account`).
+    :param on_ready: is called once the first generation serves.
     :raises ConfigError: at the first start, something has to be changed; nothing is left running.
     :raises AppLoadError: at the first start, the application cannot be loaded; nothing is left running.
     """
     configure(configuration.settings.verbose)
     if configuration.settings.reload == "dev":
         use_colours()
-    account = find_account(configuration)
     become_subreaper()
     legacy = take_over(os.environ)
     pinned: dict[str, Any] = {}
@@ -40,7 +47,7 @@ def run(configuration: Configuration, sources: Sources) -> int:
         settings, origins = with_address_of(legacy.listeners, configuration.settings, configuration.sources)
         configuration = Configuration(settings, origins)
         pinned = {"host": settings.host, "port": settings.port}
-    return _serve(Reader(sources, configuration, pinned), legacy, account)
+    return _serve(Reader(sources, configuration, pinned), legacy, account, on_ready)
 
 
 def go_on(sources: Sources, reason: str) -> int:
@@ -69,10 +76,12 @@ def find_account(configuration: Configuration) -> Account | None:
     return find(settings.chuid, settings.group, sources["chuid"], sources.get("group", ""))
 
 
-def _serve(reader: Reader, legacy: Legacy, account: Account | None = None) -> int:
+def _serve(
+    reader: Reader, legacy: Legacy, account: Account | None = None, on_ready: Callable[[], None] | None = None
+) -> int:
     setproctitle(f"spawning: controller ({reader.current.settings.args[0]})")
     with Wakeup() as wakeup:
-        controller = Controller(reader, wakeup, legacy, account)
+        controller = Controller(reader, wakeup, legacy, account, on_ready)
         try:
             controller.loop()
         except CannotGoOnError:

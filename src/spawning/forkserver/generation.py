@@ -30,7 +30,7 @@ WATCHED, UNWATCHED = "watched_directories", "unwatched_directories"
 # Besides, what a developer should know of the site: a function without arguments that returns sentences.
 NOTICES = "notices"
 # What the process is before it runs a factory, which so cannot change it.
-BEFORE_FACTORIES = ("chuid", "group")
+BEFORE_FACTORIES = ("chuid", "group", "daemonize", "stdout", "stderr")
 NOTICES_AFTER = 0.5  # seconds behind the start of a worker
 
 

@@ -27,7 +27,7 @@ from spawning.forkserver.generation import Generation
 from spawning.forkserver.surroundings import PatchedError
 from spawning.ipc import signals
 from spawning.ipc.channel import Channel
-from spawning.ipc.messages import Boot, Born, ForkWorker, Message, Prepare
+from spawning.ipc.messages import Boot, Born, ForkWorker, Message, Prepare, ReopenStream
 from spawning.ipc.prctl import die_with_parent, outlive_parent
 from spawning.logs.setup import begin, configure, finish, start, use_colours
 from spawning.logs.streams import provide, write_by_lines
@@ -37,7 +37,7 @@ from spawning.settings import Settings
 from spawning.standard import occupy
 from spawning.worker import children
 from spawning.worker.leaving import look_after_end
-from spawning.worker.main import run
+from spawning.worker.main import redirect_beside, run
 from spawning.wsgi_factory import WSGIApplication
 
 EXIT_SECONDS = 3  # what the application's atexit functions may take here; the controller kills it a little later
@@ -118,7 +118,9 @@ def load(generation: Generation, channel: Channel) -> bool:
             channel.send(step())
         except (ConfigError, AppLoadError) as error:
             channel.send(generation.failure(error))
-            channel.receive()  # the end of the file: leaving before it would look like one more failure
+            while (message := channel.receive())[0] is not None:  # leaving before would look like one more failure
+                for fd in message[1]:
+                    os.close(fd)
             return False
     return True
 
@@ -136,6 +138,9 @@ def serve(generation: Generation, channel: Channel, controller: int) -> Order | 
         message, fds = channel.receive()
         if message is None:
             return None
+        if isinstance(message, ReopenStream):
+            redirect_beside(message, fds)
+            continue
         if not isinstance(message, ForkWorker):
             raise TypeError(f"not for a fork server: {message!r}")
         if birth.fork_twice(generation.number, controller):

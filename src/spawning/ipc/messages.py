@@ -135,6 +135,13 @@ class ReopenLog:
 
 
 @dataclass(frozen=True, slots=True)
+class ReopenStream:
+    """Have `stream` (1 is stdout, 2 stderr) be the file beside this from now on. To fork servers as well."""
+
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
 class AskDetails:
     """Answer with :class:`Details`; `question` is its number, `stacks` asks for the stacks of all threads too."""
 
@@ -236,6 +243,7 @@ Message = (
     | Stop
     | EndStreams
     | ReopenLog
+    | ReopenStream
     | AskDetails
     | Born
     | Ready
@@ -250,7 +258,7 @@ _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Prepare, Boot, ForkWorker, Configured, Loaded, LoadFailed, Start, Retire, Announce, Stop, EndStreams, ReopenLog,
-        AskDetails, Born, Ready, Frozen, Report, Details, Unwell, Handoff,
+        ReopenStream, AskDetails, Born, Ready, Frozen, Report, Details, Unwell, Handoff,
     )
 }  # fmt: skip
 

@@ -5,6 +5,7 @@ forked, :func:`finish` before a process ends in another way than by returning fr
 """
 
 import atexit
+import contextlib
 import json
 import os
 import sys
@@ -78,6 +79,21 @@ def say(text: str) -> None:
 def stdout() -> int:
     """Return the server's own copy of stdout as it was found, or descriptor 1 where nothing is configured."""
     return _stdout[0] if _stdout else 1
+
+
+def redirect(stream: int, descriptor: int) -> None:
+    """Have stdout (1) or stderr (2) of this process be another open file, as of now; the log as well.
+
+    If the application has put something else in its place, that stays, and only the server's own lines go elsewhere.
+
+    :param descriptor: of the file; it is the caller's to close.
+    """
+    copies = _stdout if stream == 1 else [] if target.writer is None else [target.writer.descriptor]
+    for own in copies:
+        with contextlib.suppress(OSError):  # closed
+            if os.path.samestat(os.fstat(stream), os.fstat(own)):
+                os.dup2(descriptor, stream)
+        os.dup2(descriptor, own, inheritable=False)
 
 
 def zone() -> Zone:

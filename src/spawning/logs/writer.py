@@ -119,6 +119,11 @@ class Writer:
             self.start()
 
     @property
+    def descriptor(self) -> int:
+        """What it writes to."""
+        return self._descriptor
+
+    @property
     def losing(self) -> bool:
         """Whether lines were lost that were not reported."""
         return self._lost != self._reported

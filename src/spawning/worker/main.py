@@ -25,6 +25,7 @@ from spawning.ipc.messages import (
     Message,
     Ready,
     ReopenLog,
+    ReopenStream,
     Report,
     Retire,
     Start,
@@ -33,7 +34,7 @@ from spawning.ipc.messages import (
 )
 from spawning.logs.access import AccessLog, ColouredAccessLog
 from spawning.logs.log import Log
-from spawning.logs.setup import has_colours, stdout
+from spawning.logs.setup import has_colours, redirect, stdout
 from spawning.logs.streams import open_file
 from spawning.primitives import sleep
 from spawning.settings import Settings
@@ -116,6 +117,13 @@ def _open_anew(access_log: AccessLog, path: str) -> None:
         access_log.use(open_file(path))
     except OSError as error:
         log.error("access log cannot be opened file=%s error=%s", path, error.strerror)  # noqa: TRY400 - it says all
+
+
+def redirect_beside(message: ReopenStream, fds: Sequence[int]) -> None:
+    """Have a stream of this process be the file that was handed on beside a message."""
+    for fd in fds:
+        redirect(message.stream, fd)
+        os.close(fd)
 
 
 class Worker:
@@ -334,6 +342,10 @@ class Worker:
         else:
             _open_anew(self._access_log, path)
 
+    def _on_reopen_stream(self, message: Message) -> None:
+        assert isinstance(message, ReopenStream)
+        redirect_beside(message, self._handed)
+
     def _on_ask_details(self, message: Message) -> None:
         assert isinstance(message, AskDetails)
         # A controller that does not read gets no answer, and says so to whoever has asked.
@@ -359,6 +371,7 @@ class Worker:
         Stop: _on_stop,
         EndStreams: _on_end_streams,
         ReopenLog: _on_reopen,
+        ReopenStream: _on_reopen_stream,
         AskDetails: _on_ask_details,
     }
 
