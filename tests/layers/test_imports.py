@@ -52,7 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": BASE | {"account", "cli_options", "controller", "daemon", "django_project", "questions", "upgrade_check"},
     "questions": BASE | {"check_config", "controller"},
     "ctl_text": set(),
-    "ctl": BASE | {"ctl_text"},
+    "ctl_report": {"ctl_text"},
+    "ctl": BASE | {"ctl_report", "ctl_text"},
     "__main__": {"cli"},
     "__init__": set(),
 }
