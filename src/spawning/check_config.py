@@ -36,7 +36,7 @@ from spawning.settings.sources import Configuration
 
 _LAST_SECONDS = 2.0  # that the worker and the fork server have to end in their own way
 _PAUSE = 0.01  # seconds between looks at whether they have
-_WRITTEN = ("access_log_file", "pidfile", "control_socket")
+_WRITTEN = ("access_log_file", "stdout", "stderr", "pidfile", "control_socket")
 
 
 def check(configuration: Configuration) -> None:

@@ -41,6 +41,8 @@ TEXTS: dict[Callable[[Any], Any], list[str]] = {
     values.statsd_address: ["localhost", "localhost:0", ":8125", "localhost:65536", "unix:"],
     values.statsd_prefix: ["a b", "ä", "a/b"],
     values.statsd_tags: ["a b", "env:live,a=b"],
+    values.account: ["a b", "a:", ":a", "a:b:c", "4294967295"],
+    values.group: ["a b", "a:b", "4294967295"],
     values.text: [],
     values.access_log_file: ["syslog:a:b", "syslog:,tag=a b", "syslog:,facility=loud", "syslog:,x=y", "syslog:a:70000"],
     values.access_log_format: ["common", "%(nothing)s", "100%", "%h\n%h"],
@@ -78,6 +80,8 @@ TYPED: dict[Callable[[Any], Any], list[Any]] = {
     values.log_level: [10, True, [], ["info"], {}, ""],
     values.form_of_log: [1, True, [], ["json"], {}, ""],
     values.optional_text: [1, 1.5, True, [], ["x"], {}, DATE, "", "a\0b"],
+    values.account: [True, 1.5, -1, [], ["x"], {}, DATE, ""],
+    values.group: [True, 1.5, [], ["x"], {}, DATE, ""],
     values.texts: [1, True, {}, [1], [""], [["x"]], ["x", 1], DATE],
     values.directories: [1, True, {}, [1], [""], [["x"]], DATE],
 }

@@ -237,7 +237,9 @@ class Executor:
         self._kill_all(generation, listens=listens)
         self._listeners.release(self._fleet)
         serving = self._fleet.serving
-        reloads = self._reader.current.settings.reload is not None
+        settings = self._reader.current.settings
+        answers = settings.daemonize and not self._fleet.has_served  # somebody waits to be told how the start went
+        reloads = settings.reload is not None and not answers
         waits_for_change = reloads and (failure.kind == "app" or serving is not None)
         if self._fleet.has_served or waits_for_change:
             self._show_page(generation, refusal, failure)

@@ -12,7 +12,7 @@ log says both once.
 import errno
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from spawning.errors import ConfigError
@@ -78,11 +78,12 @@ class LogFiles:
         path = self.path(name)
         return None if path is None else self.opened.get(path)
 
-    def reopen(self, cause: str, names: set[str]) -> None:
+    def reopen(self, cause: str, names: set[str], files: Collection[str] = ()) -> None:
         """Open all logs anew, since they were rotated, and log for each what has become of it.
 
         :param cause: for the log.
         :param names: what the settings of all generations say; files that are in none of them are closed.
+        :param files: those of ``stdout`` and ``stderr`` that are files of ours, and reopened elsewhere.
         """
         paths = {path for path in map(self.path, names) if path is not None}
         for path in self._wanted - paths:
@@ -92,10 +93,13 @@ class LogFiles:
             if self._open(path):
                 log.info("log reopened %s", fields(log="access", file=path, signal=cause))
         for name in sorted(names - {os.devnull}):
-            if not is_file(name):
-                reason = f"it is {STREAMS.get(name, 'syslog')}"
-                log.info("log not reopened %s", fields(log="access", reason=reason, signal=cause))
-        log.info("log not reopened %s", fields(log="error", reason="it is stderr", signal=cause))
+            if is_file(name):
+                continue
+            stream = STREAMS.get(name, "syslog")
+            if stream not in files:
+                log.info("log not reopened %s", fields(log="access", reason=f"it is {stream}", signal=cause))
+        if "stderr" not in files:
+            log.info("log not reopened %s", fields(log="error", reason="it is stderr", signal=cause))
 
     def look(self, now: float) -> float:
         """Try again what has failed, when it is time; return when to look next (monotonic seconds; infinity: never)."""
@@ -128,7 +132,7 @@ class LogFiles:
         return True
 
     def _fail(self, path: str, error: OSError) -> None:
-        reason = "it is a FIFO that nobody reads" if _is_fifo_without_reader(path, error) else str(error.strerror)
+        reason = why_not(path, error)
         if self._failed.get(path) != reason:
             self._failed[path] = reason
             meanwhile = "the file before" if path in self.opened else "nothing"
@@ -153,6 +157,11 @@ def check_syslog(to: Syslog, origin: str) -> None:
     except OSError as error:
         where = to.path or to.host
         raise ConfigError(f"{origin}: no syslog daemon at {where}: {error.strerror or error}") from None
+
+
+def why_not(path: str, error: OSError) -> str:
+    """Return in a few words why a file cannot be opened."""
+    return "it is a FIFO that nobody reads" if _is_fifo_without_reader(path, error) else str(error.strerror)
 
 
 def _is_fifo_without_reader(path: str, error: OSError) -> bool:

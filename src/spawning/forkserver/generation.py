@@ -18,7 +18,7 @@ from spawning.lifecycle import Event, registered
 from spawning.logs.log import Log
 from spawning.logs.setup import configure, fields
 from spawning.readable import readable
-from spawning.settings import as_dict, checked
+from spawning.settings import OPTIONS, as_dict, checked
 from spawning.settings.files import read_environment
 from spawning.stamps import ChangedError, check_same, stamps
 from spawning.standard import occupy
@@ -29,6 +29,8 @@ from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_p
 WATCHED, UNWATCHED = "watched_directories", "unwatched_directories"
 # Besides, what a developer should know of the site: a function without arguments that returns sentences.
 NOTICES = "notices"
+# What the process is before it runs a factory, which so cannot change it.
+BEFORE_FACTORIES = ("chuid", "group", "daemonize", "stdout", "stderr")
 NOTICES_AFTER = 0.5  # seconds behind the start of a worker
 
 
@@ -79,7 +81,14 @@ class Generation:
                 self._config = factory(dict(self._values))
         if not isinstance(self._config, dict) or not isinstance(self._config.get("app_factory"), str):
             raise ConfigError(f"factory {name} gave no dictionary with the dotted path of an app_factory")
-        self.settings = checked(self._config, {key: f"factory {name}, setting {key}" for key in self._config})
+        settings = checked(self._config, {key: f"factory {name}, setting {key}" for key in self._config})
+        for key in BEFORE_FACTORIES:
+            if getattr(settings, key) != getattr(self.settings, key):
+                raise ConfigError(
+                    f"factory {name}, setting {key}: it counts before a factory runs; write option"
+                    f" {OPTIONS[key].flag}, or say it in spawning.toml"
+                )
+        self.settings = settings
         self._prepare_path()
         self._prepare_metrics()
         if self.settings.umask is not None:

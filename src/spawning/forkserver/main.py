@@ -19,6 +19,7 @@ from time import monotonic
 
 from setproctitle import setproctitle
 
+from spawning.account import find
 from spawning.address import Address, Kind, parse
 from spawning.errors import EXIT_APP, AppLoadError, ConfigError
 from spawning.forkserver import birth, hooks, prepare
@@ -27,7 +28,7 @@ from spawning.forkserver.generation import Generation
 from spawning.forkserver.surroundings import PatchedError
 from spawning.ipc import signals
 from spawning.ipc.channel import Channel
-from spawning.ipc.messages import Boot, Born, ForkWorker, Message, Prepare, WorkerGone
+from spawning.ipc.messages import Boot, Born, ForkWorker, Message, Prepare, ReopenStream, WorkerGone
 from spawning.ipc.prctl import die_with_parent, outlive_parent
 from spawning.lifecycle import Event
 from spawning.logs.setup import begin, configure, finish, start, use_colours
@@ -39,7 +40,7 @@ from spawning.settings import Settings
 from spawning.standard import occupy
 from spawning.worker import children
 from spawning.worker.leaving import look_after_end
-from spawning.worker.main import run
+from spawning.worker.main import redirect_beside, run
 from spawning.wsgi_factory import WSGIApplication
 
 EXIT_SECONDS = 3  # what the application's atexit functions may take here; the controller kills it a little later
@@ -102,15 +103,28 @@ def main() -> int:
     return work(generation, order, group)
 
 
+def _become_user(settings: Settings) -> None:
+    """Be the user of ``--chuid`` before anything of the application runs, unless the controller was that user already.
+
+    :raises ConfigError: that cannot be.
+    """
+    if settings.chuid is not None and os.geteuid() == 0:
+        find(settings.chuid, settings.group, "option --chuid", "option --group").enter(os.environ)
+        die_with_parent()
+
+
 def load(generation: Generation, channel: Channel) -> bool:
     """Load the application and say how it went."""
     steps: tuple[Callable[[], Message], ...] = (generation.configure, generation.load)
     for step in steps:
         try:
+            _become_user(generation.settings)
             channel.send(step())
         except (ConfigError, AppLoadError) as error:
             channel.send(generation.failure(error))
-            channel.receive()  # the end of the file: leaving before it would look like one more failure
+            while (message := channel.receive())[0] is not None:  # leaving before would look like one more failure
+                for fd in message[1]:
+                    os.close(fd)
             return False
     return True
 
@@ -130,6 +144,9 @@ def serve(generation: Generation, channel: Channel, controller: int) -> Order | 
             return None
         if isinstance(message, WorkerGone):
             hooks.end(Event.WORKER_GONE, message.pid)
+            continue
+        if isinstance(message, ReopenStream):
+            redirect_beside(message, fds)
             continue
         if not isinstance(message, ForkWorker):
             raise TypeError(f"not for a fork server: {message!r}")

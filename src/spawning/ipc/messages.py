@@ -184,6 +184,13 @@ OWN_QUESTION: Final = 0  # number of what the controller asks for itself; those 
 
 
 @dataclass(frozen=True, slots=True)
+class ReopenStream:
+    """Have `stream` (1 is stdout, 2 stderr) be the file beside this from now on. To fork servers as well."""
+
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
 class AskDetails:
     """Answer with :class:`Details`; `question` is its number, `stacks` asks for the stacks of all threads too."""
 
@@ -305,6 +312,7 @@ Message = (
     | Stop
     | EndStreams
     | ReopenLog
+    | ReopenStream
     | AskDetails
     | Born
     | Ready
@@ -319,8 +327,8 @@ _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Prepare, Boot, BootStatus, Snapshot, Watching, ForkWorker, WorkerGone, Configured, Loaded, LoadFailed, Start,
-        Retire, Announce, Stop, EndStreams, ReopenLog, AskDetails, Born, Ready, Frozen, Report, Details, Unwell,
-        Handoff,
+        Retire, Announce, Stop, EndStreams, ReopenLog, ReopenStream, AskDetails, Born, Ready, Frozen, Report, Details,
+        Unwell, Handoff,
     )
 }  # fmt: skip
 

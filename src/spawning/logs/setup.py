@@ -5,6 +5,7 @@ forked, :func:`finish` before a process ends in another way than by returning fr
 """
 
 import atexit
+import contextlib
 import json
 import logging
 import os
@@ -92,6 +93,22 @@ def stream(name: str) -> int:
 def lost_lines() -> int:
     """Return how many lines of this process's error log could not be written."""
     return target.writer.lost if target.writer is not None else 0
+
+
+def redirect(stream: int, descriptor: int) -> None:
+    """Have stdout (1) or stderr (2) of this process be another open file, as of now; the log as well.
+
+    If the application has put something else in its place, that stays, and only the server's own lines go elsewhere.
+
+    :param descriptor: of the file; it is the caller's to close.
+    """
+    own = _streams.get("stdout" if stream == 1 else "stderr")
+    if own is None:
+        return
+    with contextlib.suppress(OSError):  # closed
+        if os.path.samestat(os.fstat(stream), os.fstat(own)):
+            os.dup2(descriptor, stream)
+    os.dup2(descriptor, own, inheritable=False)
 
 
 def zone() -> Zone:

@@ -208,6 +208,27 @@ class Settings:
         None, "--request-id-header", parse=values.field_name, metavar="NAME", group=_PROCESS,
         help="Give each request a REQUEST_ID, from this field of a trusted proxy or made, and log it.",
     )
+    stdout: str | None = option(
+        None, "--stdout", parse=values.optional_text, metavar="FILE", needs_restart=True, group=_PROCESS,
+        help="Append what goes to stdout to this file: access lines, and what the application prints.",
+    )
+    stderr: str | None = option(
+        None, "--stderr", parse=values.optional_text, metavar="FILE", needs_restart=True, group=_PROCESS,
+        help="Append what goes to stderr to this file: the error log, and what the application writes there.",
+    )
+    daemonize: bool = option(
+        False, "-d", "-D", "--daemon", "--daemonize", parse=values.switch, needs_restart=True, group=_PROCESS,
+        help="Go on in the background; the command ends, with its status, when the service is ready or refused.",
+    )
+    chuid: str | None = option(
+        None, "-u", "--chuid", parse=values.account, metavar="USER[:GROUP]", habits=("--user", "--uid"),
+        needs_restart=True, group=_PROCESS,
+        help="Go on as this user when address, logs and pidfile are open; nothing of the application runs as root.",
+    )
+    group: str | None = option(
+        None, "-g", "--group", parse=values.group, metavar="GROUP", habits=("--gid",), needs_restart=True,
+        group=_PROCESS, help="The group beside --chuid, if it is not to be the user's own.",
+    )
     pidfile: str | None = option(
         None, "--pidfile", parse=values.optional_text, metavar="FILE", needs_restart=True, group=_PROCESS,
         help="Where to write the controller's process id.",

@@ -86,6 +86,38 @@ def optional_text(value: Any) -> str | None:
     return None if value is None else text(value)
 
 
+def account(value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        name = _name_or_number(value)
+    except (TypeError, ValueError):
+        name = ""
+    if not re.fullmatch(r"[^:\s]+(:[^:\s]+)?", name) or not all(map(_may_be_number, name.split(":"))):
+        raise ValueError("USER or USER:GROUP, by name or number")
+    return name
+
+
+def group(value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        name = _name_or_number(value)
+    except (TypeError, ValueError):
+        name = ""
+    if not re.fullmatch(r"[^:\s]+", name) or not _may_be_number(name):
+        raise ValueError("a group, by name or number")
+    return name
+
+
+def _name_or_number(value: Any) -> str:
+    return str(value) if type(value) is int and value >= 0 else text(value)
+
+
+def _may_be_number(name: str) -> bool:
+    return not name.isdecimal() or int(name) < 2**32 - 1
+
+
 def switch(value: Any) -> bool:
     if isinstance(value, str):
         if value.lower() in ("1", "true", "yes", "on"):

@@ -27,6 +27,7 @@ from spawning.ipc.messages import (
     Message,
     Ready,
     ReopenLog,
+    ReopenStream,
     Report,
     Retire,
     Start,
@@ -36,7 +37,7 @@ from spawning.ipc.messages import (
 from spawning.logs.access import AccessLog
 from spawning.logs.formats import make
 from spawning.logs.log import Log
-from spawning.logs.setup import has_colours, lost_lines, stream
+from spawning.logs.setup import has_colours, lost_lines, redirect, stream
 from spawning.logs.streams import open_file
 from spawning.primitives import sleep
 from spawning.settings import Settings
@@ -129,6 +130,13 @@ def _open_anew(access_log: AccessLog, path: str) -> None:
         log.error("access log cannot be opened file=%s error=%s", path, error.strerror)  # noqa: TRY400 - it says all
 
 
+def redirect_beside(message: ReopenStream, fds: Sequence[int]) -> None:
+    """Have a stream of this process be the file that was handed on beside a message."""
+    for fd in fds:
+        redirect(message.stream, fd)
+        os.close(fd)
+
+
 class Worker:
     """See the module and :func:`run`.
 
@@ -178,6 +186,7 @@ class Worker:
             Stop: self._on_stop,
             EndStreams: self._on_end_streams,
             ReopenLog: self._on_reopen,
+            ReopenStream: self._on_reopen_stream,
             AskDetails: self._on_ask_details,
         }
         self._ended = False
@@ -358,6 +367,10 @@ class Worker:
             self._access_log.use(self._handed[0])
         else:
             _open_anew(self._access_log, path)
+
+    def _on_reopen_stream(self, message: Message) -> None:
+        assert isinstance(message, ReopenStream)
+        redirect_beside(message, self._handed)
 
     def _on_ask_details(self, message: Message) -> None:
         assert isinstance(message, AskDetails)
