@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 
-from spawning import __version__
+from spawning import __version__, ctl_report
 from spawning.address import Kind, parse
 from spawning.ctl_logs import LogError, follow, last_lines, place
 from spawning.ctl_text import escaped, in_lines, requests_text, stacks_text, status_text
@@ -419,6 +419,31 @@ def top(where: Where, interval: float) -> None:
 def stacks(where: Where, worker: str, as_json: bool) -> None:
     """Show where each thread of WORKER is; its name is like 7.2."""
     _print(ask(where, "stacks", worker=worker), as_json, stacks_text)
+
+
+@spawnctl.command()
+@click.argument("file")
+@click.option("-g", "--group-by", type=click.Choice(list(ctl_report.GROUPS)), default="path", show_default=True)
+@click.option("--earliest", metavar="TIME", help="Leave out what ended before; -1h, 2026-11-23, 2026-11-23T19:30.")
+@click.option("--latest", metavar="TIME", help="Leave out what ended after.")
+@click.option("-n", "--most", type=click.IntRange(1), default=20, show_default=True, help="Show so many groups.")
+@_as_json
+def log(file: str, group_by: str, earliest: str | None, latest: str | None, most: int, as_json: bool) -> None:
+    """Count requests in FILE, an access log (- is stdin): how many, how often, how long.
+
+    The groups with the most time in all come first. No server is asked.
+    """
+    try:
+        with click.open_file(file, "rb") as lines:
+            found, strange = ctl_report.of_file(lines, group_by, earliest, latest)
+    except ValueError as error:
+        raise ControlError(f"log: {error}") from None
+    except OSError as error:
+        raise ControlError(f"log: cannot read {file}: {error.strerror}") from None
+    if as_json:
+        _write(json.dumps({"group_by": group_by, "groups": found[:most], "left_out": strange}, indent=2))
+    else:
+        _write(ctl_report.text(found[:most], group_by, strange))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ class Container:
     def __init__(self, engine: Engine, *options: str) -> None:
         self.engine = engine
         self.name = f"site-{next(self._numbers)}"
-        engine.docker("run", "--detach", "--name", self.name, "--read-only", "--tmpfs", "/tmp", *options, SITE)
+        fixed = ("--read-only", "--tmpfs", "/tmp", "--env", "SPAWNING_LOG_FORMAT=text")
+        engine.docker("run", "--detach", "--name", self.name, *fixed, *options, SITE)
 
     def wait_ready(self) -> int:
         """Wait until it serves and return the number of its workers."""
@@ -108,6 +109,17 @@ def test_it_is_not_root_and_finds_nothing_to_write_to(site: Container) -> None:
         "python3", "-c", "import os; print(os.access('/site', os.W_OK), os.path.exists('/bin/sh'))"
     ) == ("False False\n")
     assert "WARNING" not in site.log()
+
+
+def test_logs_are_json_and_the_access_log_is_on_stdout(engine: Engine) -> None:
+    with container(engine, "--env", "SPAWNING_LOG_FORMAT=", ready=False) as site:
+        site.wait_for_log('"message": *"ready')
+        assert site.ask("/") == "1"
+        site.wait_for_log('"GET"')
+        with engine.start("logs", site.name) as process:
+            out, err = ([json.loads(line) for line in stream.splitlines()] for stream in process.communicate())
+        assert [line["url.path"] for line in out] == ["/"]
+        assert err[-1]["message"] == "ready"
 
 
 def test_spawnctl_finds_it_as_pid_1(site: Container) -> None:

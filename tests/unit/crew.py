@@ -174,7 +174,7 @@ class Crew:
     """
 
     def __init__(self, threads: int = 2, access_log: Any = None, **settings: Any) -> None:
-        self.context = Context(Settings(threadpool_workers=threads, num_processes=1, **settings), logs_access=False)
+        self.context = Context(Settings(threadpool_workers=threads, num_processes=1, **settings), None)
         self.dispatch = Dispatch(self.context, application, access_log)
         self.context.dispatcher = self.dispatch
         self.threads = self.dispatch.threads

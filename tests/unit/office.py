@@ -34,7 +34,7 @@ class Office:
         self._listening.listen()
         self._listening.setblocking(False)
         self._address = self._listening.getsockname()
-        self.context = Context(Settings(threadpool_workers=threads, num_processes=1, **settings), logs_access=False)
+        self.context = Context(Settings(threadpool_workers=threads, num_processes=1, **settings), None)
         self.dispatch = self.context.dispatcher = Dispatch(self.context, application, None)
         base = EnvironBase(
             server_name="office", server_port="0", multithread=True, multiprocess=False, errors=ErrorStream(),

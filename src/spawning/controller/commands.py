@@ -37,7 +37,7 @@ log = Log("spawning.controller")
 
 
 class Server(Protocol):
-    """What the commands need of the controller."""
+    """The part of the controller that the commands need."""
 
     fleet: Fleet
     links: Links
@@ -48,7 +48,7 @@ class Server(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """What was read last."""
+        """The settings that were read last."""
 
     def reload(self, trigger: str) -> None:
         """Ask for a new generation; ``wanted.generation`` is its number then."""
@@ -79,7 +79,7 @@ class _Waiting:
 
 @dataclass(slots=True, eq=False)
 class _Question:
-    """What a client wants to know of workers, and their answers so far (None: not yet)."""
+    """A client's question to workers, and their answers so far (None: not yet)."""
 
     client: Client
     until: float

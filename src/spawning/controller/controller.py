@@ -27,7 +27,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from spawning import cgroup, memory
+from spawning import cgroup, interpreter, memory
+from spawning.account import Account
 from spawning.controller import process
 from spawning.controller.boundary import PAUSE, Boundary
 from spawning.controller.commands import Commands
@@ -46,6 +47,7 @@ from spawning.controller.plan import Service, plan, without_done
 from spawning.controller.reader import Reader, what_needs_a_restart
 from spawning.controller.records import GRACE, PAGE, UNDER_WAY, GenerationRecord, GenerationState, Source, WorkerState
 from spawning.controller.signals import Interrupts, Wakeup, held_back
+from spawning.controller.standard import NAMES, StandardFiles
 from spawning.controller.state import State
 from spawning.controller.status_process import StatusProcess
 from spawning.controller.status_record import STATUS
@@ -63,9 +65,11 @@ from spawning.ipc.messages import (
     LoadFailed,
     Ready,
     ReopenLog,
+    ReopenStream,
+    WorkerGone,
 )
 from spawning.logs.log import Log
-from spawning.logs.setup import fields, finish
+from spawning.logs.setup import fields, finish, redirect
 from spawning.settings import Settings
 from spawning.settings.names import key_of
 from spawning.settings.values import AUTO
@@ -93,8 +97,17 @@ log = Log("spawning.controller")
 class Controller:
     """The loop, and what each entry of its queue means. One per process, in its main thread."""
 
-    def __init__(self, reader: Reader, wakeup: Wakeup, legacy: Legacy) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        wakeup: Wakeup,
+        legacy: Legacy,
+        account: Account | None,
+        on_ready: Callable[[], None] | None,
+    ) -> None:
         self.reader = reader
+        self._on_first_ready = on_ready
+        self._account = account
         self.wanted = legacy.wanted
         self.fleet = legacy.fleet
         self.wakeup = wakeup
@@ -105,6 +118,7 @@ class Controller:
         self.handoff = legacy.handoff
         self.fence = legacy.fence
         self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
+        self.standard = StandardFiles(self.logs.directory)
         self.listeners = Listeners(legacy.held, legacy.inherited, legacy.outside, self.logs.directory, self.handoff[0])
         self.status = StatusProcess(
             self.fleet, self.links, legacy.status_listeners, legacy.metrics, lambda: self.commands.situation
@@ -157,7 +171,7 @@ class Controller:
 
     @property
     def settings(self) -> Settings:
-        """What was read last, before any factory."""
+        """The settings that were read last, before any factory."""
         return self.reader.current.settings
 
     # The loop --------------------------------------------------------------------------------------------------------
@@ -189,6 +203,9 @@ class Controller:
     def _look(self) -> float:
         """Do what is to be done once a turn besides the plan; return the time at which to look again."""
         now = time.monotonic()
+        if self._on_first_ready is not None and self.fleet.has_served:
+            self._guard(self._on_first_ready)
+            self._on_first_ready = None
         self._guard(self.commands.observe, now)
         self._guard(self.terminal.look, now)
         later = now + PAUSE
@@ -345,7 +362,19 @@ class Controller:
 
     def _reopen_logs(self, signum: signal.Signals) -> None:
         names = {generation.settings.access_log_file for generation in self.fleet}
-        self.logs.reopen(signum.name, names or {self.settings.access_log_file})
+        settings = self._bound or self.settings
+        for stream, descriptor in self.standard.reopened(settings, signum.name):
+            self._redirect(stream, descriptor)
+        files = [name for name in NAMES.values() if getattr(settings, name) is not None]
+        self.logs.reopen(signum.name, names or {self.settings.access_log_file}, files)
+
+    def _redirect(self, stream: int, descriptor: int) -> None:
+        """Have stdout or stderr of all processes be another open file, which is closed here."""
+        redirect(stream, descriptor)
+        self.executor.spare.end()  # has the file before, and nobody listens there yet
+        for source in self.links.sources():
+            self.links.send(source, ReopenStream(stream), [descriptor])
+        os.close(descriptor)
 
     def _hand_out_log(self, path: str, descriptor: int) -> None:
         for generation in self.fleet:
@@ -465,7 +494,9 @@ class Controller:
             self.listeners.provide(generation, generation.settings, self.reader.origins(generation))
 
     def _open(self, generation: GenerationRecord) -> None:
-        """Take hold of everything that lies outside: files to watch, log, addresses, pidfile."""
+        """Take hold of everything that lies outside, and give up the privileges for it: files to watch, log, addresses,
+        pidfile, control socket.
+        """
         settings = generation.settings
         origins = self.reader.origins(generation)
         sources = {name: origins.get(name, f"setting {name}") for name in _OUTSIDE}
@@ -474,15 +505,32 @@ class Controller:
         if settings.max_memory == AUTO and cgroup.memory() is None:
             log.info("the control group has no limit of memory, so --max-memory auto does nothing")
         self.triggers.check(settings, sources)
-        self.logs.open_first(settings.access_log_file, sources["access_log_file"])
+        self._open_log(settings.access_log_file, sources["access_log_file"])
         self._provide_listeners(generation)
         self._bound = settings
         if settings.pidfile is not None:
             pidfile = Pidfile(settings.pidfile, sources["pidfile"])
             pidfile.write()
             self.pidfile = pidfile
-        self.status.open(settings, sources)
-        self.commands.open(settings, sources["control_socket"])
+        if self._account is None:
+            self.status.open(settings, sources)
+            self.commands.open(settings, sources["control_socket"])
+            return
+        self.listeners.give_to(self._account.uid, self._account.gid)
+        with self._account.tried(os.environ):
+            self._account.check_can_start(interpreter.needed())
+            self.status.open(settings, sources)
+            self.commands.open(settings, sources["control_socket"])
+        self._account.enter(os.environ)
+
+    def _open_log(self, name: str, origin: str) -> None:
+        """Open a log; one that is made by this is to be the user's whom the service goes on as, who reopens it."""
+        path = self.logs.path(name)
+        is_new = path is not None and not os.path.lexists(path)
+        self.logs.open_first(name, origin)
+        descriptor = self.logs.descriptor(name)
+        if is_new and descriptor is not None and self._account is not None:
+            os.fchown(descriptor, self._account.uid, self._account.gid)
 
     def _on_loaded(self, source: Source, message: Loaded) -> None:
         if not self.fleet.generations[source.generation].settings.no_preload:
@@ -536,6 +584,8 @@ class Controller:
         log_departure(departure, entry.pid, entry.status)
         if departure.worker is not None:
             self.links.drop(departure.worker.source)
+            if departure.generation.told_of_exits:
+                self.links.send(Source(departure.generation.number), WorkerGone(entry.pid))
         elif departure.generation.state in UNDER_WAY:
             self._follow_files()
 

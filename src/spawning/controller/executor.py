@@ -196,7 +196,7 @@ class Executor:
     def _settings_for(self, action: StartGeneration) -> Settings:
         serving = self._fleet.serving
         settings = self._reader.settings_for(action.number, action.trigger, serving.number if serving else None)
-        configure(settings.verbose)
+        configure(settings)
         return settings
 
     def _stamps_to_keep(self, trigger: str) -> dict[str, str] | None:
@@ -218,7 +218,7 @@ class Executor:
         log.error("%s %s", sentence, fields(generation=action.number, reason=reason))
 
     def _not_started(self, action: StartGeneration, reason: str) -> None:
-        """Refuse a generation that has not even a process. Whoever wants it has to ask again; a repair will."""
+        """Refuse a generation that has not even a process. It has to be asked for again, as a repair will."""
         self._fleet.start_failed(action.number, action.trigger, time.monotonic())
         if not self._fleet.has_served and self._fleet.serving is None:
             self.outcome = ConfigError(reason)
@@ -238,7 +238,9 @@ class Executor:
         self._kill_all(generation, listens=listens)
         self._listeners.release(self._fleet)
         serving = self._fleet.serving
-        reloads = self._reader.current.settings.reload is not None
+        settings = self._reader.current.settings
+        answers = settings.daemonize and not self._fleet.has_served  # somebody waits to be told how the start went
+        reloads = settings.reload is not None and not answers
         waits_for_change = reloads and (failure.kind == "app" or serving is not None)
         if self._fleet.has_served or waits_for_change:
             self._show_page(generation, refusal, failure)
@@ -334,7 +336,8 @@ class Executor:
             if worker.state is WorkerState.READY:
                 self._start(worker)
         settings = generation.settings
-        address, *others = [each.url for each in self._listeners.addresses]
+        # A stop that was asked for meanwhile has closed them.
+        address, *others = [each.url for each in self._listeners.addresses] or ["closed"]
         if generation.trigger == PAGE:
             log.info("traceback served %s", fields(url=address, generation=action.number))
         elif first:
@@ -445,7 +448,9 @@ class Executor:
         return self._fleet.generations[source.generation].workers[source.worker]
 
     def _give_up_worker(self, action: GiveUpWorker) -> None:
-        """What it was to become hangs in the fork, if it is there at all: it still has the fork server's title."""
+        """Give up a worker whose pid is unknown. If its process exists, it hangs in the fork, and still has the fork
+        server's title.
+        """
         generation = self._fleet.generations[action.source.generation]
         known = {each.pid for each in generation.helpers} | set(self._fleet.pids())
         title = f"spawning: fork server {generation.number} ("

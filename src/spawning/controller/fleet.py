@@ -360,6 +360,7 @@ def _loaded(generation: GenerationRecord, message: Any) -> None:
     generation.files = frozenset(message.files)
     generation.trees, generation.unwatched = frozenset(message.trees), frozenset(message.unwatched)
     generation.stamps = dict(zip(message.files, message.stamps, strict=False))
+    generation.told_of_exits = message.told_of_exits
 
 
 def _load_failed(generation: GenerationRecord, message: Any) -> None:
@@ -395,7 +396,7 @@ def _unwell(generation: GenerationRecord, worker: WorkerRecord, message: Any, no
 
 
 def _no_news(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:
-    """Do nothing: what a worker's threads are doing concerns whoever has asked (``commands.py``)."""
+    """Do nothing: a worker's answer about its threads is for the client that has asked (``commands.py``)."""
 
 
 def _worker_load_failed(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:

@@ -69,7 +69,7 @@ class Service(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the outside wants.
+    """The wishes of the outside.
 
     :param generation: the number of the newest generation asked for; a reload asks for one more.
     :param trigger: what asked for it.
@@ -195,8 +195,8 @@ class _Planner:
     def storm_is_over(self) -> bool:
         """Whether a generation may be started in the place of one that loads.
 
-        That one may have read files which have changed since, so it has to be begun again; but ten signals within a
-        second are two loads, not ten. What it has loaded meanwhile may serve until then: it is newer than what does.
+        It may have read files that have changed since, so the load has to be begun again; but ten signals within a
+        second are two loads, not ten. The code that it has loaded may serve until then: it is newer than what does.
         """
         newest = self.fleet.generations.get(self.fleet.newest)
         if newest is None or newest.state not in UNDER_WAY or newest.trigger == PAGE:

@@ -86,7 +86,7 @@ class Spare:
         self._installation = _installation()
         try:
             self._started = start()
-        except OSError:  # whoever needs one says why there is none
+        except OSError:  # take() raises it when one is needed
             return
         self._started.channel.send(Prepare())
 

@@ -25,6 +25,8 @@ _MORE: Final[Mapping[Callable[[Any], Any], dict[str, Any]]] = {
     values.seconds: {"exclusiveMinimum": 0},
     values.seconds_or_none: {"minimum": 0},
     values.reload: {"enum": ["dev", "git"]},
+    values.log_level: {"enum": [*values.LOG_LEVELS]},
+    values.form_of_log: {"enum": ["text", "json"]},
     values.field_value: {"minLength": 0, "pattern": "^([!-~]([ -~]*[!-~])?)?$"},
     values.field_name: {"pattern": "^[0-9A-Za-z-]+$"},
     values.path: {"pattern": "^/[!-~]*$"},

@@ -195,13 +195,39 @@ class Settings:
     )
 
     access_log_file: str = option(
-        "-", "-l", "--access-log-file", parse=values.text, metavar="FILE", habits=("--access-logfile",),
+        "-", "-l", "--access-log-file", parse=values.access_log_file, metavar="FILE", habits=("--access-logfile",),
         group=_PROCESS,
-        help="Where access lines go; - is stdout, /dev/null switches the log off.",
+        help="Where access lines go; - is stdout, /dev/stderr stderr, syslog:… a syslog, /dev/null switches them off.",
+    )
+    access_log_format: str = option(
+        "combined", "--access-log-format", parse=values.access_log_format, metavar="FORMAT",
+        habits=("--access-logformat",), group=_PROCESS,
+        help="combined, json, or a format in gunicorn's or Apache's atoms (docs/logs.md).",
     )
     request_id_header: str | None = option(
         None, "--request-id-header", parse=values.field_name, metavar="NAME", group=_PROCESS,
         help="Give each request a REQUEST_ID, from this field of a trusted proxy or made, and log it.",
+    )
+    stdout: str | None = option(
+        None, "--stdout", parse=values.optional_text, metavar="FILE", needs_restart=True, group=_PROCESS,
+        help="Append what goes to stdout to this file: access lines, and what the application prints.",
+    )
+    stderr: str | None = option(
+        None, "--stderr", parse=values.optional_text, metavar="FILE", needs_restart=True, group=_PROCESS,
+        help="Append what goes to stderr to this file: the error log, and what the application writes there.",
+    )
+    daemonize: bool = option(
+        False, "-d", "-D", "--daemon", "--daemonize", parse=values.switch, needs_restart=True, group=_PROCESS,
+        help="Go on in the background; the command ends, with its status, when the service is ready or refused.",
+    )
+    chuid: str | None = option(
+        None, "-u", "--chuid", parse=values.account, metavar="USER[:GROUP]", habits=("--user", "--uid"),
+        needs_restart=True, group=_PROCESS,
+        help="Go on as this user when address, logs and pidfile are open; nothing of the application runs as root.",
+    )
+    group: str | None = option(
+        None, "-g", "--group", parse=values.group, metavar="GROUP", habits=("--gid",), needs_restart=True,
+        group=_PROCESS, help="The group beside --chuid, if it is not to be the user's own.",
     )
     pidfile: str | None = option(
         None, "--pidfile", parse=values.optional_text, metavar="FILE", needs_restart=True, group=_PROCESS,
@@ -215,8 +241,16 @@ class Settings:
         None, "--umask", parse=values.umask, metavar="MASK", group=_PROCESS,
         help="Permissions that new files are not to have, octal; by default those of who starts the server.",
     )
+    log_level: str = option(
+        "info", "--log-level", parse=values.log_level, metavar="LEVEL", group=_PROCESS,
+        help="What the error log has, and what is above: debug, info, warning or error.",
+    )
+    log_format: str = option(
+        "text", "--log-format", parse=values.form_of_log, metavar="text|json", group=_PROCESS,
+        help="text, or json: the error log has an object a line.",
+    )
     verbose: bool = option(
-        False, "-v", "--verbose", parse=values.switch, group=_PROCESS, help="Log details (level debug).",
+        False, "-v", "--verbose", parse=values.switch, group=_PROCESS, help="The same as --log-level debug.",
     )
 
     status: str | None = option(

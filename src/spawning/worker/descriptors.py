@@ -68,7 +68,7 @@ class Reserve:
         return True
 
     def release(self) -> None:
-        """Leave the descriptor to whoever needs one now."""
+        """Close the descriptor, so that a request that needs one now gets it."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

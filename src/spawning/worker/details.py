@@ -1,7 +1,7 @@
 """What the threads of a worker are doing: read from outside, while they do it.
 
 Asked for on demand (``AskDetails``), and for the log when a request lasts too long. Main thread only; nothing here
-costs a request anything. What is read may have changed a moment later: whoever acts on it has to look again.
+costs a request anything. All of it may have changed a moment later: code that acts on it looks again.
 """
 
 import sys

@@ -21,7 +21,7 @@ from spawning.http.fields import Fields
 from spawning.http.line import RequestLine
 from spawning.http.request import RequestReader
 from spawning.http.response import CONTINUE
-from spawning.logs.access import NO_ENTRY, Entry, entry
+from spawning.logs.access import NO_ENTRY, Entry
 from spawning.worker.closing import MAX_READS
 from spawning.worker.context import READ_SIZE, Context
 from spawning.worker.lifecycle import BODY, CLOSED, EXECUTING, FLUSHING, HEAD, LEAVING, LINGERING, READING, REQUEST
@@ -43,7 +43,7 @@ TURN_REQUESTS: Final = 32  # pipelined requests
 _NO_LINE: Final = RequestLine("", "", "", "", "")  # none has come
 _ANY_LINE: Final = RequestLine("", "", "", "", "")  # one has come, and is forgotten
 _NO_TEMPLATE: Final[Environ] = {}
-# Between requests: nothing that the last one left is kept alive, and whoever looks from outside finds an exchange.
+# Between requests: nothing of the last one is kept alive, and a look from another thread finds an exchange.
 _NO_EXCHANGE: Final = Exchange(cast("Http1", None), {})
 
 
@@ -204,8 +204,9 @@ class Http1(Refusing):
         self.fields = fields
         self.line = line
         self.sensor = line.memo or self.context.dispatcher.sensor(line)
-        if self.context.logs_access:
-            self.entry = entry(self.template)
+        access_log = self.context.access_log
+        if access_log is not None:
+            self.entry = access_log.entry(self.template)
 
     def _wait_for_more(self) -> None:
         """Set the deadline for the rest of a request."""

@@ -205,7 +205,7 @@ class Loop:
 
     def stand_back(self) -> None:
         """Retire, since others serve already: a leader has seen it (``ipc/fence.py``) before the main thread was told.
-        That one will tell the controller.
+        The main thread will tell the controller.
         """
         if not self._context.closing:
             log.warning("worker has been succeeded before it knew, and moves its connections pid=%d", os.getpid())

@@ -27,18 +27,21 @@ from spawning.ipc.messages import (
     Message,
     Ready,
     ReopenLog,
+    ReopenStream,
     Report,
     Retire,
     Start,
     Stop,
     Unwell,
 )
-from spawning.logs.access import AccessLog, ColouredAccessLog
+from spawning.logs.access import AccessLog
+from spawning.logs.formats import make
 from spawning.logs.log import Log
-from spawning.logs.setup import has_colours, lost_lines, stdout
+from spawning.logs.setup import has_colours, lost_lines, redirect, stream
 from spawning.logs.streams import open_file
 from spawning.primitives import sleep
 from spawning.settings import Settings
+from spawning.settings.destination import STREAMS, is_file, syslog
 from spawning.standard import occupy
 from spawning.worker import children
 from spawning.worker.bug import keep_recursion_limit, mend_recursion_limit
@@ -104,13 +107,19 @@ def run(
 
 def _open_log(settings: Settings, opens_log: bool) -> AccessLog | None:
     """Make the access log, of a file for which it has to wait if the controller hands it on."""
-    path = settings.access_log_file
-    if path == os.devnull:
+    name = settings.access_log_file
+    if name == os.devnull:
         return None
-    kind = ColouredAccessLog if path == "-" and settings.reload == "dev" and has_colours(stdout()) else AccessLog
-    access_log = kind(stdout() if path == "-" else -1, with_ids=settings.request_id_header is not None)
-    if opens_log and path != "-":
-        _open_anew(access_log, path)
+    descriptor = stream(STREAMS[name]) if name in STREAMS else -1
+    access_log = make(
+        settings.access_log_format,
+        descriptor,
+        with_ids=settings.request_id_header is not None,
+        coloured=settings.reload == "dev" and has_colours(descriptor),
+        to=syslog(name),
+    )
+    if opens_log and is_file(name):
+        _open_anew(access_log, name)
     return access_log
 
 
@@ -119,6 +128,13 @@ def _open_anew(access_log: AccessLog, path: str) -> None:
         access_log.use(open_file(path))
     except OSError as error:
         log.error("access log cannot be opened file=%s error=%s", path, error.strerror)  # noqa: TRY400 - it says all
+
+
+def redirect_beside(message: ReopenStream, fds: Sequence[int]) -> None:
+    """Have a stream of this process be the file that was handed on beside a message."""
+    for fd in fds:
+        redirect(message.stream, fd)
+        os.close(fd)
 
 
 class Worker:
@@ -146,7 +162,7 @@ class Worker:
         application = identified(mounted(application, settings.script_name), settings.request_id_header)
         find_directory()
         room = room_for_connections(settings.max_connections, settings.threadpool_workers)
-        context = Context(settings, logs_access=self._access_log is not None)
+        context = Context(settings, access_log)
         self._context = context
         self._dispatch = context.dispatcher = Dispatch(context, application, self._access_log)
         self._dispatch.wake_watchdog = self._wake
@@ -170,6 +186,7 @@ class Worker:
             Stop: self._on_stop,
             EndStreams: self._on_end_streams,
             ReopenLog: self._on_reopen,
+            ReopenStream: self._on_reopen_stream,
             AskDetails: self._on_ask_details,
         }
         self._ended = False
@@ -343,7 +360,7 @@ class Worker:
 
     def _on_reopen(self, _: Message) -> None:
         path = self._settings.access_log_file
-        if self._access_log is None or path == "-":
+        if self._access_log is None or not is_file(path):
             for descriptor in self._handed:
                 os.close(descriptor)
         elif self._handed:
@@ -351,9 +368,13 @@ class Worker:
         else:
             _open_anew(self._access_log, path)
 
+    def _on_reopen_stream(self, message: Message) -> None:
+        assert isinstance(message, ReopenStream)
+        redirect_beside(message, self._handed)
+
     def _on_ask_details(self, message: Message) -> None:
         assert isinstance(message, AskDetails)
-        # A controller that does not read gets no answer, and says so to whoever has asked.
+        # A controller that does not read gets no answer, and tells its client so.
         with contextlib.suppress(BlockingIOError):
             self._channel.send(details(self._dispatch, message.question, message.stacks, monotonic()))
 

@@ -1,4 +1,4 @@
-"""What a socket did not take at once: kept by reference or in a file, finished by the leader.
+"""The rest of a response, which a socket did not take at once: kept in memory or in a file, finished by the leader.
 
 An :class:`Output` exists only while a client reads more slowly than its response is made. The thread that makes the
 response appends, the leader flushes when the socket is writable again; a lock guards both. The thread waits only if it

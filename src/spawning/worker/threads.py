@@ -4,8 +4,8 @@ Every thread of a worker but the main one is a request thread; one of them leads
 were handed over, or wait for one. At most ``limit`` execute jobs; the leader is one more while it polls. What it is to
 run a job, or to lead, the pool is told when it starts.
 
-One thread is woken at a time: it wakes the next one when it has the interpreter lock. Until then that one could not run
-either, and a thread that finishes a job meanwhile takes the next without being woken (``docs/design/0012``).
+One thread is woken at a time: it wakes the next one when it has the interpreter lock. Until then the next one could
+not run either, and a thread that finishes a job meanwhile takes the next without being woken (``docs/design/0012``).
 
 ``lock`` guards ``_idle``, ``_ready``, ``_starting``, ``waiting`` and ``executing``. It is taken for jobs that are
 handed over, never for inline ones. ``executing`` counts handed-over and taken-over jobs; only the thread that leads (or
@@ -31,7 +31,7 @@ log = Log("spawning.worker")
 class RequestThread(ServerThread):
     """A thread with a mailbox for one task; the lock is the bell.
 
-    :ivar job: what it executes, for whoever wants to know; None while idle or leading.
+    :ivar job: the job that it executes; any thread may read it. None while idle or leading.
     """
 
     def __init__(self, threads: "Threads", number: int) -> None:

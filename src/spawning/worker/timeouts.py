@@ -3,15 +3,16 @@
 The main thread looks once a second. It logs the stack of the thread and has :class:`RequestTimeout` raised in it. The
 interpreter does that at the thread's next step in Python, so a thread that waits in C (for a socket, a lock) gets it
 when the wait is over; if that takes too long as well, the request is *stuck*. The worker asks to be replaced after each
-interruption: it may have struck a library between taking a lock and the ``try`` that gives it back, and then whoever
-needs that lock next waits for ever.
+interruption: it may have struck a library between taking a lock and the ``try`` that gives it back, and then the
+next thread that needs the lock waits for ever.
 
 Where the exception may strike. Only inside the application: never in the code that sends, where it could leave a lock
 taken, and never in a thread that has finished the request. Each call of the application (itself, one step of its
-iterable, ``close``) puts a token, the time, into its ``window``, a list, and takes it out again; whoever raises has to
-take it out first. Both are atomic, so exactly one of the two succeeds. A thread that finds its token gone waits until
-the exception has been set, takes it back if it has not arrived yet, and raises it itself. So nothing is left behind
-that could strike later. A request is interrupted once; from then on the application cannot send anything for it.
+iterable, ``close``) puts a token, the time, into its ``window``, a list, and takes it out again; the main thread has
+to take it out before it raises. Both are atomic, so exactly one of the two succeeds. A thread that finds its token gone
+waits until the exception has been set, takes it back if it has not arrived yet, and raises it itself. So nothing is
+left behind that could strike later. A request is interrupted once; from then on the application cannot send
+anything for it.
 """
 
 import ctypes
@@ -84,7 +85,7 @@ class Timeouts:
 
     @property
     def stuck(self) -> set[Exchange]:
-        """Those that were interrupted in vain and are still under way."""
+        """The exchanges that were interrupted in vain and are still under way."""
         return {call.exchange for call in list(self._calls.values()) if call.given_up}
 
     def _names(self, call: "Call", now: float) -> str:
@@ -210,7 +211,7 @@ class Call:
 
 
 class Blocks:
-    """What the application returned, each step of which may be interrupted."""
+    """The iterable that the application returned, each step of which may be interrupted."""
 
     __slots__ = ("_blocks", "_call", "_iterator")
 
