@@ -49,7 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "upgrade_check": BASE | {"controller", "forkserver", "worker"},
     "habits": {"errors"},
     "cli_options": LEAVES | {"habits"},
-    "contrib": LEAVES | {"cli_options"},
+    "websocket": {"errors"},
+    "contrib": LEAVES | {"cli_options", "websocket"},
     "check_config": BASE | {"controller"},
     "cli": BASE | {"cli_options", "controller", "django_project", "questions", "upgrade_check"},
     "questions": BASE | {"check_config"},
@@ -72,6 +73,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "paste_factory": {"paste"},
     "readable": {"rich"},
     "status": {"prometheus_client", "setproctitle"},
+    "websocket": {"wsproto"},
 }
 
 
@@ -148,9 +150,10 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"closing", "lead", "trials", "overdue", "handoff"}),
     frozenset({"migrating", "dispatch", "accepting", "preamble"}),
     frozenset({"refusing"}),
+    frozenset({"tunnelling"}),
     frozenset({"http1"}),
     frozenset({"loop", "watchdog", "details"}),
-    frozenset({"timeouts", "streams"}),
+    frozenset({"timeouts", "streams", "tunnels"}),
     frozenset({"main"}),
 )
 # Rooms beside each other: neither the loop nor what is below it knows HTTP, and a connection does not know who runs it.

@@ -209,9 +209,10 @@ class Report:
 
     Of the totals: `requests` were executed, `inline` of them by the leader; `errors` are responses with status 5xx;
     `refused` were answered without being executed: no HTTP, or against a limit; `lost` is log to lines that could not
-    be written. `threads` are the request threads that there are. The rest is counted for the metrics only
-    (``worker/tally.py``): `statuses` is method to status to responses; `latency` and `waits` are histograms, `seconds`
-    and `waited` the times in total, `prompt` the requests that have not had to wait, `sent` bytes of content.
+    be written. `threads` are the request threads that there are; `tunnels` are requests that hold one of them and are
+    not among those `executing`. The rest is counted for the metrics only (``worker/tally.py``): `statuses` is method to
+    status to responses; `latency` and `waits` are histograms, `seconds` and `waited` the times in total, `prompt` the
+    requests that have not had to wait, `sent` bytes of content.
     """
 
     requests: int
@@ -222,6 +223,7 @@ class Report:
     inline: int = 0
     refused: int = 0
     threads: int = 0
+    tunnels: int = 0
     lost: dict[str, int] = field(default_factory=dict)
     statuses: dict[str, dict[str, int]] = field(default_factory=dict)
     latency: list[int] = field(default_factory=list)
