@@ -239,7 +239,8 @@ class Details:
     """What the threads are doing now, the answer to :class:`AskDetails`.
 
     `requests` has a dictionary for each request being executed: ``thread``, ``method``, ``path``, ``address`` of the
-    client, ``seconds`` since it began; `stacks` is the name of each thread of the process to its stack, a text.
+    client, ``seconds`` since it began, and ``tunnel``, whether it has taken its connection; `stacks` is the name of
+    each thread of the process to its stack, a text.
     """
 
     question: int

@@ -70,6 +70,11 @@ class Tunnelling(Refusing):
         self.exchange.refuse(503, "Service Unavailable", "too many tunnels")
         raise ClientGone("there are as many tunnels as there may be (--max-tunnels)")
 
+    @property
+    def is_tunnel(self) -> bool:
+        tunnel = self.tunnel
+        return tunnel is not None and tunnel.taken
+
     def tunnel_head(self) -> ResponseHead | None:
         """Return what the application has answered through the connection, and note how much; None: it has it not."""
         tunnel = self.tunnel

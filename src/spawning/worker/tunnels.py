@@ -39,7 +39,7 @@ class Tunnels:
         under_way = set()
         for each in executions(self._dispatch, now):
             job = each.job
-            if isinstance(job, Http1) and (tunnel := job.tunnel) is not None and tunnel.taken:
+            if each.is_tunnel and isinstance(job, Http1) and (tunnel := job.tunnel) is not None:
                 under_way.add(each.exchange)
                 if not tunnel.leaving:
                     _end(tunnel, code, job.fd)
