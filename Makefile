@@ -12,6 +12,8 @@ BENCH ?=
 FUZZ_VENV := fuzz/.venv
 FUZZ_SECONDS ?= 300
 COVERAGE ?=
+# Two a core: most tests wait, for a server or a client.
+TEST_PROCESSES ?= $(shell expr 2 \* $$(nproc))
 
 .PHONY: serve test coverage bench fuzz soak settings clean
 
@@ -24,15 +26,15 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	@echo "The tests take some fifteen minutes on two cores, and twice as long beside other work."
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	@echo "The tests take some ten minutes on two cores, and twice as long beside other work."
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
 # What is executed by the tests, and by the processes of the servers that they start. Takes twice as long as `make test`.
 # COVERAGE holds what to run instead of everything, for example COVERAGE="tests/integration/test_reload.py".
 coverage: $(VENV)/test.stamp
 	@echo "This takes half an hour or more on two cores."
 	rm -rf .coverage-data && mkdir .coverage-data
-	$(BIN)/python -m coverage run -m pytest -n auto --dist worksteal $(COVERAGE); \
+	$(BIN)/python -m coverage run -m pytest -n $(TEST_PROCESSES) --dist worksteal $(COVERAGE); \
 	status=$$?; $(BIN)/python -m coverage combine --quiet; $(BIN)/python -m coverage report; exit $$status
 
 # BENCH holds the options of `python -m bench`, for example BENCH="--servers spawning,granian --workloads b1".

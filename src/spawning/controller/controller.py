@@ -575,7 +575,8 @@ class Controller:
     def _on_exit(self, entry: process.Exit) -> None:
         departure = self.fleet.exited(entry.pid, entry.status, time.monotonic())
         if departure is None:
-            if not self.executor.spare.exited(entry.pid) and not self.status.exited(entry.pid, entry.status):
+            others = self.executor.spare, self.status
+            if not any(other.exited(entry.pid, entry.status) for other in others):
                 self.upgrade.exited(entry)
             return
         log_departure(departure, entry.pid, entry.status)
