@@ -172,7 +172,7 @@ def test_which_server_is_said_anywhere(typed: list[str], meant: list[str]) -> No
     [
         (["restart"], "there is no command restart: reload loads new code without a pause"),
         (["start"], "there is no command start: the command spawn starts a server"),
-        (["xyzzy"], "there is no command xyzzy: there are logs, reload, .*status"),
+        (["xyzzy"], "there is no command xyzzy: there are log, logs, reload, .*status"),
         (["status", "--address", "x"], "option --address: 'x' is not HOST:PORT"),
         (["status", "--socket", "/no/such/socket"], "no server is running: /no/such/socket does not exist"),
     ],

@@ -69,9 +69,7 @@ class Spare:
         """
         spare, self._started = self._started, None
         if spare is not None and self._installation == _installation() and process.is_child(spare.pid):
-            process.send_signal(
-                spare.pid, signal.SIGCONT
-            )  # whom somebody may have stopped, unnoticed
+            process.send_signal(spare.pid, signal.SIGCONT)  # whom somebody may have stopped, unnoticed
             self._pause = PAUSE
             return spare
         if spare is not None:
