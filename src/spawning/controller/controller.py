@@ -36,6 +36,7 @@ from spawning.controller.control import Asked
 from spawning.controller.departures import log_departure
 from spawning.controller.events import Changed, Committed, Said, Signal
 from spawning.controller.executor import Executor
+from spawning.controller.identities import Identities
 from spawning.controller.legacy import Legacy
 from spawning.controller.links import Links
 from spawning.controller.listeners import Listeners
@@ -105,12 +106,14 @@ class Controller:
         self.fence = legacy.fence
         self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
         self.listeners = Listeners(legacy.held, legacy.inherited, legacy.outside, self.logs.directory, self.handoff[0])
+        self.identities = Identities(legacy.identities)
         self.status = StatusProcess(
             self.fleet, self.links, legacy.status_listeners, legacy.metrics, lambda: self.commands.situation
         )
         self.executor = Executor(
-            reader, self.fleet, self.links, self.listeners, self.handoff, self.fence, self.logs, self.status
-        )
+            reader, self.fleet, self.links, self.listeners, self.identities, self.handoff, self.fence, self.logs,
+            self.status,
+        )  # fmt: skip
         self.upgrade = Upgrade(command_now(), reader.typed_in)
         self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
         self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
@@ -403,6 +406,7 @@ class Controller:
             channels=self.links.descriptors(),
             handoff=(sending.fileno(), receiving.fileno()),
             fence=self.fence.fd,
+            identities=self.identities.held,
             listeners=[each.fd for each in self.listeners.held],
             activated=bool(self.listeners.inherited),
             held=self.listeners.held,
@@ -458,10 +462,12 @@ class Controller:
             )
 
     def _provide_listeners(self, generation: GenerationRecord) -> None:
+        settings, origins = generation.settings, self.reader.origins(generation)
+        self.identities.provide(generation, origins, self.fleet)
         if generation.trigger == PAGE:  # it shows itself where the site is
             self.listeners.recall(generation)
         else:
-            self.listeners.provide(generation, generation.settings, self.reader.origins(generation))
+            self.listeners.provide(generation, settings, origins)
 
     def _open(self, generation: GenerationRecord) -> None:
         """Take hold of everything that lies outside: files to watch, log, addresses, pidfile."""

@@ -44,6 +44,7 @@ from spawning.controller.actions import (
 )
 from spawning.controller.descent import children_titled, descendants, families
 from spawning.controller.fleet import Fleet
+from spawning.controller.identities import Identities
 from spawning.controller.links import Links
 from spawning.controller.listeners import Listeners
 from spawning.controller.logfiles import LogFiles
@@ -96,6 +97,7 @@ class Executor:
 
     :param reader: reads the settings that each generation starts from.
     :param listeners: the listening sockets; those of a generation are there before its first worker is forked.
+    :param identities: their certificates, likewise.
     :param handoff: both ends of the handoff socket.
     :param fence: what workers see their turn in.
     :param logs: the files of the access log, which workers are given.
@@ -112,6 +114,7 @@ class Executor:
         fleet: Fleet,
         links: Links,
         listeners: Listeners,
+        identities: Identities,
         handoff: tuple[Channel, Channel],
         fence: Fence,
         logs: LogFiles,
@@ -126,6 +129,7 @@ class Executor:
         self._fleet = fleet
         self._links = links
         self._listeners = listeners
+        self._identities = identities
         self._fence = fence
         self._logs = logs
         self._status = status
@@ -401,7 +405,8 @@ class Executor:
         self._start(self._worker(action.source))
 
     def _start(self, worker: WorkerRecord) -> None:
-        self._links.send(worker.source, Start(self._fence.term), self._fence.descriptors)
+        descriptors = [*self._fence.descriptors, *self._identities.of(worker.source.generation)]
+        self._links.send(worker.source, Start(self._fence.term), descriptors)
         worker.step(WorkerStep.STARTED)
         log.info("worker started %s", fields(worker=worker.source, pid=worker.pid))
 
