@@ -27,7 +27,7 @@ def own(directory: Path, *names: str, name: str = "own", days: int = 90, options
 
     :param names: hosts; by default those of the loopback address.
     :param name: of its files.
-    :param days: that it is valid; negative: it has expired.
+    :param days: that it is valid.
     :param options: more of them for ``openssl req``.
     """
     found = Certificate(directory / f"{name}.pem", directory / f"{name}.key")
@@ -42,6 +42,22 @@ def own(directory: Path, *names: str, name: str = "own", days: int = 90, options
 def loopback(directory: str) -> Certificate:
     """Return a certificate for the loopback address; it is made once."""
     return own(Path(directory))
+
+
+def expired(directory: Path) -> Certificate:
+    """Make a certificate that was valid years ago."""
+    found = own(directory, name="expired")
+    (directory / "index").touch()
+    (directory / "openssl.cnf").write_text(
+        f"[ca]\ndefault_ca=here\n[here]\ndatabase={directory}/index\nnew_certs_dir={directory}\nrand_serial=yes\n"
+        "default_md=sha256\npolicy=any\n[any]\ncommonName=supplied\n"
+    )
+    request = directory / "expired.csr"
+    openssl("req", "-new", "-key", str(found.key), "-subj", "/CN=localhost", "-out", str(request))
+    term = ["-startdate", "20200101000000Z", "-enddate", "20210101000000Z"]
+    by = ["-config", str(directory / "openssl.cnf"), "-selfsign", "-keyfile", str(found.key), "-batch", "-notext"]
+    openssl("ca", *by, *term, "-in", str(request), "-out", str(found.file))
+    return found
 
 
 def signed(directory: Path, authority: Certificate, name: str, subject: str) -> Certificate:

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from spawning.controller.fleet import Fleet
+from spawning.controller.paths import working_directory
 from spawning.controller.records import GenerationRecord
+from spawning.errors import ConfigError
 from spawning.logs.log import Log
 from spawning.net.identity import context_of, is_wanted, lay_down, read, terms
 from spawning.settings import Settings
@@ -36,6 +38,7 @@ class Identities:
         """
         for number in [each for each in self.held if each not in fleet.generations]:
             os.close(self.held.pop(number))
+        _check_directory(generation.settings, sources)
         if is_wanted(generation.settings):
             self.held[generation.number] = _laid_down(generation.settings, sources)
 
@@ -49,12 +52,20 @@ def check(settings: Settings, sources: Mapping[str, str]) -> None:
 
     :raises ConfigError: they cannot be used.
     """
+    _check_directory(settings, sources)
     if is_wanted(settings):
         os.close(_laid_down(settings, sources))
 
 
+def _check_directory(settings: Settings, sources: Mapping[str, str]) -> None:
+    directory = settings.acme_directory
+    if directory is not None and not os.path.isdir(os.path.join(working_directory(), directory)):
+        origin = sources.get("acme_directory", "setting acme_directory")
+        raise ConfigError(f"{origin}: there is no directory {directory}; make it first")
+
+
 def _laid_down(settings: Settings, sources: Mapping[str, str]) -> int:
-    material = read(settings, sources, os.getcwd())
+    material = read(settings, sources, working_directory())
     context_of(material, settings, sources)
     for each in terms(material):
         if warning := each.warning(time.time()):

@@ -75,7 +75,7 @@ def read(der: bytes) -> Certificate:
     """
     try:
         (certificate,) = _items(der)
-        fields = list(_items(next(_items(certificate.content)).content))
+        fields = list(_items(_first(certificate.content).content))
         if fields[0].tag == _VERSION:
             del fields[0]
         _, _, _, validity, subject, *rest = fields
@@ -84,8 +84,8 @@ def read(der: bytes) -> Certificate:
         attributes = [list(map(_attribute, _items(each.content))) for each in _items(subject.content)]
         if not names:
             names = [_text(value) or "" for each in attributes for kind, value in each if kind == _COMMON_NAME]
-    except (IndexError, StopIteration, UnicodeDecodeError) as error:
-        raise ValueError(f"a certificate is malformed: {error!r}") from None
+    except (IndexError, ValueError) as error:
+        raise ValueError(f"a certificate is malformed: {error}") from None
     return Certificate(_written(attributes), tuple(name.lower() for name in names), begins, ends)
 
 
@@ -104,9 +104,15 @@ def _items(data: bytes) -> Iterator[_Item]:
             length = int.from_bytes(data[at : at + count])
             at += count
         if at + length > len(data):
-            raise ValueError("a certificate is cut")
+            raise ValueError("it is cut")
         yield _Item(tag, data[at : at + length], data[start : at + length])
         at += length
+
+
+def _first(data: bytes) -> _Item:
+    for item in _items(data):
+        return item
+    raise ValueError("it is empty where it must not be")
 
 
 def _time(item: _Item) -> float:
@@ -114,17 +120,17 @@ def _time(item: _Item) -> float:
     if item.tag == _UTC_TIME:
         text = ("19" if text[:2] >= "50" else "20") + text  # RFC 5280 section 4.1.2.5.1
     elif item.tag != _GENERALIZED_TIME:
-        raise ValueError("a certificate has no time where it has to have one")
+        raise ValueError("it has no time where it has to have one")
     return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
 
 
 def _alternative_names(extensions: bytes) -> Iterator[str]:
     """Give the names of section 4.2.1.6."""
-    for extension in _items(next(_items(extensions)).content):
+    for extension in _items(_first(extensions).content):
         kind, *_, value = _items(extension.content)
         if _dotted(kind.content) != _ALTERNATIVE_NAMES:
             continue
-        for name in _items(next(_items(value.content)).content):
+        for name in _items(_first(value.content).content):
             if name.tag == _DNS_NAME:
                 yield name.content.decode("latin-1")
             elif name.tag == _IP_ADDRESS and len(name.content) in (4, 16):

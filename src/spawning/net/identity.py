@@ -104,9 +104,7 @@ def read(settings: Settings, sources: Mapping[str, str], directory: str) -> Mate
     """
     origins = Origins(sources)
     if len(settings.keyfile) > len(settings.certfile):
-        raise ConfigError(
-            f"{origins['keyfile']}: there are more keys than certificates; each --keyfile needs its --certfile"
-        )
+        raise ConfigError(f"{origins['keyfile']}: there are more keys than certificates; give each its --certfile")
     if settings.keyfile and len(settings.keyfile) < len(settings.certfile):
         raise ConfigError(
             f"{origins['keyfile']}: there are fewer keys than certificates; say --keyfile as often as --certfile,"

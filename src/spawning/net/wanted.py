@@ -17,6 +17,9 @@ _BY_DEFAULT: Final = {
 }  # fmt: skip
 
 
+_PLAIN: Final = (Speaks.UNSAID, Speaks.NO)
+
+
 class Wanted(NamedTuple):
     """An address, and where its host (or all of it) and its port came from, for messages."""
 
@@ -52,7 +55,17 @@ def wanted(settings: Settings, sources: Mapping[str, str], *, inherited: bool) -
     origin = sources.get("proxy_allow_ips", "")  # a file or a variable may serve several starts
     if origin.startswith("option ") and not any(each.address.proxy for each in found):
         raise ConfigError(f"{origin}: no listener has ?proxy, without which it has no effect")
-    return [_beside(each, places) for each in _speaking(found, settings)]
+    found = _speaking(found, settings)
+    _check_redirect(found, settings, sources)
+    return [_beside(each, places) for each in found]
+
+
+def _check_redirect(found: list[Wanted], settings: Settings, sources: Mapping[str, str]) -> None:
+    """See that what is redirected arrives: at a listener of ours, or by a proxy that says it came over TLS."""
+    there = settings.https_port or settings.forwarded_allow_ips
+    if settings.redirect_to_https and not there and all(each.address.tls in _PLAIN for each in found):
+        origin = sources.get("redirect_to_https", "setting redirect_to_https")
+        raise ConfigError(f"{origin}: no listener speaks TLS; give one a certificate (--certfile), or say --https-port")
 
 
 def _speaking(found: list[Wanted], settings: Settings) -> list[Wanted]:
@@ -60,7 +73,7 @@ def _speaking(found: list[Wanted], settings: Settings) -> list[Wanted]:
 
     :raises ConfigError: there is none.
     """
-    said = [each for each in found if each.address.secure or each.address.tls is Speaks.ON_TCP]
+    said = [each for each in found if each.address.tls in (Speaks.YES, Speaks.ON_TCP)]
     if said and not settings.certfile:
         raise ConfigError(f"{said[0].origin}: {said[0].address.text} needs a certificate; give it with --certfile")
     if said or not settings.certfile:

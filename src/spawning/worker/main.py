@@ -61,6 +61,7 @@ from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.exchange import Exchange, WSGIApplication
 from spawning.wsgi.forwarded import Trust
+from spawning.wsgi.https import redirected
 from spawning.wsgi.input import find_directory
 from spawning.wsgi.mount import mounted
 from spawning.wsgi.names import method_of, path_of, shown
@@ -103,6 +104,12 @@ def run(
     status = worker.run(files)
     look_after_end(name, min(worker.give_up_at, monotonic() + settings.deadman_timeout))
     return status
+
+
+def _https_port(listeners: Sequence[tuple[str, socket.socket]]) -> int:
+    """Return the port of the first listener that speaks TLS; 443 if a proxy does so in our place."""
+    addresses = (parse(name) for name, _ in listeners)
+    return next((each.port for each in addresses if each.secure and each.port), 443)
 
 
 def _picked_up(fd: int) -> Material:
@@ -153,7 +160,8 @@ class Worker:
         self._access_log = access_log
         self._handed: list[int] = []  # descriptors beside the message that was received last
         self._errors = ErrorStream()
-        application = identified(mounted(application, settings.script_name), settings.request_id_header)
+        application = redirected(mounted(application, settings.script_name), settings, _https_port(listeners))
+        application = identified(application, settings.request_id_header)
         find_directory()
         room = room_for_connections(settings.max_connections, settings.threadpool_workers)
         context = Context(settings, logs_access=self._access_log is not None)
