@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from spawning import memory
 from spawning.address import Kind
-from spawning.controller import process
+from spawning.controller import identities, process
 from spawning.controller.descent import descendants
 from spawning.controller.logfiles import check_syslog
 from spawning.controller.paths import working_directory
@@ -62,6 +62,7 @@ def check(configuration: Configuration) -> None:
         origins = configuration.behind_the_factory(settings)
         _check_surroundings(settings, {name: f"setting {key_of(name)}" for name in OPTIONS} | origins)
         talk.hear(Loaded)
+        identities.check(settings, origins)
         with _bound(settings, origins) as listeners:
             _check_worker(near, talk.until, listeners)
     finally:

@@ -76,7 +76,7 @@ def test_reload_without_a_mode(typed: list[str], meant: list[str]) -> None:
         (["--timeout", "30", "a:b"], "there is no option --timeout here: write --request-timeout SECONDS"),
         (["--log-level", "loud", "a:b"], "option --log-level: 'loud' is not a level: debug, info, warning, error$"),
         (["--log-level", "error", "-v", "a:b"], "option --log-level contradicts --verbose$"),
-        (["--certfile", "x", "a:b"], "there is no option --certfile here: TLS is the business of a proxy"),
+        (["--ssl-keyfile-password", "x", "a:b"], "there is no option --ssl-keyfile-password here: others can read arg"),
         (["--worker-tmp-dir", "x", "a:b"], "there is no option --worker-tmp-dir here: "),
         (["--error-logfile", "x", "a:b"], "there is no option --error-logfile here: errors are logged to stderr"),
         (["--xyzzy", "a:b"], "there is no option --xyzzy, see spawn --help$"),

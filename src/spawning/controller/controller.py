@@ -378,6 +378,7 @@ class Controller:
             channels=self.links.descriptors(),
             handoff=(sending.fileno(), receiving.fileno()),
             fence=self.fence.fd,
+            identities=outside.identities.held,
             listeners=[each.fd for each in outside.listeners.held],
             activated=bool(outside.listeners.inherited),
             held=outside.listeners.held,

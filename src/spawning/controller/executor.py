@@ -92,8 +92,8 @@ class Executor:
     """Hands of the controller. For its loop alone.
 
     :param reader: reads the settings that each generation starts from.
-    :param outside: has the listening sockets, those of a generation before its first worker is forked; the files of the
-        access log, which workers are given; and the status service.
+    :param outside: has the listening sockets, those of a generation before its first worker is forked, and their
+        certificates; the files of the access log, which workers are given; and the status service.
     :param handoff: both ends of the handoff socket.
     :param fence: what workers see their turn in.
 
@@ -120,6 +120,7 @@ class Executor:
         self._fleet = fleet
         self._links = links
         self._listeners = outside.listeners
+        self._identities = outside.identities
         self._fence = fence
         self._logs = outside.logs
         self._status = outside.status
@@ -356,7 +357,8 @@ class Executor:
         self._start(self._worker(action.source))
 
     def _start(self, worker: WorkerRecord) -> None:
-        self._links.send(worker.source, Start(self._fence.term), self._fence.descriptors)
+        descriptors = [*self._fence.descriptors, *self._identities.of(worker.source.generation)]
+        self._links.send(worker.source, Start(self._fence.term), descriptors)
         worker.step(WorkerStep.STARTED)
         log.info("worker started %s", fields(worker=worker.source, pid=worker.pid))
 

@@ -1,4 +1,4 @@
-"""What a service has outside of its processes: logs, listening sockets, pidfile, and the status service's address.
+"""What a service has outside of its processes: logs, listening sockets and certificates, pidfile, status service.
 
 It is opened when the settings of the first generation are known, before anything of the application is imported, and
 with the rights of who has started the server; then those are given up (``--chuid``). Later generations share it.
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from spawning import interpreter, memory
 from spawning.account import Account
 from spawning.controller.fleet import Fleet
+from spawning.controller.identities import Identities
 from spawning.controller.legacy import Legacy
 from spawning.controller.links import Links
 from spawning.controller.listeners import Listeners
@@ -57,6 +58,7 @@ class Outside:
         self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
         directory = self.logs.directory
         self.listeners = Listeners(legacy.held, legacy.inherited, legacy.outside, directory, legacy.handoff[0])
+        self.identities = Identities(legacy.identities)
         self.status = StatusProcess(fleet, links, legacy.status_listeners, legacy.metrics, situation)
         self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
         self._standard = StandardFiles(directory)
@@ -129,10 +131,12 @@ class Outside:
         return [*closing, self.pidfile.remove] if self.pidfile is not None else closing
 
     def _provide_listeners(self, generation: GenerationRecord) -> None:
+        origins = self._reader.origins(generation)
+        self.identities.provide(generation, origins, self._fleet)
         if generation.trigger == PAGE:  # it shows itself where the site is
             self.listeners.recall(generation)
         else:
-            self.listeners.provide(generation, generation.settings, self._reader.origins(generation))
+            self.listeners.provide(generation, generation.settings, origins)
 
     # Logs ------------------------------------------------------------------------------------------------------------
 

@@ -144,7 +144,9 @@ class Watching:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Begin to accept, in term `term`. Beside it: the page of the fence (``ipc/fence.py``)."""
+    """Begin to accept, in term `term`. Beside it: the page of the fence (``ipc/fence.py``), and, if TLS is spoken, the
+    file of certificates (``net/identity.py``).
+    """
 
     term: int = 0
 

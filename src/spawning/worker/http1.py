@@ -110,7 +110,11 @@ class Http1(Refusing):
         reads = 0
         try:
             while True:
-                data = context.receiver.receive(self.fd) if context.contended else self.stream.recv(READ_SIZE, DONTWAIT)
+                data = (
+                    context.receiver.receive(self.fd)
+                    if context.contended and self.stream.bare
+                    else self.stream.recv(READ_SIZE, DONTWAIT)
+                )
                 if not data:
                     self._end_of_input()
                     return

@@ -39,6 +39,7 @@ from spawning.logs.formats import make
 from spawning.logs.log import Log
 from spawning.logs.setup import has_colours, lost_lines, redirect, stream
 from spawning.logs.streams import open_file
+from spawning.net.identity import HTTP_1_1, Identity, Material, context_of, pick_up
 from spawning.primitives import sleep
 from spawning.settings import Settings
 from spawning.settings.destination import STREAMS, is_file, syslog
@@ -49,11 +50,13 @@ from spawning.worker.context import Context
 from spawning.worker.descriptors import room_for_connections
 from spawning.worker.details import details, executions, queued
 from spawning.worker.dispatch import Dispatch
+from spawning.worker.handshake import Handshake
 from spawning.worker.http1 import Http1
 from spawning.worker.leaving import look_after_end
 from spawning.worker.listener import Listener, Listeners
 from spawning.worker.loop import Loop
 from spawning.worker.preamble import accepted
+from spawning.worker.secured import Secured
 from spawning.worker.streams import LAST_WORDS, Streams
 from spawning.worker.timeouts import Timeouts, nothing_but
 from spawning.worker.watchdog import Watchdog
@@ -61,6 +64,7 @@ from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.exchange import Exchange, WSGIApplication
 from spawning.wsgi.forwarded import Trust
+from spawning.wsgi.https import redirected
 from spawning.wsgi.input import find_directory
 from spawning.wsgi.mount import mounted
 from spawning.wsgi.names import method_of, path_of, shown
@@ -103,6 +107,19 @@ def run(
     status = worker.run(files)
     look_after_end(name, min(worker.give_up_at, monotonic() + settings.deadman_timeout))
     return status
+
+
+def _https_port(listeners: Sequence[tuple[str, socket.socket]]) -> int:
+    """Return the port of the first listener that speaks TLS; 443 if a proxy does so in our place."""
+    addresses = (parse(name) for name, _ in listeners)
+    return next((each.port for each in addresses if each.secure and each.port), 443)
+
+
+def _picked_up(fd: int) -> Material:
+    try:
+        return pick_up(fd)
+    finally:
+        os.close(fd)
 
 
 def _open_log(settings: Settings, opens_log: bool) -> AccessLog | None:
@@ -159,7 +176,8 @@ class Worker:
         self._access_log = access_log
         self._handed: list[int] = []  # descriptors beside the message that was received last
         self._errors = ErrorStream()
-        application = identified(mounted(application, settings.script_name), settings.request_id_header)
+        application = redirected(mounted(application, settings.script_name), settings, _https_port(listeners))
+        application = identified(application, settings.request_id_header)
         find_directory()
         room = room_for_connections(settings.max_connections, settings.threadpool_workers)
         context = Context(settings, access_log)
@@ -169,6 +187,7 @@ class Worker:
         self._watchdog = Watchdog(self._dispatch)
         self._trust = Trust(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None
         self._proxies = Trust(settings.proxy_allow_ips)
+        self._identity = Identity()
         own = Listeners([self._listener(name, sock) for name, sock in listeners], self._listener)
         self._loop = Loop(context, self._dispatch, own, handoff, room, self._on_end)
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -212,9 +231,11 @@ class Worker:
             trust=self._trust,
             request_id_header=settings.request_id_header,
         )
-        if address.proxy:
-            return Listener(name, sock, base, Http1, accepted, self._proxies)
-        return Listener(name, sock, base, Http1)
+        first, proxies = (accepted, self._proxies) if address.proxy else (None, None)
+        if address.secure:
+            base = base.saying({"wsgi.url_scheme": "https", "HTTPS": "on"})
+            return Listener(name, sock, base, Handshake, first, proxies, self._identity, {HTTP_1_1: Secured})
+        return Listener(name, sock, base, Http1, first, proxies)
 
     def run(self, files: Sequence[str]) -> int:
         """Serve; see :func:`run`."""
@@ -333,6 +354,8 @@ class Worker:
         if self._handed:  # a controller of an earlier version gives none
             self._context.fence = attach(self._handed[0])
             self._context.term = message.term
+        if len(self._handed) > 1:
+            self._identity.context = context_of(_picked_up(self._handed[1]), self._settings, {})
         self._context.post(self._loop.start)
 
     def _on_retire(self, message: Message) -> None:
