@@ -52,7 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "habits": {"errors"},
     "daemon": {"errors"},
     "cli_options": LEAVES | {"habits"},
-    "contrib": LEAVES | {"cli_options"},
+    "websocket": {"errors"},
+    "contrib": LEAVES | {"cli_options", "websocket"},
     "check_config": BASE | {"controller"},
     "cli": BASE | {"account", "cli_options", "controller", "daemon", "django_project", "questions", "upgrade_check"},
     "questions": BASE | {"check_config", "controller"},
@@ -76,6 +77,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "paste_factory": {"paste"},
     "readable": {"rich"},
     "status": {"prometheus_client", "setproctitle"},
+    "websocket": {"wsproto"},
 }
 
 
@@ -151,9 +153,10 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"closing", "lead", "trials", "overdue", "handoff"}),
     frozenset({"migrating", "dispatch", "accepting", "preamble", "handshake"}),
     frozenset({"refusing"}),
+    frozenset({"tunnelling"}),
     frozenset({"http1"}),
     frozenset({"loop", "watchdog", "details", "secured"}),
-    frozenset({"timeouts", "streams"}),
+    frozenset({"timeouts", "streams", "tunnels"}),
     frozenset({"main"}),
 )
 # Rooms beside each other: neither the loop nor what is below it knows HTTP, and a connection does not know who runs it.

@@ -370,6 +370,10 @@ class Settings:
         256, "--max-waiting-writers", parse=values.Integer(0, 10000), metavar="N", group=_LIMITS,
         help="Threads a worker that may wait for their clients without counting as one of --threads.",
     )
+    max_tunnels: int = option(
+        1000, "--max-tunnels", parse=values.Integer(0, 100000), metavar="N", group=_LIMITS,
+        help="WebSockets and other tunnels a worker at a time, each in a thread that is not one of --threads.",
+    )
     max_request_line: int = option(
         16384, "--max-request-line", parse=values.Integer(32, 2**24), metavar="BYTES", group=_LIMITS,
         help="Longest request line.",

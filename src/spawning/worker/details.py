@@ -39,6 +39,11 @@ class Execution:
         return path_of(self.exchange.environ)
 
     @property
+    def is_tunnel(self) -> bool:
+        """Whether the application has taken the connection."""
+        return self.exchange.responder.is_tunnel
+
+    @property
     def stack(self) -> str:
         """Where the thread is, as a traceback shows it; empty when it has ended."""
         return stack_of(self.thread.ident)
@@ -78,6 +83,7 @@ def details(dispatch: Dispatch, question: int, stacks: bool, now: float) -> Deta
             "path": each.path,
             "address": each.job.address,
             "seconds": round(each.seconds, 3),
+            "tunnel": each.is_tunnel,
         }
         for each in executions(dispatch, now)
     ]

@@ -245,6 +245,18 @@ class Dispatch:
         finally:
             threads.excuse(-1)
 
+    def begin_tunnel(self, job: Job) -> bool:
+        """Let a job hold its thread for as long as its client stays; see ``roles``. Any thread of the application, so
+        perhaps not the leader that is inside the job's call.
+        """
+        lead = self.lead
+        if job in lead.box:
+            lead.take()
+            if job in lead.box:
+                return False  # no thread is left to serve the others
+        lead.settle()  # the watchdog may have taken it, and be about to count the thread
+        return self.threads.begin_tunnel(job)
+
     # -- between polls: leader only -----------------------------------------------------------------------------------
 
     def before_poll(self) -> None:

@@ -59,6 +59,7 @@ from spawning.worker.preamble import accepted
 from spawning.worker.secured import Secured
 from spawning.worker.streams import LAST_WORDS, Streams
 from spawning.worker.timeouts import Timeouts, nothing_but
+from spawning.worker.tunnels import Tunnels
 from spawning.worker.watchdog import Watchdog
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
@@ -69,6 +70,7 @@ from spawning.wsgi.input import find_directory
 from spawning.wsgi.mount import mounted
 from spawning.wsgi.names import method_of, path_of, shown
 from spawning.wsgi.request_id import id_at_end, identified
+from spawning.wsgi.tunnel import GOING_AWAY, RESTART
 
 REPORT_EVERY: Final = 1.0  # seconds
 ORPHAN_SECONDS: Final = 30.0  # seconds to finish when the controller is dead
@@ -211,6 +213,7 @@ class Worker:
         self._ended = False
         self.give_up_at = float("inf")
         self._streams: Streams | None = None  # to be ended
+        self._tunnels: Tunnels | None = None  # likewise
         self._unwell = ""  # why it is to be replaced, which the controller has to be told
         self._relieved = 0  # stuck requests whose threads have been replaced
         self._next_report = 0.0
@@ -243,7 +246,7 @@ class Worker:
         self._channel.sock.setblocking(False)
         self._dispatch.threads.start()
         self._channel.send(Ready(list(files)))
-        while not self._ended and monotonic() < self.give_up_at:
+        while not self._ended and (monotonic() < self.give_up_at or self._has_last_words()):
             try:
                 self._turn()
             except BaseException:  # boundary: a signal handler of the application raises here, whatever thread it means
@@ -313,8 +316,29 @@ class Worker:
 
     def _end_streams(self, streams: Streams, now: float) -> None:
         streams.end(now)
-        if streams.ended and nothing_but(streams.ended, self._dispatch, self._loop):
+        self._end_tunnels(now)
+        if (ended := self._ended_from_here()) and nothing_but(ended, self._dispatch, self._loop):
             self.give_up_at = min(self.give_up_at, now + LAST_WORDS)
+
+    def _end_tunnels(self, now: float) -> None:
+        self._tunnels = self._tunnels or Tunnels(self._dispatch)
+        self._tunnels.end(now, GOING_AWAY if self._context.stopping else RESTART)
+
+    def _has_last_words(self) -> bool:
+        """When the time is over: end the tunnels, and give the application a moment to do so itself."""
+        if self._tunnels is not None:
+            return False
+        now = monotonic()
+        self._end_tunnels(now)
+        self.give_up_at = now + LAST_WORDS
+        return bool(self._ended_from_here())
+
+    def _ended_from_here(self) -> Collection[Exchange]:
+        """Return what was ended and is still under way, because it has no end of its own."""
+        return {
+            *(self._streams.ended if self._streams is not None else ()),
+            *(self._tunnels.ended if self._tunnels is not None else ()),
+        }
 
     def _log_waits(self) -> bool:
         return self._access_log is not None and self._access_log.waiting
@@ -425,6 +449,7 @@ class Worker:
             inline=dispatch.calls,
             refused=self._context.refused,
             threads=len(threads.all),
+            tunnels=threads.tunnels,
             lost=self._lost(),
         )
         if (tally := self._context.tally) is not None:
@@ -457,11 +482,11 @@ class Worker:
 
     def _name_stuck_requests(self) -> int:
         """Log what could not be finished: request, age, and where its thread is. Return the exit status."""
-        ended: Collection[Exchange] = self._streams.ended if self._streams is not None else ()
+        ended = self._ended_from_here()
         status = 0
         for each in executions(self._dispatch, monotonic()):
             if each.exchange in ended:
-                log.debug("event stream ended worker=%s path=%s", self.name, shown(each.path))
+                log.debug("event stream or tunnel ended worker=%s path=%s", self.name, shown(each.path))
                 continue
             status = 1
             log.error(

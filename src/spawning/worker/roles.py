@@ -201,6 +201,12 @@ class Dispatcher(Protocol):
         :param sent: bytes of its content.
         """
 
+    def begin_tunnel(self, job: Job) -> bool:
+        """Let a job hold its thread for as long as its client stays (``tunnelling``). Any thread of the application.
+
+        :returns: False when as many do as may.
+        """
+
     def wait_for_client(self, output: Output) -> None:
         """Wait, in the thread that executes a request, until its client has taken enough.
 

@@ -32,6 +32,7 @@ class RequestThread(ServerThread):
     """A thread with a mailbox for one task; the lock is the bell.
 
     :ivar job: the job that it executes; any thread may read it. None while idle or leading.
+    :ivar in_tunnel: its job does not count; with the lock of ``Threads``.
     """
 
     def __init__(self, threads: "Threads", number: int) -> None:
@@ -40,6 +41,7 @@ class RequestThread(ServerThread):
         self._bell = allocate_lock()
         self._bell.acquire()
         self.job: Job | None = None
+        self.in_tunnel = False
 
     def wake(self) -> None:
         """Begin with ``job``; None is the lead. The thread must be idle or not started.
@@ -91,6 +93,7 @@ class Threads:
     :ivar failed: called when a bug has ended a thread; the worker cannot go on.
     :ivar read: jobs that request threads have read.
     :ivar excused: jobs that wait for their clients and do not count.
+    :ivar tunnels: jobs that hold a thread for as long as their clients stay, and do not count.
     :ivar holding: jobs are kept back so that the threads run dry, for a trial (``sensor``).
     """
 
@@ -107,6 +110,7 @@ class Threads:
         self.holding = False
         self.read = 0
         self.excused = 0
+        self.tunnels = 0
         self.all: list[RequestThread] = []
         self._context = context
         self._starting = False  # a thread has been woken for a job, and has not begun with it
@@ -186,7 +190,10 @@ class Threads:
         context = self._context
         tell = False
         with self.lock:
-            if self.waiting.size and not self.holding and self.executing <= self.limit:
+            if thread.in_tunnel:  # it has not been counted, and only the leader counts one more
+                thread.in_tunnel = False
+                self.tunnels -= 1
+            elif self.waiting.size and not self.holding and self.executing <= self.limit:
                 self._ready.append(self.waiting.take())
             else:
                 was_full = context.full
@@ -221,6 +228,22 @@ class Threads:
             tell = count > 0 and (context.crowded or self.waiting.size)
         if tell:
             context.mail.wake()
+        return True
+
+    def begin_tunnel(self, job: Job) -> bool:
+        """Let a job not count any more, until its thread asks for the next one. Any thread.
+
+        :returns: False when as many do not as may be (``--max-tunnels``), or no thread executes the job.
+        """
+        context = self._context
+        with self.lock:
+            thread = next((each for each in self.all if each.job is job), None)
+            if thread is None or self.tunnels >= context.settings.max_tunnels:
+                return False
+            thread.in_tunnel = True
+            self.tunnels += 1
+            self._count(-1)
+        context.mail.wake()  # another one may be executed in its place
         return True
 
     def take_waiting(self) -> Job | None:

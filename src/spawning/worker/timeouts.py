@@ -17,7 +17,8 @@ anything for it.
 
 import ctypes
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from time import monotonic, sleep
 from typing import Any, Final
 
@@ -102,9 +103,10 @@ class Call:
     :ivar claimed: the watchdog is about to interrupt it, or has.
     :ivar interrupted_at: (monotonic seconds) when the exception was set; 0: it was not.
     :ivar given_up: it has not ended in time after that.
+    :ivar untimed: it has taken its connection (``wsgi.tunnel``), and may go on for as long as it likes.
     """
 
-    __slots__ = ("_application", "_window", "claimed", "exchange", "given_up", "ident", "interrupted_at")
+    __slots__ = ("_application", "_window", "claimed", "exchange", "given_up", "ident", "interrupted_at", "untimed")
 
     def __init__(self, exchange: Exchange, application: WSGIApplication) -> None:
         self.exchange = exchange
@@ -112,11 +114,14 @@ class Call:
         self.claimed = False
         self.interrupted_at = 0.0
         self.given_up = False
+        self.untimed = False
         self._application = application
         self._window: list[float] = []
 
     def __call__(self, environ: Environ, start_response: object) -> Iterable[bytes]:
         environ["wsgi.early_hints"] = self._hint
+        if "spawning.socket" in environ:
+            environ["spawning.socket"].before = self._untime
         result: Iterable[bytes] = self.inside(self._application, environ, self._start_response)
         if type(result) in (list, tuple) or (type(result) is FileWrapper and result.extent() is not None):
             return result
@@ -130,7 +135,8 @@ class Call:
         if self.interrupted_at:
             raise RequestTimeout
         try:
-            self._window.append(monotonic())
+            if not self.untimed:
+                self._window.append(monotonic())
             return function(*arguments)
         finally:
             self._leave()
@@ -183,6 +189,18 @@ class Call:
         finally:
             if was_inside:
                 self._window.append(monotonic())
+
+    def _untime(self) -> None:
+        """Let nobody interrupt from now on.
+
+        :raises RequestTimeout: somebody has, a moment ago.
+        """
+        self.untimed = True
+        if threading.get_ident() == self.ident:
+            self._leave()
+        else:  # a thread of the application, which is not to be interrupted in any case
+            with suppress(IndexError):
+                self._window.pop()
 
     # -- the main thread ----------------------------------------------------------------------------------------------
 
@@ -243,7 +261,7 @@ class Blocks:
             self._call.inside(close)
 
 
-def nothing_but(stuck: set[Exchange], dispatch: Dispatch, loop: Loop) -> bool:
+def nothing_but(stuck: Collection[Exchange], dispatch: Dispatch, loop: Loop) -> bool:
     """Whether a retired worker has nothing left to do but what is stuck. Main thread."""
     executing = dispatch.threads.executing + len(dispatch.lead.box)
     return executing <= len(stuck) and loop.connections <= len(stuck)
