@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import socket
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -142,20 +143,44 @@ class Where:
 
 
 def _sockets(skipped: list[str]) -> Iterator[Path]:
-    """List the sockets that only we and root can have made; what was `skipped`, and why, is added to that list."""
-    user = os.geteuid()
-    for directory in directories(os.environ):
-        if not os.access(directory, os.R_OK | os.X_OK):
-            continue
-        if doubt := doubt_of_directory(directory.lstat(), user):
-            skipped.append(f"{directory} {doubt}")
-            continue
+    """List the sockets that only we and root can have made, or those to whom root has given a directory for them; what
+    was `skipped`, and why, is added to that list.
+    """
+    for directory, user in _directories(skipped):
         for path in sorted(directory.glob(f"*{SUFFIX}")):
             with contextlib.suppress(FileNotFoundError):  # gone meanwhile
                 if doubt := doubt_of_socket(path.lstat(), user):
                     skipped.append(f"{path} {doubt}")
                 else:
                     yield path
+
+
+def _directories(skipped: list[str]) -> Iterator[tuple[Path, int]]:
+    """List directories, each with the user whose sockets are in it. In one of root's there may be others, which only
+    root can have made: those of services of other users.
+    """
+    ours = os.geteuid()
+    for directory in directories(os.environ):
+        if not os.access(directory, os.R_OK | os.X_OK):
+            continue
+        if doubt := doubt_of_directory(found := directory.lstat(), ours):
+            skipped.append(f"{directory} {doubt}")
+            continue
+        yield directory, ours
+        if found.st_uid == 0:
+            yield from _given(directory, skipped)
+
+
+def _given(directory: Path, skipped: list[str]) -> Iterator[tuple[Path, int]]:
+    for path in sorted(directory.iterdir()):
+        with contextlib.suppress(OSError):  # gone meanwhile, or not for us
+            found = path.lstat()
+            if not stat.S_ISDIR(found.st_mode):
+                continue
+            if doubt := doubt_of_directory(found, found.st_uid):
+                skipped.append(f"{path} {doubt}")
+            else:
+                yield path, found.st_uid
 
 
 def _matches(path: Path, name: str) -> bool:

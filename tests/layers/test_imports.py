@@ -15,6 +15,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "spawning"
 
 LEAVES = {"address", "errors", "memo", "settings", "primitives", "interpreter", "standard", "memory", "figures"}
+LEAVES |= {"cgroup"}
 BASE = LEAVES | {"ipc", "net", "logs"}
 FACTORIES = {"wsgi_factory", "django_factory", "paste_factory"}
 
@@ -22,7 +23,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "address": set(),
     "errors": set(),
     "memo": set(),
-    "settings": {"address", "errors"},
+    "cgroup": set(),
+    "settings": {"address", "cgroup", "errors"},
     "primitives": set(),
     "lifecycle": set(),
     "standard": set(),

@@ -23,6 +23,7 @@ NUMBERS = ["x", "nan", "-inf", "1e999", "12 34", "0x10", "--"]
 TEXTS: dict[Callable[[Any], Any], list[str]] = {
     values.seconds: [*NUMBERS, "0", "-1", "inf"],
     values.seconds_or_none: [*NUMBERS, "-1", "inf"],
+    values.most_memory: [*NUMBERS, "-1", "1.5", "90%", "automatic", "Auto"],
     values.switch: ["perhaps", "2", "-1", "1.0", "truely"],
     values.reload: ["svn", "Dev", "dev git", "0"],
     values.path: ["x", "http://a/", "/a b", "/ä", "/a#b"],
@@ -58,6 +59,7 @@ TEXTS: dict[Callable[[Any], Any], list[str]] = {
 TYPED: dict[Callable[[Any], Any], list[Any]] = {
     values.seconds: [True, [], [1], {}, DATE, 0, -1, float("inf"), float("nan"), ""],
     values.seconds_or_none: [False, [], {}, DATE, -0.5, float("inf"), float("nan"), ""],
+    values.most_memory: [1.5, True, [], ["auto"], {}, DATE, -1, 2**40 + 1, float("inf"), float("nan"), ""],
     values.switch: [2, -1, 0.5, [], [True], {}, DATE, ""],
     values.reload: [True, 1, [], ["dev"], {}, ""],
     values.path: [1, True, [], ["/"], {}, ""],

@@ -204,13 +204,3 @@ def test_bad_environment_is_named(variable: str) -> None:
 
 def test_empty_environment_variable_is_no_value() -> None:
     assert checked({}, environ={"PORT": ""}).port == 8080
-
-
-@pytest.mark.parametrize(("quota", "most"), [("max 100000", 10**6), ("150000 100000", 2), ("10000 100000", 1)])
-def test_cpu_quota_of_the_control_group(tmp_path: Path, quota: str, most: int) -> None:
-    (tmp_path / "cpu.max").write_text(quota)
-    assert 1 <= usable_cpus(tmp_path) <= most
-
-
-def test_no_control_group(tmp_path: Path) -> None:
-    assert usable_cpus(tmp_path / "none") == usable_cpus(tmp_path / "neither")

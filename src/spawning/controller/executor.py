@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from spawning import memory
+from spawning import cgroup, memory
 from spawning.controller import process
 from spawning.controller.actions import (
     Abandon,
@@ -84,6 +84,7 @@ from spawning.ipc.messages import (
 from spawning.logs.log import Log
 from spawning.logs.setup import configure, fields, zone
 from spawning.settings import Settings, as_dict
+from spawning.settings.values import AUTO
 
 log = Log("spawning.controller")
 
@@ -322,10 +323,13 @@ class Executor:
         serving = self._fleet.serving
         assert serving is not None
         pids = {worker.source: worker.pid for worker in serving.active if worker.pid is not None}
-        everybody = memory.tree(os.getpid()) if serving.settings.max_memory else list(pids.values())
+        most = serving.settings.max_memory
+        everybody = memory.tree(os.getpid()) if most and most != AUTO else list(pids.values())
         sizes = memory.sizes(everybody)
         workers = {source: sizes.get(pid, 0) for source, pid in pids.items()}
-        self._fleet.measured(workers, sum(sizes.values()), memory.again_at(began, time.monotonic()))
+        group = cgroup.memory() if most == AUTO else None
+        used, limit = group or (sum(sizes.values()), 0)
+        self._fleet.measured(workers, used, memory.again_at(began, time.monotonic()), limit)
 
     def _finish(self, action: Finish) -> None:
         self.finished = True

@@ -7,7 +7,7 @@ with the rights of who has started the server; then those are given up (``--chui
 import os
 from collections.abc import Callable
 
-from spawning import interpreter, memory
+from spawning import cgroup, interpreter, memory
 from spawning.account import Account
 from spawning.controller.fleet import Fleet
 from spawning.controller.identities import Identities
@@ -27,6 +27,7 @@ from spawning.logs.log import Log
 from spawning.logs.setup import fields, redirect
 from spawning.settings import Settings
 from spawning.settings.names import key_of
+from spawning.settings.values import AUTO
 
 _NAMES = (
     "watch", "reload", "access_log_file", "pidfile", "control_socket", "max_memory", "max_worker_memory", "status",
@@ -83,6 +84,8 @@ class Outside:
         sources = {name: origins.get(name, f"setting {name}") for name in _NAMES}
         if settings.max_memory or settings.max_worker_memory:
             memory.check_readable(sources["max_memory" if settings.max_memory else "max_worker_memory"])
+        if settings.max_memory == AUTO and cgroup.memory() is None:
+            log.info("the control group has no limit of memory, so --max-memory auto does nothing")
         triggers.check(settings, sources)
         self._open_log(settings.access_log_file, sources["access_log_file"])
         self._provide_listeners(generation)

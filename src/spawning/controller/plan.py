@@ -272,7 +272,7 @@ class _Planner:
             if worker.state is WorkerState.READY:
                 yield StartWorker(worker.source)
         # While the service is about to end, a worker that says it was sent SIGTERM is one of all that were.
-        candidate = recycle.candidate(generation, self.due) if self.wanted.service is Service.RUN else None
+        candidate = recycle.candidate(generation, self.fleet, self.due) if self.wanted.service is Service.RUN else None
         if candidate is not None:
             if sum(worker.state is WorkerState.SERVING for worker in workers) > wanted:
                 yield RecycleWorker(candidate.source, generation.settings.deadman_timeout, candidate.reason)

@@ -218,9 +218,9 @@ class Settings:
         0, "--max-worker-memory", parse=values.Integer(0, 2**40), metavar="MB", group=_RECYCLING,
         help="Replace a worker whose memory (its share of shared pages) is above; 0 is off.",
     )
-    max_memory: int = option(
-        0, "-m", "--max-memory", parse=values.Integer(0, 2**40), metavar="MB", group=_RECYCLING,
-        help="Reload when the memory of all processes together is above; 0 is off.",
+    max_memory: int | str = option(
+        0, "-m", "--max-memory", parse=values.most_memory, metavar="MB|auto", group=_RECYCLING,
+        help="Reload when all processes together need more; auto: replace the largest worker at 90 % of the cgroup's.",
     )
 
     reload: str | None = option(

@@ -158,6 +158,20 @@ class Integer:
         return number
 
 
+AUTO = "auto"
+_MEGABYTES = Integer(0, 2**40)
+
+
+def most_memory(value: Any) -> int | str:
+    """Take megabytes, or ``auto``: what the control group allows."""
+    if value == AUTO:
+        return AUTO
+    try:
+        return _MEGABYTES(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or {AUTO}") from None
+
+
 def seconds(value: Any) -> float:
     number = _number(value)
     if not 0 < number < math.inf:
