@@ -66,7 +66,8 @@ THIRD_PARTY: dict[str, set[str]] = {
     "cli_options": {"click"},
     "ctl": {"click"},
     "controller": {"setproctitle", "watchfiles"},
-    "forkserver": {"setproctitle"},
+    "forkserver": {"setproctitle", "gevent"},
+    "worker": {"gevent"},
     "contrib": {"django", "click"},
     "django_factory": {"django"},
     "paste_factory": {"paste"},
@@ -144,13 +145,15 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"alarm", "descriptors", "sensor", "listener"}),
     frozenset({"roles", "routes"}),
     frozenset({"context", "waiting"}),
-    frozenset({"poller", "sending", "threads"}),
-    frozenset({"closing", "lead", "trials", "overdue", "handoff"}),
+    frozenset({"poller", "sending", "executor"}),
+    frozenset({"closing", "lead", "trials", "overdue", "handoff", "threads", "greenlets"}),
     frozenset({"migrating", "dispatch", "accepting", "preamble"}),
     frozenset({"refusing"}),
     frozenset({"http1"}),
     frozenset({"loop", "watchdog", "details"}),
-    frozenset({"timeouts", "streams"}),
+    frozenset({"timeouts", "streams", "unyielding"}),
+    frozenset({"greencall"}),
+    frozenset({"modes"}),
     frozenset({"main"}),
 )
 # Rooms beside each other: neither the loop nor what is below it knows HTTP, and a connection does not know who runs it.
@@ -159,7 +162,7 @@ STRANGERS = {
     "accepting": {"http1", "dispatch"},
     "handoff": {"http1"},
     "dispatch": {"http1", "loop", "accepting", "poller", "stream"},
-    "threads": {"loop", "accepting", "dispatch", "lead"},
+    "executor": {"loop", "accepting", "dispatch", "lead"},
 }
 
 

@@ -15,15 +15,15 @@ that could strike later. A request is interrupted once; from then on the applica
 """
 
 import ctypes
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic, sleep
 from typing import Any, Final
 
 from spawning.errors import RequestTimeout
 from spawning.logs.log import Log
-from spawning.worker.details import stack_of
+from spawning.primitives import get_ident
 from spawning.worker.dispatch import Dispatch
+from spawning.worker.executor import stack_of
 from spawning.worker.loop import Loop
 from spawning.wsgi.blocks import HAVE_ALL
 from spawning.wsgi.environ import Environ
@@ -48,16 +48,20 @@ class Timeouts:
 
     :param worker: its name, for the log.
     :param seconds: that the application may take, or go on without sending anything.
+    :param call: makes the application as one exchange sees it.
     """
 
-    def __init__(self, worker: str, seconds: float) -> None:
+    def __init__(
+        self, worker: str, seconds: float, call: "Callable[[Exchange, WSGIApplication], Call] | None" = None
+    ) -> None:
         self._worker = worker
         self._seconds = seconds
+        self._call = call or Call
         self._calls: dict[int, Call] = {}  # by thread
 
     def run(self, exchange: Exchange, application: WSGIApplication) -> None:
         """Run an exchange so that it can be interrupted. The thread that owns it."""
-        call = Call(exchange, application)
+        call = self._call(exchange, application)
         self._calls[call.ident] = call
         try:
             exchange.run(call)
@@ -77,9 +81,9 @@ class Timeouts:
                 found = STUCK
                 log.error("request stuck %s", self._names(call, now))
             elif call.claim(now - self._seconds):
-                log.error("request timed out %s\n%s", self._names(call, now), stack_of(call.ident))
-                call.interrupt()
-                found = found or INTERRUPTED
+                log.error("request timed out %s\n%s", self._names(call, now), call.stack())
+                if call.interrupt():
+                    found = found or INTERRUPTED
         return found
 
     @property
@@ -107,7 +111,7 @@ class Call:
 
     def __init__(self, exchange: Exchange, application: WSGIApplication) -> None:
         self.exchange = exchange
-        self.ident = threading.get_ident()
+        self.ident = get_ident()
         self.claimed = False
         self.interrupted_at = 0.0
         self.given_up = False
@@ -203,10 +207,18 @@ class Call:
             return False
         return True
 
-    def interrupt(self) -> None:
-        """Raise in the thread."""
+    def interrupt(self) -> bool:
+        """Raise in the thread.
+
+        :returns: whether that may strike between any two steps of it, and leave behind it anything half done.
+        """
         _set_exception(self.ident, ctypes.py_object(RequestTimeout))
         self.interrupted_at = monotonic()
+        return True
+
+    def stack(self) -> str:
+        """Return where it is, as a traceback shows it."""
+        return stack_of(self.ident)
 
 
 class Blocks:
@@ -244,5 +256,5 @@ class Blocks:
 
 def nothing_but(stuck: set[Exchange], dispatch: Dispatch, loop: Loop) -> bool:
     """Whether a retired worker has nothing left to do but what is stuck. Main thread."""
-    executing = dispatch.threads.executing + len(dispatch.lead.box)
+    executing = dispatch.executor.executing + len(dispatch.lead.box)
     return executing <= len(stuck) and loop.connections <= len(stuck)
