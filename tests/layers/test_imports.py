@@ -73,7 +73,8 @@ THIRD_PARTY: dict[str, set[str]] = {
     "cli_options": {"click"},
     "ctl": {"click"},
     "controller": {"setproctitle", "watchfiles"},
-    "forkserver": {"setproctitle"},
+    "forkserver": {"setproctitle", "gevent"},
+    "worker": {"gevent"},
     "contrib": {"django", "click"},
     "django_factory": {"django"},
     "paste_factory": {"paste"},
@@ -151,14 +152,16 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"alarm", "descriptors", "sensor", "listener", "output", "tls"}),
     frozenset({"roles", "routes"}),
     frozenset({"context", "waiting"}),
-    frozenset({"poller", "sending", "threads", "arrival"}),
-    frozenset({"closing", "lead", "trials", "overdue", "handoff"}),
+    frozenset({"poller", "sending", "executor", "arrival"}),
+    frozenset({"closing", "lead", "trials", "overdue", "handoff", "threads", "greenlets"}),
     frozenset({"migrating", "dispatch", "accepting", "preamble", "handshake"}),
     frozenset({"refusing"}),
     frozenset({"tunnelling"}),
     frozenset({"http1"}),
     frozenset({"loop", "watchdog", "details", "secured"}),
-    frozenset({"timeouts", "streams", "tunnels"}),
+    frozenset({"timeouts", "streams", "tunnels", "unyielding"}),
+    frozenset({"greencall"}),
+    frozenset({"modes"}),
     frozenset({"main"}),
 )
 # Rooms beside each other: neither the loop nor what is below it knows HTTP, and a connection does not know who runs it.
@@ -168,7 +171,7 @@ STRANGERS = {
     "handoff": {"http1"},
     "handshake": {"http1"},
     "dispatch": {"http1", "loop", "accepting", "poller", "stream"},
-    "threads": {"loop", "accepting", "dispatch", "lead"},
+    "executor": {"loop", "accepting", "dispatch", "lead"},
 }
 
 

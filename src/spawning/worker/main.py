@@ -55,12 +55,12 @@ from spawning.worker.http1 import Http1
 from spawning.worker.leaving import look_after_end
 from spawning.worker.listener import Listener, Listeners
 from spawning.worker.loop import Loop
+from spawning.worker.modes import mode
 from spawning.worker.preamble import accepted
 from spawning.worker.secured import Secured
 from spawning.worker.streams import LAST_WORDS, Streams
 from spawning.worker.timeouts import Timeouts, nothing_but
 from spawning.worker.tunnels import Tunnels
-from spawning.worker.watchdog import Watchdog
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.exchange import Exchange, WSGIApplication
@@ -75,6 +75,7 @@ from spawning.wsgi.tunnel import GOING_AWAY, RESTART
 REPORT_EVERY: Final = 1.0  # seconds
 ORPHAN_SECONDS: Final = 30.0  # seconds to finish when the controller is dead
 PAUSE: Final = 0.05  # seconds behind a turn that has failed
+_poll: Final = select.poll  # by this name, whatever the application makes of the module
 LOG_AWAKE: Final = 0.05  # seconds between writes of the access log while requests come in
 
 log = Log("spawning.worker")
@@ -181,23 +182,24 @@ class Worker:
         application = redirected(mounted(application, settings.script_name), settings, _https_port(listeners))
         application = identified(application, settings.request_id_header)
         find_directory()
-        room = room_for_connections(settings.max_connections, settings.threadpool_workers)
         context = Context(settings, access_log)
         self._context = context
-        self._dispatch = context.dispatcher = Dispatch(context, application, self._access_log)
+        executor, watchdog, call = mode(context, name)
+        room = room_for_connections(settings.max_connections, executor.limit, executor.threaded)
+        self._dispatch = context.dispatcher = Dispatch(context, application, self._access_log, executor)
         self._dispatch.wake_watchdog = self._wake
-        self._watchdog = Watchdog(self._dispatch)
+        self._watchdog = watchdog(self._dispatch)
         self._trust = Trust(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None
         self._proxies = Trust(settings.proxy_allow_ips)
         self._identity = Identity()
         own = Listeners([self._listener(name, sock) for name, sock in listeners], self._listener)
         self._loop = Loop(context, self._dispatch, own, handoff, room, self._on_end)
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._poll = select.poll()
+        self._poll = _poll()
         self._poll.register(channel.fileno(), select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
         self._poll.register(self._dispatch.alarm.fd, select.POLLIN)
-        self._timeouts = Timeouts(name, settings.request_timeout) if settings.request_timeout else None
+        self._timeouts = Timeouts(name, settings.request_timeout, call) if settings.request_timeout else None
         if self._timeouts is not None:
             self._dispatch.run_exchange = self._timeouts.run
         self._handlers: dict[type[Any], Callable[[Message], None]] = {
@@ -211,6 +213,7 @@ class Worker:
             AskDetails: self._on_ask_details,
         }
         self._ended = False
+        self._status = 1
         self.give_up_at = float("inf")
         self._streams: Streams | None = None  # to be ended
         self._tunnels: Tunnels | None = None  # likewise
@@ -228,7 +231,7 @@ class Worker:
         base = EnvironBase(
             server_name=server_name,
             server_port=server_port,
-            multithread=settings.threadpool_workers > 1,
+            multithread=settings.threadpool_workers != 1,
             multiprocess=settings.num_processes > 1,
             errors=self._errors,
             trust=self._trust,
@@ -244,8 +247,12 @@ class Worker:
         """Serve; see :func:`run`."""
         signal.signal(signal.SIGTERM, self._on_term)
         self._channel.sock.setblocking(False)
-        self._dispatch.threads.start()
         self._channel.send(Ready(list(files)))
+        self._dispatch.executor.serve(self._attend)
+        return self._status
+
+    def _attend(self) -> None:
+        """Do what there is for the main thread to do, until the worker has ended or what is left is given up."""
         while not self._ended and (monotonic() < self.give_up_at or self._has_last_words()):
             try:
                 self._turn()
@@ -255,9 +262,7 @@ class Worker:
             self._access_log.end()
         self._errors.close()
         self._report()  # what has been counted since the last time
-        if self._ended:
-            return int(self._loop.failed)
-        return self._name_stuck_requests()
+        self._status = int(self._loop.failed) if self._ended else self._name_stuck_requests()
 
     # -- one turn of the main thread ----------------------------------------------------------------------------------
 
@@ -439,17 +444,17 @@ class Worker:
 
     def _report(self) -> None:
         dispatch = self._dispatch
-        threads = dispatch.threads
+        executor = dispatch.executor
         report = Report(
             requests=dispatch.requests,
             errors=self._context.errors,
-            executing=threads.executing + len(dispatch.lead.box),
-            queued=threads.waiting.size,
+            executing=executor.executing + len(dispatch.lead.box),
+            queued=executor.waiting.size,
             connections=self._loop.connections,
             inline=dispatch.calls,
             refused=self._context.refused,
-            threads=len(threads.all),
-            tunnels=threads.tunnels,
+            threads=len(executor.runners),
+            tunnels=executor.tunnels,
             lost=self._lost(),
         )
         if (tally := self._context.tally) is not None:
