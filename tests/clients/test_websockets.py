@@ -85,6 +85,7 @@ def test_websocket_client(server: Server) -> None:
     assert client.subprotocol == "chat.v2"
     assert client.recv() == "/about https://a.example chat.v2 13"
     assert client.recv_data() == (websocket.ABNF.OPCODE_CLOSE, b"\x03\xe8")
+    assert client.sock is not None
     client.sock.close()  # its close() does nothing to a connection that has been closed
     client = websocket.create_connection(f"ws://127.0.0.1:{server.port}/echo", timeout=DEADLINE)
     for message in MESSAGES:

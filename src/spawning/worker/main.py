@@ -217,6 +217,7 @@ class Worker:
         self.give_up_at = float("inf")
         self._streams: Streams | None = None  # to be ended
         self._tunnels: Tunnels | None = None  # likewise
+        self._stops = False  # the service does, and not this worker alone
         self._unwell = ""  # why it is to be replaced, which the controller has to be told
         self._relieved = 0  # stuck requests whose threads have been replaced
         self._next_report = 0.0
@@ -327,7 +328,7 @@ class Worker:
 
     def _end_tunnels(self, now: float) -> None:
         self._tunnels = self._tunnels or Tunnels(self._dispatch)
-        self._tunnels.end(now, GOING_AWAY if self._context.stopping else RESTART)
+        self._tunnels.end(now, GOING_AWAY if self._stops else RESTART)
 
     def _has_last_words(self) -> bool:
         """When the time is over: end the tunnels, and give the application a moment to do so itself."""
@@ -399,6 +400,7 @@ class Worker:
 
     def _on_stop(self, message: Message) -> None:
         assert isinstance(message, Stop)
+        self._stops = True
         self.give_up_at = monotonic() + message.seconds
         self._context.post(self._loop.stop)
         self._context.post(self._acknowledge)
@@ -434,6 +436,7 @@ class Worker:
         log.error("controller died worker=%s pid=%d", self.name, os.getpid())
         self._poll.unregister(self._channel.fileno())
         self.give_up_at = min(self.give_up_at, monotonic() + ORPHAN_SECONDS)
+        self._stops = True
         self._context.post(self._loop.stop_orphaned)
 
     def _on_term(self, _signal: int, _frame: FrameType | None) -> None:
