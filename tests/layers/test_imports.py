@@ -70,13 +70,13 @@ THIRD_PARTY: dict[str, set[str]] = {
     "cli": {"click"},
     "cli_options": {"click"},
     "ctl": {"click"},
-    "controller": {"setproctitle", "watchfiles"},
-    "forkserver": {"setproctitle"},
+    "controller": {"watchfiles"},
+    "ipc": {"setproctitle"},
     "contrib": {"django", "click"},
     "django_factory": {"django"},
     "paste_factory": {"paste"},
     "readable": {"rich"},
-    "status": {"prometheus_client", "setproctitle"},
+    "status": {"prometheus_client"},
 }
 
 
