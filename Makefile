@@ -57,9 +57,10 @@ fuzz: $(FUZZ_VENV)/fuzz.stamp
 soak: $(VENV)/test.stamp
 	$(BIN)/python -m fuzz.soak
 
-# The tables of docs/settings.md, from the table of settings; a test fails where that was forgotten.
+# The tables of docs/settings.md and docs/from/, from the table of settings; a test fails where that was forgotten.
 settings: $(VENV)/test.stamp
 	$(BIN)/python -m spawning.settings.page docs/settings.md
+	$(BIN)/python -m spawning.elsewhere.page docs/from/*.md
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) bench/.work $(FUZZ_VENV) fuzz/.work tests/deploy/.work $(SITE)/data .mypy_cache .ruff_cache .pytest_cache .coverage-data
