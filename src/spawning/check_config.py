@@ -16,10 +16,11 @@ from dataclasses import replace
 
 from spawning import memory
 from spawning.address import Kind
-from spawning.controller import process
+from spawning.controller import identities, process
 from spawning.controller.descent import descendants
+from spawning.controller.logfiles import check_syslog
 from spawning.controller.paths import working_directory
-from spawning.controller.triggers import check_exist
+from spawning.controller.triggers import check_exist, check_library
 from spawning.errors import AppLoadError, ConfigError
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Boot, Configured, ForkWorker, Loaded, LoadFailed, Message, Ready, Retire
@@ -29,12 +30,13 @@ from spawning.net.listeners import bind_tcp, bound
 from spawning.net.unix import absolute, check_unix
 from spawning.net.wanted import wanted
 from spawning.settings import OPTIONS, Settings, as_dict, checked
+from spawning.settings.destination import is_file, syslog
 from spawning.settings.names import key_of
 from spawning.settings.sources import Configuration
 
 _LAST_SECONDS = 2.0  # that the worker and the fork server have to end in their own way
 _PAUSE = 0.01  # seconds between looks at whether they have
-_WRITTEN = ("access_log_file", "pidfile", "control_socket")
+_WRITTEN = ("access_log_file", "stdout", "stderr", "pidfile", "control_socket")
 
 
 def check(configuration: Configuration) -> None:
@@ -44,7 +46,7 @@ def check(configuration: Configuration) -> None:
     :raises AppLoadError: the application does not load, or does not answer as ``--ready-path`` wants it.
     """
     given = configuration.settings
-    configure(given.verbose)
+    configure(given)
     become_subreaper()  # the worker is to end with us
     near, far = Channel.pair()
     try:
@@ -60,6 +62,7 @@ def check(configuration: Configuration) -> None:
         origins = configuration.behind_the_factory(settings)
         _check_surroundings(settings, {name: f"setting {key_of(name)}" for name in OPTIONS} | origins)
         talk.hear(Loaded)
+        identities.check(settings, origins)
         with _bound(settings, origins) as listeners:
             _check_worker(near, talk.until, listeners)
     finally:
@@ -109,14 +112,17 @@ def _check_surroundings(settings: Settings, sources: dict[str, str]) -> None:
     if settings.max_memory or settings.max_worker_memory:
         memory.check_readable(sources["max_memory" if settings.max_memory else "max_worker_memory"])
     check_exist(map(os.path.abspath, settings.watch), sources["watch"])
+    check_library(settings, sources["reload"])
     if settings.reload == "git":
         from spawning.controller import git
 
         git.check(working_directory(), f"{sources['reload']} (git)")
     for name in _WRITTEN:
         path = getattr(settings, name)
-        if path is not None and path != "-":
+        if path is not None and (name != "access_log_file" or is_file(path)):
             _check_writable(path, sources[name])
+    if (to := syslog(settings.access_log_file)) is not None:
+        check_syslog(to, sources["access_log_file"])
 
 
 def _check_writable(path: str, origin: str) -> None:

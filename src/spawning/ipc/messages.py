@@ -52,6 +52,14 @@ class ForkWorker:
     listeners: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerGone:
+    """Call the functions for that (``lifecycle.on_worker_gone``): the worker that was process `pid` has exited. Only to
+    a fork server that has said that it has any (:class:`Loaded`)."""
+
+    pid: int
+
+
 # Fork server to controller -------------------------------------------------------------------------------------------
 
 
@@ -69,7 +77,8 @@ class Loaded:
     `files` are the files behind ``sys.modules``, for the watcher; `threads` names threads started during the import,
     `connections` the peers of connections that were opened then and are open; `stamps` says of each file, in the same
     order, what it was like. `trees` are directories that are to be watched as well, with all that is below them (of
-    templates), `unwatched` those below watched ones of which nothing counts.
+    templates), `unwatched` those below watched ones of which nothing counts. `told_of_exits` asks for
+    :class:`WorkerGone`.
     """
 
     files: list[str] = field(default_factory=list)
@@ -78,6 +87,7 @@ class Loaded:
     connections: list[str] = field(default_factory=list)
     trees: list[str] = field(default_factory=list)
     unwatched: list[str] = field(default_factory=list)
+    told_of_exits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +144,9 @@ class Watching:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Begin to accept, in term `term`. Beside it: the page of the fence (``ipc/fence.py``)."""
+    """Begin to accept, in term `term`. Beside it: the page of the fence (``ipc/fence.py``), and, if TLS is spoken, the
+    file of certificates (``net/identity.py``).
+    """
 
     term: int = 0
 
@@ -171,6 +183,13 @@ class ReopenLog:
 
 
 OWN_QUESTION: Final = 0  # number of what the controller asks for itself; those of clients begin with 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenStream:
+    """Have `stream` (1 is stdout, 2 stderr) be the file beside this from now on. To fork servers as well."""
+
+    stream: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +307,7 @@ Message = (
     | Snapshot
     | Watching
     | ForkWorker
+    | WorkerGone
     | Configured
     | Loaded
     | LoadFailed
@@ -297,6 +317,7 @@ Message = (
     | Stop
     | EndStreams
     | ReopenLog
+    | ReopenStream
     | AskDetails
     | Born
     | Ready
@@ -310,8 +331,9 @@ Message = (
 _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Prepare, Boot, BootStatus, Snapshot, Watching, ForkWorker, Configured, Loaded, LoadFailed, Start, Retire,
-        Announce, Stop, EndStreams, ReopenLog, AskDetails, Born, Ready, Frozen, Report, Details, Unwell, Handoff,
+        Prepare, Boot, BootStatus, Snapshot, Watching, ForkWorker, WorkerGone, Configured, Loaded, LoadFailed, Start,
+        Retire, Announce, Stop, EndStreams, ReopenLog, ReopenStream, AskDetails, Born, Ready, Frozen, Report, Details,
+        Unwell, Handoff,
     )
 }  # fmt: skip
 

@@ -21,7 +21,7 @@ from spawning.http.fields import Fields
 from spawning.http.line import RequestLine
 from spawning.http.request import RequestReader
 from spawning.http.response import CONTINUE
-from spawning.logs.access import NO_ENTRY, Entry, entry
+from spawning.logs.access import NO_ENTRY, Entry
 from spawning.worker.closing import MAX_READS
 from spawning.worker.context import READ_SIZE, Context
 from spawning.worker.lifecycle import (
@@ -55,7 +55,7 @@ _NO_LINE: Final = RequestLine("", "", "", "", "")  # none has come
 _ANY_LINE: Final = RequestLine("", "", "", "", "")  # one has come, and is forgotten
 _ANY_FIELDS: Final = Fields(1, [])  # likewise
 _NO_TEMPLATE: Final[Environ] = {}
-# Between requests: nothing that the last one left is kept alive, and whoever looks from outside finds an exchange.
+# Between requests: nothing of the last one is kept alive, and a look from another thread finds an exchange.
 _NO_EXCHANGE: Final = Exchange(cast("Http1", None), {})
 
 
@@ -122,7 +122,11 @@ class Http1(Tunnelling):
         reads = 0
         try:
             while True:
-                data = context.receiver.receive(self.fd) if context.contended else self.stream.recv(READ_SIZE, DONTWAIT)
+                data = (
+                    context.receiver.receive(self.fd)
+                    if context.contended and self.stream.bare
+                    else self.stream.recv(READ_SIZE, DONTWAIT)
+                )
                 if not data:
                     self._end_of_input()
                     return
@@ -220,8 +224,9 @@ class Http1(Tunnelling):
             self.offer_tunnel(self.template)
             self.fields = _ANY_FIELDS  # the next request has a template, and an offer, of its own
         self.sensor = line.memo or self.context.dispatcher.sensor(line)
-        if self.context.logs_access:
-            self.entry = entry(self.template)
+        access_log = self.context.access_log
+        if access_log is not None:
+            self.entry = access_log.entry(self.template)
 
     def _wait_for_more(self) -> None:
         """Set the deadline for the rest of a request."""

@@ -20,7 +20,7 @@ READING, EXECUTING, TUNNEL, FLUSHING, LEAVING, LINGERING, CLOSED = State
 
 
 class Awaited(Enum):
-    """What a connection in ``READING`` waits for."""
+    """The next thing that a connection in ``READING`` waits for."""
 
     REQUEST = "the first byte of a request"
     HEAD = "the rest of a head"
