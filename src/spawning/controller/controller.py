@@ -106,7 +106,7 @@ class Controller:
         self.fence = legacy.fence
         self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
         self.listeners = Listeners(legacy.held, legacy.inherited, legacy.outside, self.logs.directory, self.handoff[0])
-        self.identities = Identities(legacy.identities)
+        self.identities = Identities(self.fleet, self.links, legacy.identities, legacy.ticket_keys)
         self.status = StatusProcess(
             self.fleet, self.links, legacy.status_listeners, legacy.metrics, lambda: self.commands.situation
         )
@@ -200,6 +200,7 @@ class Controller:
             self._boundary.ask(later, self.status.look, now),
             self._boundary.ask(later, self.logs.look, now),
             self._boundary.ask(later, self.listeners.look, now, self.settings.head_timeout),
+            self._boundary.ask(later, self.identities.look, now),
             self._boundary.ask(later, self._look_after_spare, now),
             self._boundary.ask(later, self.patience.look, self.wanted, self.fleet, now),
             self._boundary.ask(later, lambda: self.notifier.report(condition(self.wanted, self.fleet), now)),
@@ -406,7 +407,8 @@ class Controller:
             channels=self.links.descriptors(),
             handoff=(sending.fileno(), receiving.fileno()),
             fence=self.fence.fd,
-            identities=self.identities.held,
+            identities=self.identities.handed_on,
+            ticket_keys=self.identities.keys_handed_on,
             listeners=[each.fd for each in self.listeners.held],
             activated=bool(self.listeners.inherited),
             held=self.listeners.held,
@@ -463,7 +465,7 @@ class Controller:
 
     def _provide_listeners(self, generation: GenerationRecord) -> None:
         settings, origins = generation.settings, self.reader.origins(generation)
-        self.identities.provide(generation, origins, self.fleet)
+        self.identities.provide(generation, origins)
         if generation.trigger == PAGE:  # it shows itself where the site is
             self.listeners.recall(generation)
         else:
