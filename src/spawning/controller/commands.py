@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from spawning.controller.awaiting import Failed, Replaced, Serves, Underway, look
 from spawning.controller.control import Asked, Client, ControlSocket, open_control
 from spawning.controller.fleet import Fleet
+from spawning.controller.identities import Identities
 from spawning.controller.links import Links
 from spawning.controller.listeners import Listeners
 from spawning.controller.logfiles import LogFiles
@@ -43,6 +44,7 @@ class Server(Protocol):
     links: Links
     wanted: Wanted
     listeners: Listeners
+    identities: Identities
     upgrade: Upgrade
     logs: LogFiles
 
@@ -145,7 +147,8 @@ class Commands:
         """Return what the controller knows beside its records."""
         listeners = self._server.listeners
         urls = [each.url for each in listeners.addresses]
-        return Situation(self._server.wanted, urls, self._started_at, listeners.open)
+        certificates = self._server.identities.terms
+        return Situation(self._server.wanted, urls, self._started_at, listeners.open, certificates)
 
     @property
     def handed_on(self) -> tuple[int, str] | None:
