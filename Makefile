@@ -1,6 +1,6 @@
 # `make serve` runs the example site, `make test` checks everything that needs no root, `make bench` compares servers,
 # `make coverage` says what the tests have executed, `make fuzz` searches for requests and responses that break the rules,
-# `make soak` is hostile to a server for minutes.
+# `make soak` is hostile to a server for minutes, `make deploy-test` deploys it with the real thing (as root).
 # Needs Python 3.11 or newer with `venv`, make, and a package index; all else is installed into .venv.
 
 PYTHON ?= python3
@@ -12,8 +12,11 @@ BENCH ?=
 FUZZ_VENV := fuzz/.venv
 FUZZ_SECONDS ?= 300
 COVERAGE ?=
+# Two a core: most tests wait, for a server or a client.
+TEST_PROCESSES ?= $(shell expr 2 \* $$(nproc))
+DEPLOY ?= tests/deploy
 
-.PHONY: serve test coverage bench fuzz soak settings clean
+.PHONY: serve test deploy-test coverage bench fuzz soak settings clean
 
 serve: $(VENV)/serve.stamp
 	cd $(SITE) && $(BIN)/python manage.py prepare
@@ -24,15 +27,21 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	@echo "The tests take some fifteen minutes on two cores, and twice as long beside other work."
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	@echo "The tests take some ten minutes on two cores, and twice as long beside other work."
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
+
+# Containers, machines in network namespaces, proxies, systemd: as root on Debian. A program that is missing fails its
+# tests with the name of its package. DEPLOY holds what to run instead of everything.
+deploy-test: $(VENV)/test.stamp
+	@echo "This takes some minutes, and more at the first time, which makes a base system."
+	$(BIN)/python -m pytest $(DEPLOY)
 
 # What is executed by the tests, and by the processes of the servers that they start. Takes twice as long as `make test`.
 # COVERAGE holds what to run instead of everything, for example COVERAGE="tests/integration/test_reload.py".
 coverage: $(VENV)/test.stamp
 	@echo "This takes half an hour or more on two cores."
 	rm -rf .coverage-data && mkdir .coverage-data
-	$(BIN)/python -m coverage run -m pytest -n auto --dist worksteal $(COVERAGE); \
+	$(BIN)/python -m coverage run -m pytest -n $(TEST_PROCESSES) --dist worksteal $(COVERAGE); \
 	status=$$?; $(BIN)/python -m coverage combine --quiet; $(BIN)/python -m coverage report; exit $$status
 
 # BENCH holds the options of `python -m bench`, for example BENCH="--servers spawning,granian --workloads b1".
@@ -53,7 +62,7 @@ settings: $(VENV)/test.stamp
 	$(BIN)/python -m spawning.settings.page docs/settings.md
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) bench/.work $(FUZZ_VENV) fuzz/.work $(SITE)/data .mypy_cache .ruff_cache .pytest_cache .coverage-data
+	rm -rf $(VENV) $(BENCH_VENV) bench/.work $(FUZZ_VENV) fuzz/.work tests/deploy/.work $(SITE)/data .mypy_cache .ruff_cache .pytest_cache .coverage-data
 
 # pip reads dependency groups from version 25.1 on, newer than what `venv` brings along.
 $(VENV)/venv.stamp:

@@ -18,6 +18,7 @@ from spawning import memory
 from spawning.address import Kind
 from spawning.controller import identities, process
 from spawning.controller.descent import descendants
+from spawning.controller.logfiles import check_syslog
 from spawning.controller.paths import working_directory
 from spawning.controller.triggers import check_exist
 from spawning.errors import AppLoadError, ConfigError
@@ -29,12 +30,13 @@ from spawning.net.listeners import bind_tcp, bound
 from spawning.net.unix import absolute, check_unix
 from spawning.net.wanted import wanted
 from spawning.settings import OPTIONS, Settings, as_dict, checked
+from spawning.settings.destination import is_file, syslog
 from spawning.settings.names import key_of
 from spawning.settings.sources import Configuration
 
 _LAST_SECONDS = 2.0  # that the worker and the fork server have to end in their own way
 _PAUSE = 0.01  # seconds between looks at whether they have
-_WRITTEN = ("access_log_file", "pidfile", "control_socket")
+_WRITTEN = ("access_log_file", "stdout", "stderr", "pidfile", "control_socket")
 
 
 def check(configuration: Configuration) -> None:
@@ -44,7 +46,7 @@ def check(configuration: Configuration) -> None:
     :raises AppLoadError: the application does not load, or does not answer as ``--ready-path`` wants it.
     """
     given = configuration.settings
-    configure(given.verbose)
+    configure(given)
     become_subreaper()  # the worker is to end with us
     near, far = Channel.pair()
     try:
@@ -116,8 +118,10 @@ def _check_surroundings(settings: Settings, sources: dict[str, str]) -> None:
         git.check(working_directory(), f"{sources['reload']} (git)")
     for name in _WRITTEN:
         path = getattr(settings, name)
-        if path is not None and path != "-":
+        if path is not None and (name != "access_log_file" or is_file(path)):
             _check_writable(path, sources[name])
+    if (to := syslog(settings.access_log_file)) is not None:
+        check_syslog(to, sources["access_log_file"])
 
 
 def _check_writable(path: str, origin: str) -> None:

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import click
 
+from spawning.account import Account
 from spawning.cli_options import PROGRAM, QUESTIONS, typed_values
 from spawning.controller.paths import working_directory
+from spawning.daemon import Answer, begin
+from spawning.daemon import check as check_unmanaged
 from spawning.django_project import find
 from spawning.errors import EXIT_APP, EXIT_CONFIG, AppLoadError, ConfigError
 from spawning.interpreter import enter, refuse_free_threading
@@ -26,7 +29,7 @@ from spawning.logs.streams import provide
 from spawning.settings import FACTORY_SHORT_NAMES
 from spawning.settings.files import Said
 from spawning.settings.names import APP
-from spawning.settings.sources import Sources
+from spawning.settings.sources import Configuration, Sources
 
 EXIT_INTERRUPTED = 130
 FOUND = "Django project "  # how the origin of an application begins that nobody has named
@@ -78,10 +81,48 @@ def _run(arguments: Sequence[str]) -> int:
         from spawning.upgrade_check import check
 
         return check(state)
+    return _serve(configuration, asked.sources)
+
+
+def _serve(configuration: Configuration, sources: Sources) -> int:
+    """Serve, as the user, with the streams, and in the background if the settings say so.
+
+    A program that takes the place of an earlier one is all of that already.
+    """
+    from spawning.controller.standard import open_standard
+    from spawning.controller.start import find_account, run
+
+    if TAKE_OVER in os.environ:
+        keep_out()
+        return run(configuration, sources)
+    settings, origins = configuration.settings, configuration.sources
+    if settings.daemonize:
+        check_unmanaged(origins["daemonize"], os.environ, os.getpid())
+    account = find_account(configuration)
+    streams = open_standard(settings, origins, account)
+    if settings.daemonize:
+        answer = begin(streams)
+        return answer if isinstance(answer, int) else _serve_answering(configuration, sources, account, answer)
+    for stream, descriptor in streams.items():
+        os.dup2(descriptor, stream)
+        os.close(descriptor)
     keep_out()  # what arrives before the controller can deal with it waits until it can
+    return run(configuration, sources, account)
+
+
+def _serve_answering(configuration: Configuration, sources: Sources, account: Account | None, answer: Answer) -> int:
+    """Serve in the background, and answer the command that was typed."""
     from spawning.controller.start import run
 
-    return run(configuration, asked.sources)
+    keep_out()
+    try:
+        return run(configuration, sources, account, answer.ready)
+    except ConfigError as error:
+        answer.refuse(EXIT_CONFIG, _line(str(error)))
+        raise
+    except AppLoadError as error:
+        answer.refuse(EXIT_APP, escaped(error.details) + _line(str(error)))
+        raise
 
 
 def _go_on(sources: Sources, error: ConfigError) -> int:
@@ -102,9 +143,12 @@ def _here() -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    line = " ".join(message.split())
-    say(escaped(f"{PROGRAM}: {line}\n"))
+    say(_line(message))
     return status
+
+
+def _line(message: str) -> str:
+    return escaped(f"{PROGRAM}: {' '.join(message.split())}\n")
 
 
 @dataclass(frozen=True, slots=True)

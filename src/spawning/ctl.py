@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import socket
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from typing import Any
 
 import click
 
-from spawning import __version__
+from spawning import __version__, ctl_report
 from spawning.address import Kind, parse
 from spawning.ctl_logs import LogError, follow, last_lines, place
 from spawning.ctl_text import escaped, in_lines, requests_text, stacks_text, status_text
@@ -142,20 +143,44 @@ class Where:
 
 
 def _sockets(skipped: list[str]) -> Iterator[Path]:
-    """List the sockets that only we and root can have made; what was `skipped`, and why, is added to that list."""
-    user = os.geteuid()
-    for directory in directories(os.environ):
-        if not os.access(directory, os.R_OK | os.X_OK):
-            continue
-        if doubt := doubt_of_directory(directory.lstat(), user):
-            skipped.append(f"{directory} {doubt}")
-            continue
+    """List the sockets that only we and root can have made, or those to whom root has given a directory for them; what
+    was `skipped`, and why, is added to that list.
+    """
+    for directory, user in _directories(skipped):
         for path in sorted(directory.glob(f"*{SUFFIX}")):
             with contextlib.suppress(FileNotFoundError):  # gone meanwhile
                 if doubt := doubt_of_socket(path.lstat(), user):
                     skipped.append(f"{path} {doubt}")
                 else:
                     yield path
+
+
+def _directories(skipped: list[str]) -> Iterator[tuple[Path, int]]:
+    """List directories, each with the user whose sockets are in it. In one of root's there may be others, which only
+    root can have made: those of services of other users.
+    """
+    ours = os.geteuid()
+    for directory in directories(os.environ):
+        if not os.access(directory, os.R_OK | os.X_OK):
+            continue
+        if doubt := doubt_of_directory(found := directory.lstat(), ours):
+            skipped.append(f"{directory} {doubt}")
+            continue
+        yield directory, ours
+        if found.st_uid == 0:
+            yield from _given(directory, skipped)
+
+
+def _given(directory: Path, skipped: list[str]) -> Iterator[tuple[Path, int]]:
+    for path in sorted(directory.iterdir()):
+        with contextlib.suppress(OSError):  # gone meanwhile, or not for us
+            found = path.lstat()
+            if not stat.S_ISDIR(found.st_mode):
+                continue
+            if doubt := doubt_of_directory(found, found.st_uid):
+                skipped.append(f"{path} {doubt}")
+            else:
+                yield path, found.st_uid
 
 
 def _matches(path: Path, name: str) -> bool:
@@ -419,6 +444,31 @@ def top(where: Where, interval: float) -> None:
 def stacks(where: Where, worker: str, as_json: bool) -> None:
     """Show where each thread of WORKER is; its name is like 7.2."""
     _print(ask(where, "stacks", worker=worker), as_json, stacks_text)
+
+
+@spawnctl.command()
+@click.argument("file")
+@click.option("-g", "--group-by", type=click.Choice(list(ctl_report.GROUPS)), default="path", show_default=True)
+@click.option("--earliest", metavar="TIME", help="Leave out what ended before; -1h, 2026-11-23, 2026-11-23T19:30.")
+@click.option("--latest", metavar="TIME", help="Leave out what ended after.")
+@click.option("-n", "--most", type=click.IntRange(1), default=20, show_default=True, help="Show so many groups.")
+@_as_json
+def log(file: str, group_by: str, earliest: str | None, latest: str | None, most: int, as_json: bool) -> None:
+    """Count requests in FILE, an access log (- is stdin): how many, how often, how long.
+
+    The groups with the most time in all come first. No server is asked.
+    """
+    try:
+        with click.open_file(file, "rb") as lines:
+            found, strange = ctl_report.of_file(lines, group_by, earliest, latest)
+    except ValueError as error:
+        raise ControlError(f"log: {error}") from None
+    except OSError as error:
+        raise ControlError(f"log: cannot read {file}: {error.strerror}") from None
+    if as_json:
+        _write(json.dumps({"group_by": group_by, "groups": found[:most], "left_out": strange}, indent=2))
+    else:
+        _write(ctl_report.text(found[:most], group_by, strange))
 
 
 if __name__ == "__main__":

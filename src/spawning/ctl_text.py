@@ -14,7 +14,9 @@ Values = dict[str, Any]
 
 _SEVERAL_LINES = ("traceback", "stacks")  # keys of what has lines of its own
 
-_COLUMNS = ("worker", "pid", "state", "age", "requests", "errors", "refused", "executing", "queued", "connections")
+_COLUMNS = (
+    "worker", "pid", "state", "age", "requests", "errors", "refused", "executing", "queued", "tunnels", "connections",
+)  # fmt: skip
 
 
 def escaped(text: str) -> str:
@@ -61,12 +63,18 @@ def status_text(values: Values) -> str:
 def requests_text(values: Values) -> str:
     """Show what ``requests`` answers."""
     rows = [
-        (worker["name"], each["thread"], f"{each['seconds']:.3f}", each["address"], f"{each['method']} {each['path']}")
+        (worker["name"], each["thread"], f"{each['seconds']:.3f}", each["address"], request_cell(each))
         for worker in values["workers"]
         for each in worker["requests"] or ()
     ]
     lines = table(("worker", "thread", "seconds", "client", "request"), rows) if rows else ["no request is executing"]
     return "\n".join([*lines, *_silent(values)])
+
+
+def request_cell(each: Values) -> str:
+    """Name a request that is executed."""
+    tunnel = " (tunnel)" if each.get("tunnel") else ""  # a worker of an earlier version does not say
+    return f"{each['method']} {each['path']}{tunnel}"
 
 
 def stacks_text(values: Values) -> str:

@@ -11,11 +11,9 @@ from typing import Any
 from spawning.errors import ConfigError
 
 _CLASSES = "there are no classes of workers: a view that waits gets a thread (-t), any other needs none"
-_DAEMON = "let a service manager start it (docs/systemd.md), or write: nohup spawn … &"
-_USER = "start it as that user: User= and Group= of a systemd unit, or setpriv --reuid USER --regid GROUP --init-groups"
 _PASSPHRASE = "others can read arguments: write --key-passphrase-file FILE, or --key-passphrase-command COMMAND"
 _ADDRESS = "write --bind ADDRESS"
-_ERRORS = "errors are logged to stderr: write 2>FILE"
+_ERRORS = "errors are logged to stderr: write --stderr FILE"
 _DEADLINE = "write --request-timeout SECONDS, which ends the request and keeps the worker"
 _NAMED = "name the application as the argument, such as mysite.wsgi:application"
 _VARIABLE = "write NAME=VALUE before spawn, or --env-file FILE"
@@ -26,11 +24,7 @@ ELSEWHERE: Mapping[str, str] = {
     # gunicorn
     "-c": "a file of settings is --config FILE, and TOML",
     "-k": _CLASSES, "--worker-class": _CLASSES,
-    "-D": _DAEMON, "--daemon": _DAEMON,
-    "-u": _USER, "--user": _USER, "-g": _USER, "--group": _USER,
     "--timeout": _DEADLINE,
-    "--log-level": "write -v for level debug; info is the default",
-    "--access-logformat": "lines of the access log are in Apache's combined format (docs/logs.md)",
     "--error-logfile": _ERRORS, "--log-file": _ERRORS,
     "--capture-output": _ALWAYS,
     "--worker-tmp-dir": "there is nothing to be said: workers are not watched by a file",
@@ -57,7 +51,6 @@ ELSEWHERE: Mapping[str, str] = {
     "--lazy": "write --no-preload",
     "--touch-reload": "write --reload dev -w FILE",
     "--py-autoreload": "write --reload dev",
-    "--uid": _USER, "--gid": _USER,
     "--buffer-size": "write --max-head-bytes BYTES",
     # waitress, uvicorn, granian
     "--listen": _ADDRESS,

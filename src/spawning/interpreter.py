@@ -149,6 +149,11 @@ def start() -> list[str]:
     return [sys.executable, *typed, *([] if "-P" in typed else ["-P"])]
 
 
+def needed() -> list[str]:
+    """List the files without which no interpreter like this one can be started: itself, and Spawning."""
+    return [sys.executable, os.path.join(_place(), "spawning", "__init__.py")]
+
+
 def _program(module: str, places: Sequence[str]) -> str:
     return _START.format(module=module, places=places, added=_added())
 

@@ -34,11 +34,13 @@ def _configuration(sources: Sources) -> int:
 
 def _check(sources: Sources) -> int:
     from spawning.check_config import check  # late: it takes what a controller takes
+    from spawning.controller.start import find_account
 
     configuration = sources.read_all()
     settings = configuration.settings
     if settings.chdir is not None:
         enter(settings.chdir, configuration.sources["chdir"])
+    find_account(configuration)
     check(configuration)
     _write(f"the configuration is good: {' '.join(settings.args)} loads\n")
     return 0

@@ -10,17 +10,28 @@ from integration.server import DEADLINE
 
 PACKAGES = {
     "ab": "apache2-utils",
+    "caddy": "caddy",
     "chromium": "chromium",
     "curl": "curl",
+    "debootstrap": "debootstrap",
+    "docker": "docker.io",
+    "dockerd": "docker.io",
     "git": "git",
     "h2load": "nghttp2-client",
     "haproxy": "haproxy",
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "kubectl": "kubectl, or a package of Kubernetes' own",
     "litmus": "litmus",
     "logrotate": "logrotate",
     "nginx": "nginx",
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "openssl": "openssl",
+    "systemd-analyze": "systemd",
+    "systemd-nspawn": "systemd-container",
+    "tar": "tar",
+    "unshare": "util-linux",
     "wrk": "wrk",
 }
 SEARCHED = "/usr/local/sbin:/usr/sbin:/sbin"  # where daemons are, also for users who do not have it in their PATH

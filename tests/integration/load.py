@@ -36,15 +36,16 @@ class Load:
     :param fresh: how many clients open a connection for each request.
     :param kept: how many keep theirs until a response says ``Connection: close``; none ever retries.
     :param pipelined: how many keep theirs as well, and send four requests at once.
+    :param host: the address, where the loopback one is not meant.
 
     On exit each client must have been answered at least once: without that there was no load.
     """
 
-    def __init__(self, where: int | str, fresh: int, kept: int, pipelined: int = 0) -> None:
+    def __init__(self, where: int | str, fresh: int, kept: int, pipelined: int = 0, host: str = "127.0.0.1") -> None:
         self.fresh = [Story() for _ in range(fresh)]
         self.kept = [Story() for _ in range(kept)]
         self.pipelined = [Story() for _ in range(pipelined)]
-        self._where = where
+        self._where, self._host = where, host
         self._over = threading.Event()
         self._threads = [
             *(threading.Thread(target=self._drive, args=(story, False, 1)) for story in self.fresh),
@@ -101,7 +102,7 @@ class Load:
     def _drive(self, story: Story, keep: bool, count: int) -> None:
         while not self._over.is_set():
             try:
-                with Client(self._where) as client:
+                with Client(self._where, self._host) as client:
                     while self._ask(client, story, keep, count) and not self._over.is_set():
                         pass
             except (OSError, Closed) as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from integration.client import Client
+from integration.client import Client, request
 from integration.gate import Gate
 from integration.server import Server, until
 from integration.sites import held, version, write
@@ -456,6 +456,26 @@ def test_what_a_view_prints_is_there_at_once(tmp_path: Path) -> None:
         (worker,) = server.workers()
         os.kill(worker.pid, signal.SIGKILL)
         server.out.find("^printed by a view$", 30)
+
+
+LAST_WORDS = {
+    "print": "print('last words')",
+    "print to stderr": "print('last words', file=sys.stderr)",
+    "a flush of wsgi.errors": "print('last words', file=environ['wsgi.errors'], flush=True)",
+    "a handler of logging": (
+        "logging.StreamHandler(environ['wsgi.errors']).emit(logging.makeLogRecord({'msg': 'last words'}))"
+    ),
+}
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "os.abort()", "os._exit(3)"])
+@pytest.mark.parametrize("way", LAST_WORDS)
+def test_the_last_words_of_a_view_that_ends_its_worker_are_there(way: str, end: str) -> None:
+    body = f"{LAST_WORDS[way]}\n{end}".encode()
+    with Server(NOISY, "-s", "1") as server, Client(server.port) as client:
+        client.send(request("/do", f"Content-Length: {len(body)}", method="POST") + body)
+        server.wait_for_log(" worker died worker=1.1 ")
+        (server.out if way == "print" else server.err).find("^last words$", 30)
 
 
 def test_a_child_that_a_view_forks_writes_by_itself() -> None:

@@ -118,6 +118,22 @@ def test_a_server_is_found_beside_a_false_one(place: Path) -> None:
             assert asked == []
 
 
+def test_root_finds_the_server_to_whose_user_root_has_given_a_directory(place: Path) -> None:
+    """As systemd does it, with ``RuntimeDirectory=spawning/site``; for others than root it is their own server."""
+    control = directory_of(0, place / "control", 0o711)
+    given, open_to_all = (directory_of(NOBODY, control / name, mode) for name, mode in [("a", 0o755), ("b", 0o777)])
+    env = {"SPAWNING_CONTROL_DIRECTORY": str(control)}
+    with answering(given / name_for("127.0.0.1:8080"), SERVES, NOBODY):
+        for arguments in ([], ["-a", "127.0.0.1:8080"]):
+            done = spawnctl(*arguments, "reload", "--wait", env=env)
+            assert done.out == ("generation 99 serves, after 0.100 s\n" if ROOT else "")
+    with answering(open_to_all / name_for("127.0.0.1:8080"), SERVES, NOBODY) as asked:
+        done = spawnctl("reload", "--wait", env=env)
+        assert done.status == 2
+        assert not ROOT or done.err.endswith(f"; skipped: {open_to_all} may be written by others\n")
+        assert asked == []
+
+
 @pytest.mark.parametrize("mode", [0o777, 0o1777])
 def test_a_socket_that_is_named_is_believed_if_it_can_only_be_the_owner_s(place: Path, mode: int) -> None:
     everybody_s = directory_of(0, place / "everybody", mode) / "ctl.sock"

@@ -15,6 +15,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "spawning"
 
 LEAVES = {"address", "errors", "memo", "settings", "primitives", "interpreter", "standard", "memory", "figures"}
+LEAVES |= {"cgroup"}
 BASE = LEAVES | {"ipc", "net", "logs"}
 FACTORIES = {"wsgi_factory", "django_factory", "paste_factory"}
 
@@ -22,13 +23,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "address": set(),
     "errors": set(),
     "memo": set(),
-    "settings": {"address", "errors"},
+    "cgroup": set(),
+    "settings": {"address", "cgroup", "errors"},
     "primitives": set(),
+    "lifecycle": set(),
     "standard": set(),
     "interpreter": {"errors"},
     "memory": {"errors"},
     "figures": set(),
     "ipc": LEAVES,
+    "account": {"errors", "ipc"},
     "net": LEAVES,
     "logs": LEAVES,
     "http": {"errors", "memo"},
@@ -42,21 +46,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "refusal_page": {"errors"},
     "stamps": LEAVES,
     "readiness": LEAVES | {"http", "wsgi", "wsgi_factory"},
-    "forkserver": BASE | FACTORIES | {"worker", "wsgi", "readable", "readiness", "stamps"},
+    "forkserver": BASE | FACTORIES | {"account", "lifecycle", "worker", "wsgi", "readable", "readiness", "stamps"},
     "status": BASE | {"worker", "wsgi", "http"},
     "systemd": LEAVES | {"logs", "net"},
-    "controller": BASE | {"systemd"},
+    "controller": BASE | {"account", "systemd"},
     "upgrade_check": BASE | {"controller", "forkserver", "worker"},
     "habits": {"errors"},
+    "daemon": {"errors"},
     "cli_options": LEAVES | {"habits"},
-    "contrib": LEAVES | {"cli_options"},
+    "websocket": {"errors"},
+    "contrib": LEAVES | {"cli_options", "websocket"},
     "check_config": BASE | {"controller"},
-    "cli": BASE | {"cli_options", "controller", "django_project", "questions", "upgrade_check"},
-    "questions": BASE | {"check_config"},
+    "cli": BASE | {"account", "cli_options", "controller", "daemon", "django_project", "questions", "upgrade_check"},
+    "questions": BASE | {"check_config", "controller"},
     "ctl_text": {"figures"},
+    "ctl_report": {"ctl_text"},
     "ctl_logs": set(),
     "ctl_top": {"ctl_text", "figures", "status"},
-    "ctl": BASE | {"ctl_text", "ctl_top", "ctl_logs"},
+    "ctl": BASE | {"ctl_report", "ctl_text", "ctl_top", "ctl_logs"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -66,12 +73,14 @@ THIRD_PARTY: dict[str, set[str]] = {
     "cli_options": {"click"},
     "ctl": {"click"},
     "controller": {"setproctitle", "watchfiles"},
-    "forkserver": {"setproctitle"},
+    "forkserver": {"setproctitle", "gevent"},
+    "worker": {"gevent"},
     "contrib": {"django", "click"},
     "django_factory": {"django"},
     "paste_factory": {"paste"},
     "readable": {"rich"},
     "status": {"prometheus_client", "setproctitle"},
+    "websocket": {"wsproto"},
 }
 
 
@@ -143,13 +152,16 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"alarm", "descriptors", "sensor", "listener", "output", "tls"}),
     frozenset({"roles", "routes"}),
     frozenset({"context", "waiting"}),
-    frozenset({"poller", "sending", "threads", "arrival"}),
-    frozenset({"closing", "lead", "trials", "overdue", "handoff"}),
+    frozenset({"poller", "sending", "executor", "arrival"}),
+    frozenset({"closing", "lead", "trials", "overdue", "handoff", "threads", "greenlets"}),
     frozenset({"migrating", "dispatch", "accepting", "preamble", "handshake"}),
     frozenset({"refusing"}),
+    frozenset({"tunnelling"}),
     frozenset({"http1"}),
     frozenset({"loop", "watchdog", "details", "secured"}),
-    frozenset({"timeouts", "streams"}),
+    frozenset({"timeouts", "streams", "tunnels", "unyielding"}),
+    frozenset({"greencall"}),
+    frozenset({"modes"}),
     frozenset({"main"}),
 )
 # Rooms beside each other: neither the loop nor what is below it knows HTTP, and a connection does not know who runs it.
@@ -159,7 +171,7 @@ STRANGERS = {
     "handoff": {"http1"},
     "handshake": {"http1"},
     "dispatch": {"http1", "loop", "accepting", "poller", "stream"},
-    "threads": {"loop", "accepting", "dispatch", "lead"},
+    "executor": {"loop", "accepting", "dispatch", "lead"},
 }
 
 

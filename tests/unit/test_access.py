@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from spawning.logs.access import AccessLog, entry
+from spawning.logs.access import AccessLog
 from spawning.logs.streams import open_file
 
 DEADLINE = 30.0  # seconds
@@ -28,14 +28,14 @@ LINE = re.compile(
 
 def record(log: AccessLog, environ: dict[str, Any], code: int, sent: int, started: float) -> None:
     """Record a request of which the application has changed nothing."""
-    log.record(entry(environ), environ, code, sent, started)
+    log.record(log.entry(environ), environ, code, sent, started)
 
 
 def line(tmp_path: Path, environ: dict[str, Any], code: int = 200, sent: int = 5, **changes: object) -> re.Match[str]:
     """Write one record, of a request whose application has made these changes, and read its line."""
     path = tmp_path / "access.log"
     log = AccessLog(open_file(str(path)))
-    log.record(entry(environ), {**environ, **changes}, code, sent, monotonic() - 0.25)
+    log.record(log.entry(environ), {**environ, **changes}, code, sent, monotonic() - 0.25)
     log.end(DEADLINE)
     (text,) = path.read_text("latin-1").splitlines()
     match = LINE.fullmatch(text)

@@ -37,6 +37,9 @@ def test_the_name_is_the_address(address: str, name: str) -> None:
 def test_the_user_s_runtime_directory_comes_first() -> None:
     assert directories({"XDG_RUNTIME_DIR": "/run/user/7"})[:2] == [Path("/run/user/7/spawning"), Path("/run/spawning")]
     assert directories({"XDG_RUNTIME_DIR": ""})[0] == Path("/run/spawning")
+    for_a_unit = {"RUNTIME_DIRECTORY": "/run/site:/run/spawning/site", "XDG_RUNTIME_DIR": "/run/user/7"}
+    assert directories(for_a_unit)[0] == Path("/run/spawning/site")
+    assert directories({"RUNTIME_DIRECTORY": "/run/site"})[0] == Path("/run/spawning")
 
 
 def test_a_variable_names_the_one_directory(tmp_path: Path) -> None:

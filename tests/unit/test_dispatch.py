@@ -16,7 +16,7 @@ from spawning.worker.output import HIGH_WATER, BytesSegment, Output
 from spawning.worker.roles import LeadLost
 from spawning.worker.threads import RequestThread
 from spawning.wsgi.responder import ClientGone
-from unit.crew import Crew, Held, Job
+from unit.crew import Crew, Held, Job, leading
 from unit.interleave import DEADLINE, eventually
 
 
@@ -165,7 +165,7 @@ def test_a_taken_over_job_that_raises_costs_itself(way: str) -> None:
         ways(crew)[way](job)
         eventually(lambda: "abandon" in job.events, "the job is abandoned")
         eventually(lambda: crew.threads.executing == 0, "nothing executes")
-        assert crew.lead.leader is not job.threads[0]
+        assert leading(crew) is not job.threads[0]
         serves_on(crew, crew.lead.leader)
         serves_on(crew, job.threads[0])
 

@@ -44,13 +44,13 @@ def written(tmp_path: Path) -> Iterator[Written]:
     written = Written(tmp_path / "log")
     target.writer = written.writer
     yield written
-    target.writer, target.verbose = None, False
+    target.writer, target.level, target.json = None, logging.INFO, False
     written.writer.finish()
 
 
 def test_levels(written: Written) -> None:
     log.debug("a detail")
-    target.verbose = True
+    target.level = logging.DEBUG
     log.debug("another detail")
     log.info("said key=%s", 7)
     log.warning("100 %")

@@ -14,7 +14,7 @@ from spawning.http.limits import Limits
 from spawning.http.line import RequestLine
 from spawning.http.request import Head, RequestReader
 from spawning.http.response import encode_head
-from spawning.logs.access import entry
+from spawning.logs.access import AccessLog
 from spawning.memo import Memo
 from spawning.worker.routes import Routes
 from spawning.wsgi.environ import EnvironBase, connection_template
@@ -105,6 +105,7 @@ class Site:
             server_name="", server_port="80", multithread=True, multiprocess=True, trust=Trust(["10.0.0.1"])
         )
         self._routes = Routes(enabled=True)
+        self._log = AccessLog()
         self.memories = [memo for memo in memories() if id(memo) not in elsewhere]
         for memo in self.memories:
             memo.clear()
@@ -115,7 +116,7 @@ class Site:
         reader.receive(head)
         template = connection_template(self._base, reader.fields, reader.line, peer, "4711")
         self._routes.sensor(reader.line)
-        entry(template)
+        self._log.entry(template)
         encode_head("200 OK", [("A-" + field.name, field.value) for field in reader.fields.all[2:]])
 
 

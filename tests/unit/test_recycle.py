@@ -33,7 +33,7 @@ class RecyclingScene(Scene):
     def __init__(self, **settings: Any) -> None:
         super().__init__(dataclasses.replace(SETTINGS, **settings))
         self.memory: dict[Source, int] = {}
-        self.total = 0
+        self.total = self.limit = 0
         self._execute |= {
             RecycleWorker: self._leave,
             MeasureMemory: self._measure,
@@ -46,7 +46,8 @@ class RecyclingScene(Scene):
         self.say(source, Report(requests=requests, errors=0, executing=0, queued=0, connections=0))
 
     def _measure(self, action: Action) -> None:
-        self.fleet.measured(self.memory, self.total, self.now + 5.0)
+        living = {source: size for source, size in self.memory.items() if self.fleet.worker(source)}
+        self.fleet.measured(living, self.total, self.now + 5.0, self.limit)
 
 
 def test_the_replacement_serves_before_the_old_worker_leaves() -> None:
@@ -207,6 +208,30 @@ def test_what_old_workers_need_that_are_still_finishing_does_not_count(finishing
         scene.exit(TWO)
     scene.fleet.measured({}, 400 * MB, scene.now + 5.0)
     assert scene.fleet.memory == total
+
+
+def test_near_the_limit_of_the_control_group_the_largest_worker_makes_room() -> None:
+    scene = RecyclingScene(max_memory="auto")
+    scene.memory, scene.total, scene.limit = {ONE: 90 * MB, TWO: 300 * MB}, 450 * MB, 500 * MB
+    assert scene.settle() == [MeasureMemory()]  # 90 % is allowed
+    scene.total += MB
+    scene.now += 5.0
+    assert scene.settle() == [MeasureMemory(), Fork(1)]
+    scene.ready(THREE)
+    reason = "300 MB, 451 MB of 500 MB in all (--max-memory auto)"
+    assert scene.settle() == [StartWorker(THREE), RecycleWorker(TWO, 120.0, reason)]
+    scene.now += 5.0
+    assert scene.settle() == [MeasureMemory()]  # the old one still has its memory
+    scene.exit(TWO)
+    assert scene.settle() == []  # what was measured counted the old one as well
+    scene.now += 5.0
+    assert scene.settle() == [MeasureMemory(), Fork(1)]
+
+
+def test_without_a_limit_of_the_control_group_nothing_is_replaced() -> None:
+    scene = RecyclingScene(max_memory="auto")
+    scene.memory, scene.total = {ONE: 10**12}, 10**12
+    assert scene.settle() == [MeasureMemory()]
 
 
 # Stuck requests ------------------------------------------------------------------------------------------------------

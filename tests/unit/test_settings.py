@@ -105,7 +105,7 @@ def test_accepted(name: str, value: Any, result: Any) -> None:
         ("num_processes", 1.5, "option --processes: 1.5 is not a whole number from 1 to 1024"),
         ("num_processes", float("inf"), "option --processes: inf is not a whole number from 1 to 1024"),
         ("num_processes", None, "option --processes: None is not a whole number from 1 to 1024"),
-        ("threadpool_workers", "0", "option --threads: '0' is not a whole number from 1 to 4096"),
+        ("threadpool_workers", "-1", "option --threads: '-1' is not a whole number from 0 to 4096"),
         ("server_header", "a\nb", "option --server-header: 'a\\nb' is not printable ASCII, as in a header field"),
         ("boot_timeout", "soon", "option --boot-timeout: 'soon' is not a number of seconds above 0"),
         ("boot_timeout", "nan", "option --boot-timeout: 'nan' is not a number of seconds above 0"),
@@ -204,13 +204,3 @@ def test_bad_environment_is_named(variable: str) -> None:
 
 def test_empty_environment_variable_is_no_value() -> None:
     assert checked({}, environ={"PORT": ""}).port == 8080
-
-
-@pytest.mark.parametrize(("quota", "most"), [("max 100000", 10**6), ("150000 100000", 2), ("10000 100000", 1)])
-def test_cpu_quota_of_the_control_group(tmp_path: Path, quota: str, most: int) -> None:
-    (tmp_path / "cpu.max").write_text(quota)
-    assert 1 <= usable_cpus(tmp_path) <= most
-
-
-def test_no_control_group(tmp_path: Path) -> None:
-    assert usable_cpus(tmp_path / "none") == usable_cpus(tmp_path / "neither")

@@ -58,6 +58,7 @@ def test_the_schema_takes_the_default_and_says_what_it_means(name: str) -> None:
     found = schema()["properties"][option.key]
     assert found["description"] == option.help
     if "default" in found:
-        assert isinstance(found["default"], TYPES[found["type"]])
+        kinds = [found["type"]] if isinstance(found["type"], str) else found["type"]
+        assert isinstance(found["default"], tuple(TYPES[kind] for kind in kinds))
         assert found.get("minimum", found["default"]) <= found["default"] <= found.get("maximum", found["default"])
         assert found["default"] in found.get("enum", [found["default"]])

@@ -22,12 +22,12 @@ def counted(tally: Tally | None) -> int:
 
 
 def test_nothing_is_counted_that_nobody_wants_to_know() -> None:
-    assert Context(Settings(args=("site:app",)), logs_access=True).tally is None
+    assert Context(Settings(args=("site:app",)), AccessLog()).tally is None
 
 
 @pytest.mark.parametrize("setting", [{"status": "8001"}, {"status_port": 8001}, {"statsd_host": "localhost:8125"}])
 def test_somebody_wants_to_know(setting: dict[str, Any]) -> None:
-    assert Context(Settings(args=("site:app",), **setting), logs_access=False).tally is not None
+    assert Context(Settings(args=("site:app",), **setting), None).tally is not None
 
 
 @pytest.mark.parametrize(

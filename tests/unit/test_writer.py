@@ -86,6 +86,20 @@ def test_a_reader_that_stalls_costs_lines_and_nobody_waits(pipe: Pipe) -> None:
     assert writer.take_lost() == 0
 
 
+def test_to_wait_for_what_was_put_is_to_wait_a_moment(pipe: Pipe) -> None:
+    writer = pipe.writer()
+    writer.put("read\n")
+    writer.settle()
+    assert os.read(pipe.reader, 100) == b"read\n"
+    full = pipe.fill()
+    for _ in range(3):
+        writer.put("not read\n")
+        writer.settle()
+    pipe.read(full)
+    assert pipe.read(27) == b"not read\n" * 3
+    writer.settle()
+
+
 def test_at_the_end_what_a_stalled_reader_has_not_taken_is_counted(pipe: Pipe) -> None:
     pipe.fill()
     writer = pipe.writer(most=1000)

@@ -17,10 +17,8 @@ from typing import Any, Protocol
 from spawning.controller.awaiting import Failed, Replaced, Serves, Underway, look
 from spawning.controller.control import Asked, Client, ControlSocket, open_control
 from spawning.controller.fleet import Fleet
-from spawning.controller.identities import Identities
 from spawning.controller.links import Links
-from spawning.controller.listeners import Listeners
-from spawning.controller.logfiles import LogFiles
+from spawning.controller.outside import Outside
 from spawning.controller.plan import Service, Wanted
 from spawning.controller.records import GenerationState, Source, WorkerState
 from spawning.controller.snapshot import Situation, full_snapshot, snapshot
@@ -38,19 +36,17 @@ log = Log("spawning.controller")
 
 
 class Server(Protocol):
-    """What the commands need of the controller."""
+    """The part of the controller that the commands need."""
 
     fleet: Fleet
     links: Links
     wanted: Wanted
-    listeners: Listeners
-    identities: Identities
     upgrade: Upgrade
-    logs: LogFiles
+    outside: Outside
 
     @property
     def settings(self) -> Settings:
-        """What was read last."""
+        """The settings that were read last."""
 
     def reload(self, trigger: str) -> None:
         """Ask for a new generation; ``wanted.generation`` is its number then."""
@@ -81,7 +77,7 @@ class _Waiting:
 
 @dataclass(slots=True, eq=False)
 class _Question:
-    """What a client wants to know of workers, and their answers so far (None: not yet)."""
+    """A client's question to workers, and their answers so far (None: not yet)."""
 
     client: Client
     until: float
@@ -118,7 +114,7 @@ class Commands:
 
         :raises ConfigError: it cannot be made where it is asked for.
         """
-        name = self._server.listeners.addresses[0].place
+        name = self._server.outside.listeners.addresses[0].place
         self._follow(open_control(settings.control_socket, origin, name, os.environ))
 
     def _follow(self, control: ControlSocket | None) -> None:
@@ -145,9 +141,9 @@ class Commands:
     @property
     def situation(self) -> Situation:
         """Return what the controller knows beside its records."""
-        listeners = self._server.listeners
+        listeners = self._server.outside.listeners
         urls = [each.url for each in listeners.addresses]
-        certificates = self._server.identities.terms
+        certificates = self._server.outside.identities.terms
         return Situation(self._server.wanted, urls, self._started_at, listeners.open, certificates)
 
     @property
@@ -305,7 +301,7 @@ class Commands:
         server = self._server
         serving = server.fleet.serving
         name = (serving.settings if serving is not None else server.settings).access_log_file
-        access = None if name == "-" else name if name == os.devnull else server.logs.path(name)
+        access = None if name == "-" else name if name == os.devnull else server.outside.logs.path(name)
         self._answer(client, {"pid": os.getpid(), "access": access, "error": None})
 
     def _ask(self, client: Client, sources: list[Source], *, stacks: bool) -> None:

@@ -262,7 +262,7 @@ def _opened(path: Path, origin: str) -> ControlSocket:
 
 
 def _listen(path: Path, origin: str) -> socket.socket:
-    """Listen under another name first: whoever sees the socket can connect to it, its mode being right already."""
+    """Listen under another name first: a client that sees the socket can connect, its mode being right already."""
     draft = path.with_name(f".{os.getpid()}")
     if max(len(os.fsencode(each)) for each in (path, draft)) > _LONGEST_PATH:
         raise ConfigError(f"{origin}: {path} is too long for a socket; {_LONGEST_PATH} bytes are the most")

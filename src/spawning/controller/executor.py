@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from spawning import memory
+from spawning import cgroup, memory
 from spawning.controller import process
 from spawning.controller.actions import (
     Abandon,
@@ -44,10 +44,8 @@ from spawning.controller.actions import (
 )
 from spawning.controller.descent import children_titled, descendants, families
 from spawning.controller.fleet import Fleet
-from spawning.controller.identities import Identities
 from spawning.controller.links import Links
-from spawning.controller.listeners import Listeners
-from spawning.controller.logfiles import LogFiles
+from spawning.controller.outside import Outside
 from spawning.controller.paths import working_directory
 from spawning.controller.plan import FREEZE_SECONDS
 from spawning.controller.reader import Reader
@@ -57,8 +55,6 @@ from spawning.controller.records import (
     LAST_RESORT,
     PAGE,
     REPAIR,
-    ROLLBACK,
-    UNASKED,
     ForkServerStep,
     GenerationRecord,
     GenerationState,
@@ -67,9 +63,9 @@ from spawning.controller.records import (
     WorkerState,
     WorkerStep,
 )
-from spawning.controller.refusal import Page, Refusal, page_settings, shown
+from spawning.controller.refusal import Refusal, shown
 from spawning.controller.spare import Spare
-from spawning.controller.status_process import StatusProcess
+from spawning.controller.telling import Telling, undertaking
 from spawning.errors import AppLoadError, ConfigError
 from spawning.ipc.channel import Channel
 from spawning.ipc.fence import Fence
@@ -88,6 +84,7 @@ from spawning.ipc.messages import (
 from spawning.logs.log import Log
 from spawning.logs.setup import configure, fields, zone
 from spawning.settings import Settings, as_dict
+from spawning.settings.values import AUTO
 
 log = Log("spawning.controller")
 
@@ -96,15 +93,13 @@ class Executor:
     """Hands of the controller. For its loop alone.
 
     :param reader: reads the settings that each generation starts from.
-    :param listeners: the listening sockets; those of a generation are there before its first worker is forked.
-    :param identities: their certificates, likewise.
+    :param outside: has the listening sockets, those of a generation before its first worker is forked, and their
+        certificates; the files of the access log, which workers are given; and the status service.
     :param handoff: both ends of the handoff socket.
     :param fence: what workers see their turn in.
-    :param logs: the files of the access log, which workers are given.
-    :param status: the status service.
 
-    ``spare`` is where fork servers come from; ``directory`` is where generations start, by its name; ``changed`` are
-    the files whose change asked for the newest; ``outcome`` is why the first start has failed, ``finished`` that
+    ``spare`` is where fork servers come from; ``directory`` is where generations start, by its name; ``telling``
+    says why one was refused; ``outcome`` is why the first start has failed, ``finished`` that
     nothing is left to be done.
     """
 
@@ -113,28 +108,24 @@ class Executor:
         reader: Reader,
         fleet: Fleet,
         links: Links,
-        listeners: Listeners,
-        identities: Identities,
+        outside: Outside,
         handoff: tuple[Channel, Channel],
         fence: Fence,
-        logs: LogFiles,
-        status: StatusProcess,
     ) -> None:
         self.outcome: AppLoadError | ConfigError | None = None
         self.finished = False
         self.spare = Spare()
         self.directory = working_directory()
-        self.changed: tuple[str, ...] = ()
+        self.telling = Telling(fleet, self.directory)
         self._reader = reader
         self._fleet = fleet
         self._links = links
-        self._listeners = listeners
-        self._identities = identities
+        self._listeners = outside.listeners
+        self._identities = outside.identities
         self._fence = fence
-        self._logs = logs
-        self._status = status
+        self._logs = outside.logs
+        self._status = outside.status
         self._handoff = handoff  # idle connections go from retiring workers to serving ones
-        self._shown = ""  # the traceback that was logged last
         self._execute: dict[type[Any], Callable[[Any], None]] = {
             StartGeneration: self._start_generation,
             Refuse: self._refuse,
@@ -158,9 +149,9 @@ class Executor:
             KillForkServer: self._kill_fork_server,
             Forget: self._forget,
             MeasureMemory: self._measure_memory,
-            StartStatus: status.start,
-            EndStatus: status.end,
-            KillStatus: status.kill,
+            StartStatus: outside.status.start,
+            EndStatus: outside.status.end,
+            KillStatus: outside.status.kill,
             Finish: self._finish,
         }
 
@@ -199,7 +190,7 @@ class Executor:
     def _settings_for(self, action: StartGeneration) -> Settings:
         serving = self._fleet.serving
         settings = self._reader.settings_for(action.number, action.trigger, serving.number if serving else None)
-        configure(settings.verbose)
+        configure(settings)
         return settings
 
     def _stamps_to_keep(self, trigger: str) -> dict[str, str] | None:
@@ -221,7 +212,7 @@ class Executor:
         log.error("%s %s", sentence, fields(generation=action.number, reason=reason))
 
     def _not_started(self, action: StartGeneration, reason: str) -> None:
-        """Refuse a generation that has not even a process. Whoever wants it has to ask again; a repair will."""
+        """Refuse a generation that has not even a process. It has to be asked for again, as a repair will."""
         self._fleet.start_failed(action.number, action.trigger, time.monotonic())
         if not self._fleet.has_served and self._fleet.serving is None:
             self.outcome = ConfigError(reason)
@@ -241,55 +232,16 @@ class Executor:
         self._kill_all(generation, listens=listens)
         self._listeners.release(self._fleet)
         serving = self._fleet.serving
-        reloads = self._reader.current.settings.reload is not None
+        settings = self._reader.current.settings
+        answers = settings.daemonize and not self._fleet.has_served  # somebody waits to be told how the start went
+        reloads = settings.reload is not None and not answers
         waits_for_change = reloads and (failure.kind == "app" or serving is not None)
         if self._fleet.has_served or waits_for_change:
-            self._show_page(generation, refusal, failure)
-            sentence = f"{_undertaking(generation)} refused" if self._fleet.has_served else "start refused"
-            self.show(failure, f"{sentence}; {self._consequence()}", again=generation.trigger != REPAIR)
-            waiting = "" if self._fleet.has_served else ", waiting for a change"
-            stays = {"serving": serving.number} if serving is not None and self._fleet.page is None else {}
-            log.error("%s%s %s", sentence, waiting, fields(generation=action.number, reason=action.reason, **stays))
-            self._warn_of_last_copies(failure)
+            self.telling.refused(generation, refusal, failure)
         elif failure.kind == "config":
             self.outcome = ConfigError(failure.message)
         else:
             self.outcome = AppLoadError(failure.message, failure.details)
-
-    def _show_page(self, generation: GenerationRecord, refusal: Refusal, failure: LoadFailed) -> None:
-        """Note that a developer is to see on the site itself why the code was refused."""
-        site = self._fleet.serving or generation
-        asked_for = generation.trigger not in UNASKED and generation.trigger != ROLLBACK
-        if site.settings.reload == "dev" and asked_for and failure.kind != "changed" and site.listeners:
-            changed = [os.path.relpath(file, self.directory) for file in self.changed]
-            self._fleet.page = Page(refusal, changed, page_settings(site.settings), site.listeners)
-
-    def _consequence(self) -> str:
-        """Return what a refusal means for those who use the site."""
-        serving = self._fleet.serving
-        if self._fleet.page is not None:
-            return "the site shows this until it is mended"
-        return f"generation {serving.number} serves on" if serving is not None else "waiting for a change"
-
-    def _warn_of_last_copies(self, failure: LoadFailed) -> None:
-        serving = self._fleet.serving
-        if failure.kind == "changed" and serving is not None and self._fleet.kept is None:
-            who = fields(generation=serving.number)
-            log.warning("what serves is in the memory of its workers alone, until a reload takes other code %s", who)
-
-    def show(self, failure: LoadFailed, heading: str, *, again: bool) -> None:
-        """Log an application's traceback and, if a change of files has led there, their names.
-
-        :param heading: what it means.
-        :param again: also log one that was the last to be logged.
-        """
-        details = failure.details
-        if details and (again or details != self._shown):
-            text = (failure.readable or details).rstrip("\n")
-            changed = "".join(f"changed: {os.path.relpath(file, self.directory)}\n" for file in self.changed)
-            show = log.coloured if failure.readable else log.error
-            show("%s\n%s%s", heading, changed, text)
-            self._shown = details
 
     def _abandon(self, action: Abandon) -> None:
         generation = self._fleet.generations[action.number]
@@ -299,7 +251,7 @@ class Executor:
         self._kill_all(generation, listens=listens)
         self._listeners.release(self._fleet)
         tell = log.debug if generation.trigger == PAGE else log.info
-        tell("%s abandoned %s", _undertaking(generation), fields(generation=action.number))
+        tell("%s abandoned %s", undertaking(generation), fields(generation=action.number))
 
     def _recall(self, action: Recall) -> None:
         now, serving, refusal = time.monotonic(), self._fleet.serving, self._fleet.last_refusal
@@ -337,7 +289,8 @@ class Executor:
             if worker.state is WorkerState.READY:
                 self._start(worker)
         settings = generation.settings
-        address, *others = [each.url for each in self._listeners.addresses]
+        # A stop that was asked for meanwhile has closed them.
+        address, *others = [each.url for each in self._listeners.addresses] or ["closed"]
         if generation.trigger == PAGE:
             log.info("traceback served %s", fields(url=address, generation=action.number))
         elif first:
@@ -348,7 +301,7 @@ class Executor:
                 log.info("Ctrl-C stops")
         else:
             seconds = time.monotonic() - generation.started_at
-            log.info("%s finished %s", _undertaking(generation), fields(generation=action.number, seconds=seconds))
+            log.info("%s finished %s", undertaking(generation), fields(generation=action.number, seconds=seconds))
         self._listeners.release(self._fleet)
 
     def _name_stragglers(self, number: int) -> None:
@@ -370,10 +323,13 @@ class Executor:
         serving = self._fleet.serving
         assert serving is not None
         pids = {worker.source: worker.pid for worker in serving.active if worker.pid is not None}
-        everybody = memory.tree(os.getpid()) if serving.settings.max_memory else list(pids.values())
+        most = serving.settings.max_memory
+        everybody = memory.tree(os.getpid()) if most and most != AUTO else list(pids.values())
         sizes = memory.sizes(everybody)
         workers = {source: sizes.get(pid, 0) for source, pid in pids.items()}
-        self._fleet.measured(workers, sum(sizes.values()), memory.again_at(began, time.monotonic()))
+        group = cgroup.memory() if most == AUTO else None
+        used, limit = group or (sum(sizes.values()), 0)
+        self._fleet.measured(workers, used, memory.again_at(began, time.monotonic()), limit)
 
     def _finish(self, action: Finish) -> None:
         self.finished = True
@@ -446,7 +402,9 @@ class Executor:
         return self._fleet.generations[source.generation].workers[source.worker]
 
     def _give_up_worker(self, action: GiveUpWorker) -> None:
-        """What it was to become hangs in the fork, if it is there at all: it still has the fork server's title."""
+        """Give up a worker whose pid is unknown. If its process exists, it hangs in the fork, and still has the fork
+        server's title.
+        """
         generation = self._fleet.generations[action.source.generation]
         known = {each.pid for each in generation.helpers} | set(self._fleet.pids())
         title = f"spawning: fork server {generation.number} ("
@@ -521,7 +479,3 @@ class Executor:
         generation = self._fleet.generations[number]
         if generation.pid is not None:
             generation.helpers = [*{*generation.helpers, *descendants(generation.pid)}]
-
-
-def _undertaking(generation: GenerationRecord) -> str:
-    return "rollback" if generation.trigger == ROLLBACK else "reload"

@@ -69,7 +69,8 @@ class Fleet:
     latest: int = 0  # the generation begun last: the newest, or one that was recalled after it
     has_served: bool = False  # the application, not only a page about it
     reload_at: float = -math.inf  # when the last reload began
-    memory: int = 0  # bytes of all processes together, when they were measured last
+    memory: int = 0  # bytes of all processes together, when they were measured last; 0: not known
+    memory_limit: int = 0  # bytes that the control group allows them; 0: as many as they want
     measure_at: float = -math.inf
     repairs: Backoff = field(default_factory=Backoff)
     last_refusal: Refusal | None = None
@@ -137,7 +138,8 @@ class Fleet:
         return Source(number, generation.forked)
 
     def worker_forked(self, source: Source, now: float) -> None:
-        self.generations[source.generation].workers[source.worker] = WorkerRecord(source, now)
+        generation = self.generations[source.generation]
+        generation.workers[source.worker] = WorkerRecord(source, now, term=generation.started_at)
 
     def told_to_leave(self, source: Source, kill_at: float) -> None:
         record = self._worker(source)
@@ -234,10 +236,13 @@ class Fleet:
     def suspected(self, source: Source, now: float) -> None:
         self._worker(source).suspected_at = now
 
-    def measured(self, memory: dict[Source, int], total: int, again_at: float) -> None:
+    def measured(self, memory: dict[Source, int], total: int, again_at: float, limit: int = 0) -> None:
         """Note what was measured, in bytes. The total counts only while one generation alone has workers: old ones
         that are still finishing need theirs for a moment.
+
+        :param limit: what the control group allows; 0: as much as they want.
         """
+        self.memory_limit = limit
         for source, size in memory.items():
             self._worker(source).memory = size
         self.memory = total if sum(bool(each.workers) for each in self) == 1 else 0
@@ -293,6 +298,7 @@ class Fleet:
     ) -> Departure:
         before = worker.state
         worker.step(WorkerStep.EXITED)
+        self.memory = 0  # it takes its share along
         del generation.workers[worker.source.worker]
         if worker.report is not None:
             self.totals.add(worker.report)
@@ -355,6 +361,7 @@ def _loaded(generation: GenerationRecord, message: Any) -> None:
     generation.files = frozenset(message.files)
     generation.trees, generation.unwatched = frozenset(message.trees), frozenset(message.unwatched)
     generation.stamps = dict(zip(message.files, message.stamps, strict=False))
+    generation.told_of_exits = message.told_of_exits
 
 
 def _load_failed(generation: GenerationRecord, message: Any) -> None:
@@ -390,7 +397,7 @@ def _unwell(generation: GenerationRecord, worker: WorkerRecord, message: Any, no
 
 
 def _no_news(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:
-    """Do nothing: what a worker's threads are doing concerns whoever has asked (``commands.py``)."""
+    """Do nothing: a worker's answer about its threads is for the client that has asked (``commands.py``)."""
 
 
 def _worker_load_failed(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:

@@ -10,6 +10,7 @@ A socket of the service manager, or one that was inherited otherwise, is only le
 For the controller's loop alone, which waits here for a name server and the lock of a directory at most.
 """
 
+import os
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -226,6 +227,13 @@ class Listeners:
     def descriptors(self) -> dict[str, list[int]]:
         """Return the descriptors of the service manager's sockets, by name."""
         return {name: [sock.fileno() for sock in socks] for name, socks in self.inherited.items()}
+
+    def give_to(self, uid: int, gid: int) -> None:
+        """Give that user and group the files of Unix sockets, where their addresses say no other."""
+        for each in self._sockets:
+            if each.file != (0, 0):
+                address = each.address
+                os.chown(address.path, -1 if address.owner else uid, -1 if address.group else gid)
 
     def close(self) -> None:
         """Close all: nobody is to be served any more."""

@@ -12,13 +12,15 @@ log says both once.
 import errno
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from spawning.errors import ConfigError
 from spawning.logs.log import Log
 from spawning.logs.setup import fields
 from spawning.logs.streams import open_file
+from spawning.logs.syslog import connected
+from spawning.settings.destination import STREAMS, Syslog, is_file, syslog
 
 TRY_AGAIN: Final = 1.0  # seconds
 
@@ -43,7 +45,7 @@ class LogFiles:
 
     def path(self, name: str) -> str | None:
         """Return the absolute path that a setting means; None if it means no file."""
-        return None if name in ("-", os.devnull) else os.path.join(self.directory, name)
+        return os.path.join(self.directory, name) if is_file(name) else None
 
     def open_first(self, name: str, origin: str) -> None:
         """Open a log before anything is served.
@@ -51,6 +53,8 @@ class LogFiles:
         :param origin: where the name came from, for messages.
         :raises ConfigError: it cannot be opened, for another reason than that nobody reads a FIFO yet.
         """
+        if (to := syslog(name)) is not None:
+            check_syslog(to, origin)
         path = self.path(name)
         if path is None or path in self.opened:
             return
@@ -74,11 +78,12 @@ class LogFiles:
         path = self.path(name)
         return None if path is None else self.opened.get(path)
 
-    def reopen(self, cause: str, names: set[str]) -> None:
+    def reopen(self, cause: str, names: set[str], files: Collection[str] = ()) -> None:
         """Open all logs anew, since they were rotated, and log for each what has become of it.
 
         :param cause: for the log.
         :param names: what the settings of all generations say; files that are in none of them are closed.
+        :param files: those of ``stdout`` and ``stderr`` that are files of ours, and reopened elsewhere.
         """
         paths = {path for path in map(self.path, names) if path is not None}
         for path in self._wanted - paths:
@@ -87,9 +92,14 @@ class LogFiles:
             self._wanted.add(path)
             if self._open(path):
                 log.info("log reopened %s", fields(log="access", file=path, signal=cause))
-        if "-" in names:
-            log.info("log not reopened %s", fields(log="access", reason="it is stdout", signal=cause))
-        log.info("log not reopened %s", fields(log="error", reason="it is stderr", signal=cause))
+        for name in sorted(names - {os.devnull}):
+            if is_file(name):
+                continue
+            stream = STREAMS.get(name, "syslog")
+            if stream not in files:
+                log.info("log not reopened %s", fields(log="access", reason=f"it is {stream}", signal=cause))
+        if "stderr" not in files:
+            log.info("log not reopened %s", fields(log="error", reason="it is stderr", signal=cause))
 
     def look(self, now: float) -> float:
         """Try again what has failed, when it is time; return when to look next (monotonic seconds; infinity: never)."""
@@ -122,7 +132,7 @@ class LogFiles:
         return True
 
     def _fail(self, path: str, error: OSError) -> None:
-        reason = "it is a FIFO that nobody reads" if _is_fifo_without_reader(path, error) else str(error.strerror)
+        reason = why_not(path, error)
         if self._failed.get(path) != reason:
             self._failed[path] = reason
             meanwhile = "the file before" if path in self.opened else "nothing"
@@ -134,6 +144,24 @@ class LogFiles:
         descriptor = self.opened.pop(path, None)
         if descriptor is not None:
             os.close(descriptor)
+
+
+def check_syslog(to: Syslog, origin: str) -> None:
+    """See that a syslog daemon is there, as far as that can be known: by UDP it cannot.
+
+    :param origin: where its address came from, for messages.
+    :raises ConfigError: it is not, or its name is unknown.
+    """
+    try:
+        connected(to).close()
+    except OSError as error:
+        where = to.path or to.host
+        raise ConfigError(f"{origin}: no syslog daemon at {where}: {error.strerror or error}") from None
+
+
+def why_not(path: str, error: OSError) -> str:
+    """Return in a few words why a file cannot be opened."""
+    return "it is a FIFO that nobody reads" if _is_fifo_without_reader(path, error) else str(error.strerror)
 
 
 def _is_fifo_without_reader(path: str, error: OSError) -> bool:

@@ -5,10 +5,14 @@ a file that was left behind is that of some other process. The controller holds 
 through an exec; the kernel lets go of it when the process ends, however that happens. Nobody else inherits the
 descriptor. A file without a lock is stale, whatever stands in it.
 
-The lock belongs to the file and not to its name, so whoever has got it looks whether the name still means that file.
+The lock belongs to the file and not to its name, so the holder looks whether the name still means that file.
 
 Anybody who may read a file may lock it, and others are to read this one. So a lock of a user whom the file does not
-belong to says nothing: it is stale, and put out of the way. Ours is locked before anybody else can open it.
+belong to says nothing, unless it is the process's that the file names: it is stale, and put out of the way. Ours is
+locked before anybody else can open it.
+
+With ``--chuid`` the file stays root's, since root reads it to signal whom it names. Where the directory is root's as
+well, it cannot be removed in the end; then it is emptied, and names nobody.
 """
 
 import contextlib
@@ -76,13 +80,22 @@ class Pidfile:
             raise self._unwritable(error) from None
 
     def remove(self) -> None:
-        """Remove it, unless it has become another process's, and let go of the lock."""
+        """Remove it, unless it has become another process's, or empty it if that is not allowed any more, and let go of
+        the lock.
+        """
         with contextlib.suppress(OSError):
             if self._is_named(self.fd) if self.fd >= 0 else self.path.read_text().strip() == str(os.getpid()):
-                self.path.unlink()
+                self._unlink()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+    def _unlink(self) -> None:
+        try:
+            self.path.unlink()
+        except PermissionError:
+            if self.fd >= 0:
+                os.ftruncate(self.fd, 0)
 
     def _claimed(self, create: int) -> int:
         """Lock what is there; return its descriptor. Nobody else replaces the file then.
@@ -140,14 +153,17 @@ class Pidfile:
 
 
 def _is_of_a_stranger(fd: int) -> bool:
-    """Whether all that have locked an open file are users who are neither its owner, nor we, nor root; False: or nobody
-    can tell, as in another namespace of pids (``proc(5)``, /proc/locks).
+    """Whether all that have locked an open file are users who are neither its owner, nor we, nor root, and it names
+    none of them; False: or nobody can tell, as in another namespace of pids (``proc(5)``, /proc/locks).
     """
     status = os.fstat(fd)
     try:
         lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
         locks = [words for words in lines if words[1] == "FLOCK"]
-        owners = {_user(words[4]) for words in locks if words[5].rpartition(":")[2] == str(status.st_ino)}
+        holders = {words[4] for words in locks if words[5].rpartition(":")[2] == str(status.st_ino)}
+        if str(_number(fd)) in holders:
+            return False
+        owners = {_user(pid) for pid in holders}
     except (OSError, IndexError, ValueError):
         return False
     return bool(owners) and owners.isdisjoint({0, os.geteuid(), status.st_uid})

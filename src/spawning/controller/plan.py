@@ -69,7 +69,7 @@ class Service(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the outside wants.
+    """The wishes of the outside.
 
     :param generation: the number of the newest generation asked for; a reload asks for one more.
     :param trigger: what asked for it.
@@ -195,8 +195,8 @@ class _Planner:
     def storm_is_over(self) -> bool:
         """Whether a generation may be started in the place of one that loads.
 
-        That one may have read files which have changed since, so it has to be begun again; but ten signals within a
-        second are two loads, not ten. What it has loaded meanwhile may serve until then: it is newer than what does.
+        It may have read files that have changed since, so the load has to be begun again; but ten signals within a
+        second are two loads, not ten. The code that it has loaded may serve until then: it is newer than what does.
         """
         newest = self.fleet.generations.get(self.fleet.newest)
         if newest is None or newest.state not in UNDER_WAY or newest.trigger == PAGE:
@@ -272,7 +272,7 @@ class _Planner:
             if worker.state is WorkerState.READY:
                 yield StartWorker(worker.source)
         # While the service is about to end, a worker that says it was sent SIGTERM is one of all that were.
-        candidate = recycle.candidate(generation, self.due) if self.wanted.service is Service.RUN else None
+        candidate = recycle.candidate(generation, self.fleet, self.due) if self.wanted.service is Service.RUN else None
         if candidate is not None:
             if sum(worker.state is WorkerState.SERVING for worker in workers) > wanted:
                 yield RecycleWorker(candidate.source, generation.settings.deadman_timeout, candidate.reason)
@@ -315,19 +315,21 @@ class _Planner:
                 yield Forget(generation.number)
 
     def end_oldest(self) -> Iterator[Action]:
-        """Have no more generations finish their requests than ``--max-old-generations``; each has its memory."""
+        """Have no more generations finish their requests than ``--max-old-generations``; each has its memory, and one
+        that has served twice has workers of both terms.
+        """
         serving = self.fleet.serving
         most = serving.settings.max_old_generations if serving is not None else 0
         if most == 0:
             return
-        leaving = [
-            (each, workers)
-            for each in sorted(self.fleet, key=lambda each: each.served_since)
-            if each.state in (GenerationState.KEPT, GenerationState.RETIRING)
-            and (workers := [worker for worker in each.workers.values() if worker.is_leaving])
-        ]
-        for _, workers in leaving[: max(0, len(leaving) - most)]:
-            for worker in workers:
+        terms: dict[tuple[float, int], list[WorkerRecord]] = {}
+        for each in self.fleet:
+            over = each.state in (GenerationState.KEPT, GenerationState.RETIRING)
+            for worker in each.workers.values():
+                if worker.is_leaving and (over or worker.term != each.started_at):
+                    terms.setdefault((worker.term, each.number), []).append(worker)
+        for term in sorted(terms)[: max(0, len(terms) - most)]:
+            for worker in terms[term]:
                 yield KillWorker(worker.source, f"more than {most} old generations (--max-old-generations)")
 
     def put_aside(self, generation: GenerationRecord) -> Iterator[Action]:

@@ -110,7 +110,7 @@ def kill(pid: int) -> None:
 
 
 def end(process: Process) -> None:
-    """End a process that need not be a child at once: that one, and no other which may have its pid by now."""
+    """End a process at once, which need not be a child, and no other that may have got its pid."""
     try:
         fd = os.pidfd_open(process.pid)
     except ProcessLookupError:

@@ -1,7 +1,7 @@
 """The configuration, read again for each reload.
 
 Rules: what cannot be read refuses the reload, and what was read before stays. A replacement for a fork server that has
-died is given what that one was given: it is to load the same, whatever the files say by now.
+died gets the settings that the dead one was given: it is to load the same, whatever the files say by now.
 """
 
 from collections.abc import Callable

@@ -29,7 +29,7 @@ END_SECONDS = 5.0  # seconds that a fork server may take to end
 
 
 class Source(NamedTuple):
-    """Who sent a message: a worker, or (worker 0) the fork server of a generation."""
+    """The sender of a message: a worker, or (worker 0) the fork server of a generation."""
 
     generation: int
     worker: int = 0
@@ -188,7 +188,7 @@ class Backoff:
 
 @dataclass(slots=True)
 class WorkerRecord:
-    """What the controller knows of one worker."""
+    """The controller's record of one worker."""
 
     source: Source
     forked_at: float
@@ -203,6 +203,7 @@ class WorkerRecord:
     unwell: str = ""  # why it wants to be replaced
     reported_at: float = math.inf
     suspected_at: float = math.inf  # when it was first noticed that it does not report any more
+    term: float = -math.inf  # when the term of its generation began in which it was forked
 
     @property
     def is_active(self) -> bool:
@@ -231,7 +232,7 @@ class WorkerRecord:
 
 @dataclass(slots=True)
 class GenerationRecord:
-    """What the controller knows of one generation: its fork server and its workers.
+    """The controller's record of one generation: its fork server and its workers.
 
     One that a rollback has made serve again has the workers of both terms; those of the first are leaving.
     """
@@ -247,6 +248,7 @@ class GenerationRecord:
     answered_at: float = -math.inf  # when a worker was born last
     helpers: list[Process] = field(default_factory=list)  # what the application has started in the fork server
     stamps: dict[str, str] = field(default_factory=dict)  # what the files were like that it has loaded
+    told_of_exits: bool = False  # the fork server wants to know of workers that have gone
     repair: Repair = Repair.UNTRIED
     files: frozenset[str] = frozenset()
     trees: frozenset[str] = frozenset()  # directories that are watched with all that is below them

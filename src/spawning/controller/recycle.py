@@ -3,7 +3,8 @@
 Rules: one worker at a time. It goes on serving until its replacement, forked from the same memory, serves beside it,
 and the next one's turn comes when it has exited. A reload replaces all workers anyway, so none becomes due meanwhile;
 what has begun by then is finished. None of this counts as a crash. Whether a reload by ``--max-memory`` helps is not
-known beforehand, so there is a pause between two.
+known beforehand, so there is a pause between two. With ``--max-memory auto`` nothing is reloaded, since two generations
+would not fit below the limit of a control group: its largest worker is replaced, one for each measurement at most.
 """
 
 import math
@@ -13,10 +14,12 @@ from typing import NamedTuple
 
 from spawning.controller.fleet import Fleet
 from spawning.controller.records import ROLLBACK, TRIAL, GenerationRecord, Source, WorkerRecord, WorkerState
+from spawning.settings.values import AUTO
 
 MAX_MEMORY = "max-memory"  # the trigger of a reload because of --max-memory
 RELOAD_PAUSE = 60.0  # seconds between the start of any reload and one by --max-memory
 SILENCE = 5.0  # seconds beyond --request-timeout without a report, after which a worker is suspected …
+NEARLY = 0.9  # of the control group's limit, where --max-memory auto makes room
 SUSPICION = 3.0  # … and after that many more killed
 MB = 1_000_000  # bytes
 
@@ -31,7 +34,7 @@ class Candidate(NamedTuple):
     reason: str
 
 
-def candidate(generation: GenerationRecord, due: Due) -> Candidate | None:
+def candidate(generation: GenerationRecord, fleet: Fleet, due: Due) -> Candidate | None:
     """Return the worker of the serving generation that is to be replaced next: unwell ones first, then the oldest."""
     workers = generation.workers
     if any(worker.is_leaving for worker in workers.values()):
@@ -42,7 +45,20 @@ def candidate(generation: GenerationRecord, due: Due) -> Candidate | None:
         if worker.state is WorkerState.SERVING and (reason := _reason(worker, generation, due))
     ]
     found.sort(key=lambda each: not workers[each.source.worker].unwell)
-    return found[0] if found else None
+    return found[0] if found else _largest(generation, fleet)
+
+
+def _largest(generation: GenerationRecord, fleet: Fleet) -> Candidate | None:
+    """Return the worker that makes most room, where there is little left below the control group's limit."""
+    limit = fleet.memory_limit
+    if generation.settings.max_memory != AUTO or not limit or fleet.memory <= NEARLY * limit:
+        return None
+    serving = [worker for worker in generation.active if worker.state is WorkerState.SERVING]
+    if not serving:
+        return None
+    largest = max(serving, key=lambda worker: worker.memory)
+    used = f"{largest.memory // MB} MB, {fleet.memory // MB} MB of {limit // MB} MB in all"
+    return Candidate(largest.source, f"{used} (--max-memory {AUTO})")
 
 
 def most_requests(worker: WorkerRecord, generation: GenerationRecord) -> int:
@@ -71,8 +87,10 @@ def measures(generation: GenerationRecord) -> bool:
 
 def needs_reload(serving: GenerationRecord, fleet: Fleet, due: Due) -> bool:
     """Whether all processes together need too much memory, and nothing is being done about it."""
-    most = serving.settings.max_memory * MB
-    return bool(most) and fleet.memory > most and fleet.under_way is None and due(fleet.reload_at + RELOAD_PAUSE)
+    most = serving.settings.max_memory
+    if not isinstance(most, int) or not most:
+        return False
+    return fleet.memory > most * MB and fleet.under_way is None and due(fleet.reload_at + RELOAD_PAUSE)
 
 
 def is_unfit(generation: GenerationRecord) -> bool:

@@ -33,7 +33,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A refusal that a generation of its own is to show to whoever asks for a page of the site (``refusal_page.py``).
+    """A refusal that a generation of its own shows in the place of every page of the site (``refusal_page.py``).
 
     :param refusal: what it shows.
     :param changed: the files whose change had led there, as they are called in the log.

@@ -171,7 +171,7 @@ def _generation(generation: GenerationRecord, now: float) -> dict[str, Any]:
     }
 
 
-_REPORTED = ("requests", "errors", "executing", "queued", "connections", "inline", "refused", "threads")
+_REPORTED = ("requests", "errors", "executing", "queued", "connections", "inline", "refused", "threads", "tunnels")
 
 
 def _worker(worker: WorkerRecord, now: float) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """The controller as a program: from its settings to its exit status."""
 
 import os
+from collections.abc import Callable
 from functools import partial
 
 from setproctitle import setproctitle
 
+from spawning.account import Account, find
 from spawning.controller.boundary import CannotGoOnError
 from spawning.controller.controller import Controller
 from spawning.controller.legacy import Legacy, take_over
@@ -22,10 +24,17 @@ EXIT_BROKEN = 70  # EX_SOFTWARE of sysexits.h: a bug here, after something has s
 log = Log("spawning.controller")
 
 
-def run(configuration: Configuration, sources: Sources) -> int:
+def run(
+    configuration: Configuration,
+    sources: Sources,
+    account: Account | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> int:
     """Serve until a signal ends it; return the exit status.
 
     :param configuration: what has been read from `sources`, which a reload reads again.
+    :param account: the user that the service is to go on as (:func:`find_account`).
+    :param on_ready: is called once the first generation serves.
     :raises ConfigError: at the first start, something has to be changed; nothing is left running.
     :raises AppLoadError: at the first start, the application cannot be loaded; nothing is left running.
     """
@@ -34,7 +43,7 @@ def run(configuration: Configuration, sources: Sources) -> int:
         use_colours()
     become_subreaper()
     legacy = take_over(os.environ)
-    return _serve(Reader(sources, configuration, partial(_settled, legacy)), legacy)
+    return _serve(Reader(sources, configuration, partial(_settled, legacy)), legacy, account, on_ready)
 
 
 def go_on(sources: Sources, reason: str) -> int:
@@ -42,7 +51,7 @@ def go_on(sources: Sources, reason: str) -> int:
 
     :param reason: why `sources` cannot be read.
     """
-    configure(False)
+    configure(None)
     become_subreaper()
     legacy = take_over(os.environ)
     assert legacy.bound is not None, "the program before has bound its sockets"
@@ -52,7 +61,7 @@ def go_on(sources: Sources, reason: str) -> int:
 
 
 def _prepare(settings: Settings) -> None:
-    configure(settings.verbose)
+    configure(settings)
     if settings.umask is not None:
         os.umask(int(settings.umask, 8))
 
@@ -65,10 +74,23 @@ def _settled(legacy: Legacy, configuration: Configuration) -> Configuration:
     return Configuration(*with_address_of(every, configuration.settings, configuration.sources))
 
 
-def _serve(reader: Reader, legacy: Legacy) -> int:
+def find_account(configuration: Configuration) -> Account | None:
+    """Return the account that the service is to go on as; None: it stays who it is.
+
+    :raises ConfigError: there is none of that name, or this process may not become it.
+    """
+    settings, sources = configuration.settings, configuration.sources
+    if settings.chuid is None:
+        return None
+    return find(settings.chuid, settings.group, sources["chuid"], sources.get("group", ""))
+
+
+def _serve(
+    reader: Reader, legacy: Legacy, account: Account | None = None, on_ready: Callable[[], None] | None = None
+) -> int:
     setproctitle(f"spawning: controller ({reader.current.settings.args[0]})")
     with Wakeup() as wakeup:
-        controller = Controller(reader, wakeup, legacy)
+        controller = Controller(reader, wakeup, legacy, account, on_ready)
         try:
             controller.loop()
         except CannotGoOnError:

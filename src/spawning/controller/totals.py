@@ -1,7 +1,7 @@
 """What all workers together have done since the service was started: counts that only grow.
 
 A worker reports totals since its birth. While it lives its last report counts; when it has gone, :class:`Totals` keeps
-that. So whoever adds both up sees no count go back, whatever dies, is reloaded, or is upgraded in place: the totals
+that. So the sum of both never goes back, whatever dies, is reloaded, or is upgraded in place: the totals
 travel with the other records (``state.py``). What a worker that was killed has done since its last report, a second at
 most, is lost.
 

@@ -44,7 +44,7 @@ Report = Callable[[list[str]], None]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is watched.
+    """The files and directories that are watched.
 
     :param files: single files, with the links on the way to them; they need not exist.
     :param trees: directories that are watched with what counts below them.

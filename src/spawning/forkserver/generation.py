@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from spawning.errors import AppLoadError, ConfigError
-from spawning.forkserver import app_metrics, files, surroundings
+from spawning.forkserver import app_metrics, files, green, hooks, surroundings
 from spawning.ipc.messages import Boot, Configured, Loaded, LoadFailed
+from spawning.lifecycle import Event, registered
 from spawning.logs.log import Log
 from spawning.logs.setup import configure, fields
 from spawning.readable import readable
-from spawning.settings import as_dict, checked
+from spawning.settings import OPTIONS, as_dict, checked
 from spawning.settings.files import read_environment
 from spawning.stamps import ChangedError, check_same, stamps
 from spawning.standard import occupy
@@ -28,6 +29,8 @@ from spawning.wsgi_factory import WSGIApplication, application_errors, prepare_p
 WATCHED, UNWATCHED = "watched_directories", "unwatched_directories"
 # Besides, what a developer should know of the site: a function without arguments that returns sentences.
 NOTICES = "notices"
+# What the process is before it runs a factory, which so cannot change it.
+BEFORE_FACTORIES = ("chuid", "group", "daemonize", "stdout", "stderr")
 NOTICES_AFTER = 0.5  # seconds behind the start of a worker
 
 
@@ -54,6 +57,7 @@ class Generation:
         self._loading_since = time.time_ns()
         self._config: dict[str, Any] = {}
         self._application: WSGIApplication | None = None
+        self._green = False  # the standard library is patched
         self._surroundings = surroundings.Surroundings(descriptors)
 
     def configure(self) -> Configured:
@@ -69,6 +73,7 @@ class Generation:
             raise AppLoadError(f"cannot start in directory {self._directory}: {error.strerror}") from None
         self._check_same()
         self._set_variables()
+        self._prepare_green()
         self._prepare_path()
         self._prepare_metrics()  # the factory may import what has some
         name = self.settings.factory
@@ -78,12 +83,34 @@ class Generation:
                 self._config = factory(dict(self._values))
         if not isinstance(self._config, dict) or not isinstance(self._config.get("app_factory"), str):
             raise ConfigError(f"factory {name} gave no dictionary with the dotted path of an app_factory")
-        self.settings = checked(self._config, {key: f"factory {name}, setting {key}" for key in self._config})
+        settings = checked(self._config, {key: f"factory {name}, setting {key}" for key in self._config})
+        for key in BEFORE_FACTORIES:
+            if getattr(settings, key) != getattr(self.settings, key):
+                raise ConfigError(
+                    f"factory {name}, setting {key}: it counts before a factory runs; write option"
+                    f" {OPTIONS[key].flag}, or say it in spawning.toml"
+                )
+        self.settings = settings
         self._prepare_path()
+        self._prepare_green()
         self._prepare_metrics()
         if self.settings.umask is not None:
             os.umask(int(self.settings.umask, 8))
         return Configured(as_dict(self.settings))
+
+    def _prepare_green(self) -> None:
+        """Patch the standard library for ``-t 0``; the factory may be the one that says so.
+
+        :raises ConfigError: it cannot be, or it has been, and the factory says otherwise.
+        """
+        wanted = self.settings.threadpool_workers == 0
+        if wanted and not self._green:
+            green.patch()
+            self._green = self._surroundings.green = True
+        elif self._green and not wanted:
+            raise ConfigError(
+                f"factory {self.settings.factory} gives threads={self.settings.threadpool_workers} in place of 0"
+            )
 
     def _prepare_metrics(self) -> None:
         if self.settings.app_metrics and self._metrics:
@@ -98,7 +125,7 @@ class Generation:
         if not self.settings.no_preload:
             self.application()
         occupy()
-        configure(self.settings.verbose)
+        configure(self.settings)
         threads = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
         self._check_same()  # what has changed meanwhile may have been loaded
         connections = self._surroundings.new_connections()
@@ -111,7 +138,8 @@ class Generation:
         loaded = sorted({*files.loaded_files(), *(each for each in named if os.path.isfile(each))})
         stamped = stamps(loaded, self._loading_since)
         trees, unwatched = (self._directories(key) for key in (WATCHED, UNWATCHED))
-        return Loaded(loaded, threads, stamps=stamped, connections=connections, trees=trees, unwatched=unwatched)
+        told_of_exits = bool(registered[Event.WORKER_GONE])
+        return Loaded(loaded, threads, stamped, connections, trees, unwatched, told_of_exits)
 
     def _directories(self, key: str) -> list[str]:
         """Return the directories that the factory has named beside its settings."""
@@ -137,6 +165,8 @@ class Generation:
     def in_worker(self, descriptors: Sequence[int]) -> None:
         """Go on in a worker, which has other descriptors."""
         self._surroundings.hold(descriptors)
+        if self._green:
+            green.begin_in_worker()
 
     def application(self) -> WSGIApplication:
         """Return the application; load it when first asked.
@@ -151,8 +181,18 @@ class Generation:
                     application = factory(self._config)
             if not callable(application):
                 raise AppLoadError(f"app_factory {name} gave {type(application).__name__}, not a WSGI application")
+            with self._surroundings.kept():
+                hooks.begin(Event.LOAD)
             self._application = application
         return self._application
+
+    def begin_worker(self) -> None:
+        """Do what the application wants to be done in each new worker (``lifecycle.on_fork``).
+
+        :raises AppLoadError: that fails, or has changed the process so that it cannot serve.
+        """
+        with self._surroundings.kept():
+            hooks.begin(Event.FORK)
 
     def begin_notices(self) -> None:
         """Have the factory look for what a developer should know, in a thread: a database may not even answer."""

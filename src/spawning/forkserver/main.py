@@ -19,16 +19,18 @@ from time import monotonic
 
 from setproctitle import setproctitle
 
+from spawning.account import find
 from spawning.address import Address, Kind, parse
 from spawning.errors import EXIT_APP, AppLoadError, ConfigError
-from spawning.forkserver import birth, prepare
+from spawning.forkserver import birth, hooks, prepare
 from spawning.forkserver.files import loaded_files
 from spawning.forkserver.generation import Generation
 from spawning.forkserver.surroundings import PatchedError
 from spawning.ipc import signals
 from spawning.ipc.channel import Channel
-from spawning.ipc.messages import Boot, Born, ForkWorker, Message, Prepare
+from spawning.ipc.messages import Boot, Born, ForkWorker, Message, Prepare, ReopenStream, WorkerGone
 from spawning.ipc.prctl import die_with_parent, outlive_parent
+from spawning.lifecycle import Event
 from spawning.logs.setup import begin, configure, finish, start, use_colours
 from spawning.logs.streams import provide, write_by_lines
 from spawning.net.listeners import bound
@@ -38,7 +40,7 @@ from spawning.settings import Settings
 from spawning.standard import occupy
 from spawning.worker import children
 from spawning.worker.leaving import look_after_end
-from spawning.worker.main import run
+from spawning.worker.main import redirect_beside, run
 from spawning.wsgi_factory import WSGIApplication
 
 EXIT_SECONDS = 3  # what the application's atexit functions may take here; the controller kills it a little later
@@ -87,7 +89,7 @@ def main() -> int:
     birth.gate_hooks()
     prepare.for_application(readable=boot.settings.get("reload") == "dev" and "refusal" not in boot.settings)
     generation = Generation(boot, path, [fd])
-    configure(generation.settings.verbose, boot.zone, turns=False)  # it is stopped while it is kept
+    configure(generation.settings, boot.zone, turns=False)  # it is stopped while it is kept
     if generation.settings.reload == "dev":
         use_colours()
     write_by_lines()
@@ -101,15 +103,28 @@ def main() -> int:
     return work(generation, order, group)
 
 
+def _become_user(settings: Settings) -> None:
+    """Be the user of ``--chuid`` before anything of the application runs, unless the controller was that user already.
+
+    :raises ConfigError: that cannot be.
+    """
+    if settings.chuid is not None and os.geteuid() == 0:
+        find(settings.chuid, settings.group, "option --chuid", "option --group").enter(os.environ)
+        die_with_parent()
+
+
 def load(generation: Generation, channel: Channel) -> bool:
     """Load the application and say how it went."""
     steps: tuple[Callable[[], Message], ...] = (generation.configure, generation.load)
     for step in steps:
         try:
+            _become_user(generation.settings)
             channel.send(step())
         except (ConfigError, AppLoadError) as error:
             channel.send(generation.failure(error))
-            channel.receive()  # the end of the file: leaving before it would look like one more failure
+            while (message := channel.receive())[0] is not None:  # leaving before would look like one more failure
+                for fd in message[1]:
+                    os.close(fd)
             return False
     return True
 
@@ -127,6 +142,12 @@ def serve(generation: Generation, channel: Channel, controller: int) -> Order | 
         message, fds = channel.receive()
         if message is None:
             return None
+        if isinstance(message, WorkerGone):
+            hooks.end(Event.WORKER_GONE, message.pid)
+            continue
+        if isinstance(message, ReopenStream):
+            redirect_beside(message, fds)
+            continue
         if not isinstance(message, ForkWorker):
             raise TypeError(f"not for a fork server: {message!r}")
         if birth.fork_twice(generation.number, controller):
@@ -158,6 +179,7 @@ def work(generation: Generation, order: Order, group: int) -> int:
     settings = generation.settings
     try:
         application = generation.application()
+        generation.begin_worker()
         if order.worker == 1:
             _check_readiness(generation, application, parse(order.names[0]))
     except (ConfigError, AppLoadError) as error:
@@ -172,7 +194,7 @@ def work(generation: Generation, order: Order, group: int) -> int:
     if order.worker == 1 and settings.reload == "dev":
         generation.begin_notices()
     outlive_parent()  # from now on the end of the channel says it, and what is under way is finished
-    return run(
+    status = run(
         name=name,
         application=application,
         settings=settings,
@@ -182,6 +204,8 @@ def work(generation: Generation, order: Order, group: int) -> int:
         opens_log=not order.hands_log,
         files=loaded_files() if settings.no_preload else [],
     )
+    hooks.end(Event.EXIT)  # before the interpreter waits for threads, which these functions may be there to end
+    return status
 
 
 def _check_readiness(generation: Generation, application: WSGIApplication, address: Address) -> None:

@@ -30,6 +30,7 @@ SUFFIX = ".sock"
 _LONGEST_NAME = 40  # bytes of an address in the name of a control socket
 DIRECTORY = "SPAWNING_CONTROL_DIRECTORY"  # the variable that names the one directory to use
 _RUN = Path("/run/spawning")
+_MODE_OF_RUN = 0o711  # directories of services of other users may be in it
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
@@ -67,7 +68,10 @@ def directories(environ: Mapping[str, str], temporary: Callable[[], str] = tempf
     """List where control sockets are by default, the best place first; none of them need exist."""
     if environ.get(DIRECTORY):
         return [Path(environ[DIRECTORY]).absolute()]
-    found = [Path(environ["XDG_RUNTIME_DIR"]) / "spawning"] if environ.get("XDG_RUNTIME_DIR") else []
+    of_unit = map(Path, environ.get("RUNTIME_DIRECTORY", "").split(":"))  # RuntimeDirectory= of systemd, several
+    found = [path for path in of_unit if path.parent == _RUN]
+    if environ.get("XDG_RUNTIME_DIR"):
+        found.append(Path(environ["XDG_RUNTIME_DIR"]) / "spawning")
     with contextlib.suppress(FileNotFoundError):  # there is no directory for temporary files that can be written
         return [*found, _RUN, Path(temporary()) / f"spawning-{os.geteuid()}"]
     return [*found, _RUN]
@@ -78,7 +82,7 @@ def make_private(directory: Path) -> None:
 
     :raises OSError: it cannot be made, or is one in which somebody else could put a socket of his own.
     """
-    directory.mkdir(mode=0o700, exist_ok=True)
+    directory.mkdir(mode=_MODE_OF_RUN if directory == _RUN else 0o700, exist_ok=True)
     found = directory.lstat()
     if doubt_of_directory(found, os.geteuid()) or found.st_uid != os.geteuid():
         raise PermissionError(f"{directory} is not a directory of ours alone")

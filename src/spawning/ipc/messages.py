@@ -52,6 +52,14 @@ class ForkWorker:
     listeners: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerGone:
+    """Call the functions for that (``lifecycle.on_worker_gone``): the worker that was process `pid` has exited. Only to
+    a fork server that has said that it has any (:class:`Loaded`)."""
+
+    pid: int
+
+
 # Fork server to controller -------------------------------------------------------------------------------------------
 
 
@@ -69,7 +77,8 @@ class Loaded:
     `files` are the files behind ``sys.modules``, for the watcher; `threads` names threads started during the import,
     `connections` the peers of connections that were opened then and are open; `stamps` says of each file, in the same
     order, what it was like. `trees` are directories that are to be watched as well, with all that is below them (of
-    templates), `unwatched` those below watched ones of which nothing counts.
+    templates), `unwatched` those below watched ones of which nothing counts. `told_of_exits` asks for
+    :class:`WorkerGone`.
     """
 
     files: list[str] = field(default_factory=list)
@@ -78,6 +87,7 @@ class Loaded:
     connections: list[str] = field(default_factory=list)
     trees: list[str] = field(default_factory=list)
     unwatched: list[str] = field(default_factory=list)
+    told_of_exits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +195,13 @@ OWN_QUESTION: Final = 0  # number of what the controller asks for itself; those 
 
 
 @dataclass(frozen=True, slots=True)
+class ReopenStream:
+    """Have `stream` (1 is stdout, 2 stderr) be the file beside this from now on. To fork servers as well."""
+
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
 class AskDetails:
     """Answer with :class:`Details`; `question` is its number, `stacks` asks for the stacks of all threads too."""
 
@@ -220,9 +237,10 @@ class Report:
 
     Of the totals: `requests` were executed, `inline` of them by the leader; `errors` are responses with status 5xx;
     `refused` were answered without being executed: no HTTP, or against a limit; `lost` is log to lines that could not
-    be written. `threads` are the request threads that there are. The rest is counted for the metrics only
-    (``worker/tally.py``): `statuses` is method to status to responses; `latency` and `waits` are histograms, `seconds`
-    and `waited` the times in total, `prompt` the requests that have not had to wait, `sent` bytes of content.
+    be written. `threads` are the request threads that there are; `tunnels` are requests that hold one of them and are
+    not among those `executing`. The rest is counted for the metrics only (``worker/tally.py``): `statuses` is method to
+    status to responses; `latency` and `waits` are histograms, `seconds` and `waited` the times in total, `prompt` the
+    requests that have not had to wait, `sent` bytes of content.
     """
 
     requests: int
@@ -233,6 +251,7 @@ class Report:
     inline: int = 0
     refused: int = 0
     threads: int = 0
+    tunnels: int = 0
     lost: dict[str, int] = field(default_factory=dict)
     statuses: dict[str, dict[str, int]] = field(default_factory=dict)
     latency: list[int] = field(default_factory=list)
@@ -248,7 +267,8 @@ class Details:
     """What the threads are doing now, the answer to :class:`AskDetails`.
 
     `requests` has a dictionary for each request being executed: ``thread``, ``method``, ``path``, ``address`` of the
-    client, ``seconds`` since it began; `stacks` is the name of each thread of the process to its stack, a text.
+    client, ``seconds`` since it began, and ``tunnel``, whether it has taken its connection; `stacks` is the name of
+    each thread of the process to its stack, a text.
     """
 
     question: int
@@ -296,6 +316,7 @@ Message = (
     | Snapshot
     | Watching
     | ForkWorker
+    | WorkerGone
     | Configured
     | Loaded
     | LoadFailed
@@ -306,6 +327,7 @@ Message = (
     | Stop
     | EndStreams
     | ReopenLog
+    | ReopenStream
     | AskDetails
     | Born
     | Ready
@@ -319,8 +341,9 @@ Message = (
 _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Prepare, Boot, BootStatus, Snapshot, Watching, ForkWorker, Configured, Loaded, LoadFailed, Start, Renew, Retire,
-        Announce, Stop, EndStreams, ReopenLog, AskDetails, Born, Ready, Frozen, Report, Details, Unwell, Handoff,
+        Prepare, Boot, BootStatus, Snapshot, Watching, ForkWorker, WorkerGone, Configured, Loaded, LoadFailed, Start,
+        Renew, Retire, Announce, Stop, EndStreams, ReopenLog, ReopenStream, AskDetails, Born, Ready, Frozen, Report,
+        Details, Unwell, Handoff,
     )
 }  # fmt: skip
 

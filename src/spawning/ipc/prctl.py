@@ -1,6 +1,6 @@
-"""The two Linux process attributes that Spawning needs and Python does not offer (prctl(2)).
+"""The Linux process attributes that Spawning needs and Python does not offer (prctl(2)).
 
-Both work on the calling process alone; neither is inherited by a child that is forked.
+They work on the calling process. The first two are not inherited by a child that is forked; the last one is.
 """
 
 import ctypes
@@ -8,6 +8,7 @@ import os
 import signal
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -33,6 +34,16 @@ def outlive_parent() -> None:
     :raises OSError: the kernel refuses.
     """
     _prctl(_PR_SET_PDEATHSIG, 0)
+
+
+def be_readable_by_own_user() -> None:
+    """Have what ``/proc`` tells of this process be its own user's again, who could not measure its memory otherwise.
+
+    A process that gives up privileges is closed to its new user, until it becomes another program by exec.
+
+    :raises OSError: the kernel refuses.
+    """
+    _prctl(_PR_SET_DUMPABLE, 1)
 
 
 def _prctl(option: int, value: int) -> None:

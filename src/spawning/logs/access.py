@@ -52,39 +52,21 @@ class Entry:
 NO_ENTRY: Final = Entry("", "", "", "")
 
 
-def entry(environ: dict[str, Any]) -> Entry:
-    """Make the entry of a request from its environ, before the application has it."""
-    get = environ.get
-    who = (get("REMOTE_ADDR"), get("HTTP_USER_AGENT"))
-    what = (get("REQUEST_METHOD"), get("RAW_URI"), get("SERVER_PROTOCOL"), get("HTTP_REFERER"))
-    client, agent = _known_client(who) or _client(who)
-    request, referrer = _known_request(what) or _request(what)
-    return Entry(environ["REMOTE_ADDR"], client, request, referrer + agent)
-
-
-def begun_entry(address: str, begun: bytes) -> Entry:
-    """Make the entry of a request that was refused before its head was read; nothing of it is remembered.
-
-    :param address: of the client.
-    :param begun: the request line as far as it has come.
-    """
-    line = _quoted(begun.decode("latin-1") or None)
-    return Entry(address, _begin(address, None), f'] "{line}" ', ' "-" "-" ')
-
-
 class AccessLog:
     """:meth:`record` from any thread; the rest from the main thread only.
 
     :param descriptor: open for writing, closed when another one takes its place; -1 is none yet, and lines are lost.
     :param with_ids: end each line with ``REQUEST_ID``.
+    :param writer: of another kind than to a descriptor.
     """
 
-    def __init__(self, descriptor: int = -1, *, with_ids: bool = False) -> None:
+    def __init__(self, descriptor: int = -1, *, with_ids: bool = False, writer: Writer | None = None) -> None:
         self._with_ids = with_ids
         self._lines: list[str] = []
-        self._writer = Writer(descriptor, _report)
+        self._writer = writer if writer is not None else Writer(descriptor, report)
         self._zone = zone()
         self._time = ""
+        self._offset = ""
         self._next_second = 0.0  # monotonic seconds
         self._lost_before = 0  # lines, of earlier files
 
@@ -104,7 +86,7 @@ class AccessLog:
         before = self._writer
         unreported = before.take_lost()
         self._lost_before += before.lost - unreported
-        self._writer = Writer(descriptor, _report, lost=unreported)
+        self._writer = Writer(descriptor, report, lost=unreported)
         before.finish()
 
     def flush(self) -> None:
@@ -119,7 +101,25 @@ class AccessLog:
         """Have everything written, and wait for it, but not longer than so many seconds; log what is lost."""
         self.flush()
         if not self._writer.drain(seconds) or self._writer.losing:
-            _report(self._writer.give_up())
+            report(self._writer.give_up())
+
+    def entry(self, environ: dict[str, Any]) -> Entry:
+        """Make the entry of a request from its environ, before the application has it. Any thread, as the next one."""
+        get = environ.get
+        who = (get("REMOTE_ADDR"), get("HTTP_USER_AGENT"))
+        what = (get("REQUEST_METHOD"), get("RAW_URI"), get("SERVER_PROTOCOL"), get("HTTP_REFERER"))
+        client, agent = _known_client(who) or _client(who)
+        request, referrer = _known_request(what) or _request(what)
+        return Entry(environ["REMOTE_ADDR"], client, request, referrer + agent)
+
+    def begun_entry(self, address: str, begun: bytes) -> Entry:
+        """Make the entry of a request that was refused before its head was read; nothing of it is remembered.
+
+        :param address: of the client.
+        :param begun: the request line as far as it has come.
+        """
+        line = quoted(begun.decode("latin-1") or None)
+        return Entry(address, _begin(address, None), f'] "{line}" ', ' "-" "-" ')
 
     def record(self, entry: Entry, environ: dict[str, Any], code: int, sent: int, started: float) -> None:
         """Add the line of a response that has just been finished.
@@ -139,7 +139,7 @@ class AccessLog:
             client = _begin(address, user)
         seconds = now - started
         duration = _BRIEF[int(seconds * 1e6)] if seconds < 0.001 else f"{seconds:.6f}"
-        end = f" {_quoted(environ.get('REQUEST_ID') or None)}\n" if self._with_ids else "\n"
+        end = f" {quoted(environ.get('REQUEST_ID') or None)}\n" if self._with_ids else "\n"
         self._lines.append(f"{client}{self._time}{entry.request}{code} {sent or '-'}{entry.end}{duration}{end}")
 
     def _stamp(self, now: float) -> None:
@@ -170,17 +170,17 @@ def _in_colours(status: re.Match[str]) -> str:
 
 
 def _begin(address: object, user: object) -> str:
-    return f"{_quoted(address or None)} - {_quoted(user or None)} ["
+    return f"{quoted(address or None)} - {quoted(user or None)} ["
 
 
 def _client(who: tuple[Any, ...]) -> tuple[str, str]:
     address, agent = who
-    return _remember(_clients, who, (_begin(address, None), f' "{_quoted(agent)}" '))
+    return _remember(_clients, who, (_begin(address, None), f' "{quoted(agent)}" '))
 
 
 def _request(what: tuple[Any, ...]) -> tuple[str, str]:
     *line, referrer = what
-    return _remember(_requests, what, (f'] "{" ".join(map(_quoted, line))}" ', f' "{_quoted(referrer)}"'))
+    return _remember(_requests, what, (f'] "{" ".join(map(quoted, line))}" ', f' "{quoted(referrer)}"'))
 
 
 def _remember(known: _Known, key: tuple[Any, ...], parts: tuple[str, str]) -> tuple[str, str]:
@@ -189,15 +189,15 @@ def _remember(known: _Known, key: tuple[Any, ...], parts: tuple[str, str]) -> tu
     return parts
 
 
-def _quoted(value: object) -> str:
+def quoted(value: object) -> str:
     """Escape as Apache does: what a client sent cannot end the field, the line, or reach a terminal. None is a dash."""
     if value is None:
         return "-"
-    return _escaped(value if type(value) is str else _text(value))
+    return escaped_text(value if type(value) is str else text_of(value))
 
 
-def _text(value: object) -> str:
-    """Show what an application has put into the environ in place of a string."""
+def text_of(value: object) -> str:
+    """Return a text, or show what an application has put into the environ in place of a string."""
     try:
         return str(value)
     # boundary: how it is shown is the application's code, and the response is under way
@@ -205,11 +205,11 @@ def _text(value: object) -> str:
         return type(value).__name__
 
 
-def _escaped(text: str) -> str:
+def escaped_text(text: str) -> str:
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text
     return "".join([c if 32 <= ord(c) < 127 and c not in '"\\' else f"\\x{ord(c) & 0xFF:02x}" for c in text])
 
 
-def _report(count: int) -> None:
+def report(count: int) -> None:
     report_lost(count, "access")

@@ -21,6 +21,7 @@ import time
 import traceback
 from typing import Final
 
+from spawning.logs import objects
 from spawning.logs.writer import Writer
 from spawning.logs.zone import Zone
 
@@ -41,9 +42,8 @@ class Log:
         self._name = name
 
     def debug(self, message: str, *values: object) -> None:
-        """Log a detail, with ``-v`` only. `message` is a format for `values`, as in ``logging``."""
-        if target.verbose or target.writer is None:
-            self._log(logging.DEBUG, message, values)
+        """Log a detail. `message` is a format for `values`, as in ``logging``."""
+        self._log(logging.DEBUG, message, values)
 
     def info(self, message: str, *values: object) -> None:
         """Log what has happened as it should."""
@@ -66,52 +66,70 @@ class Log:
         if target.writer is None:
             self.error(message, *values)
         else:
-            target.writer.put(_record(logging.ERROR, _COLOUR.split(_formatted(message, values))))
+            parts = _COLOUR.split(_formatted(message, values))
+            if target.json:
+                parts[1::2] = [""] * len(parts[1::2])
+            target.writer.put(_record(logging.ERROR, parts))
 
     def _log(self, level: int, message: str, values: tuple[object, ...], error: BaseException | None = None) -> None:
         if target.writer is None:
             logging.getLogger(self._name).log(level, message, *values, exc_info=error)
             return
-        text = _formatted(message, values)
-        if error is not None:
-            text = f"{text}\n{_traceback(error)}"
-        target.writer.put(_record(level, [text]))
+        if level >= target.level:
+            target.writer.put(_record(level, [_formatted(message, values)], error))
 
 
 class Target:
     """Where the lines of this process go. Set by ``setup.py``.
 
     :ivar writer: None outside of a server.
+    :ivar level: what is below it is not logged.
+    :ivar json: records are objects (``objects.py``).
     :ivar names: level to how it is written.
     """
 
     def __init__(self) -> None:
         self.writer: Writer | None = None
-        self.verbose = False
+        self.level = logging.INFO
+        self.json = False
         self.names = NAMES
         self.zone = Zone([])
         self._second = (-1, "", "")
 
     def stamp(self) -> str:
-        """Return the time of day: ``2026-11-23 19:30:49.123 +0100``."""
+        """Return the time of day: ``2026-11-23 19:30:49.123 +0100``, or as RFC 3339 has it in JSON."""
         now = time.time()
         known, begin, offset = self._second
         if known != int(now):
             local, offset = self.zone.local(int(now))
-            begin = time.strftime("%Y-%m-%d %H:%M:%S", local)
+            begin = time.strftime("%Y-%m-%dT%H:%M:%S" if self.json else "%Y-%m-%d %H:%M:%S", local)
+            offset = f"{offset[:3]}:{offset[3:]}" if self.json else f" {offset}"
             self._second = int(now), begin, offset
-        return f"{begin}.{int(now % 1 * 1000):03} {offset}"
+        return f"{begin}.{int(now % 1 * 1000):03}{offset}"
 
 
 target: Final = Target()
 
 
-def write(text: str) -> None:
-    """Write whole lines that are no records, as they are. Any thread; does not wait."""
+def write(text: str, stream: str = "wsgi.errors") -> None:
+    """Write whole lines that are no records, as they are, or each as an object. Any thread; does not wait.
+
+    :param stream: what an application has written them to.
+    """
     if target.writer is None:
         sys.stderr.write(text)
+    elif target.json:
+        target.writer.put(objects.lines(target.stamp(), os.getpid(), text, stream))
     else:
         target.writer.put(text)
+
+
+def settle() -> None:
+    """Wait a moment for what was written to be out of this process, unless nobody reads it. Any thread."""
+    if target.writer is None:
+        sys.stderr.flush()
+    else:
+        target.writer.settle()
 
 
 def escaped(text: str) -> str:
@@ -125,8 +143,13 @@ def escaped(text: str) -> str:
     return "".join([c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text])
 
 
-def _record(level: int, parts: list[str]) -> str:
+def _record(level: int, parts: list[str], error: BaseException | None = None) -> str:
     """Make a record. Every second part is a colour, which is kept."""
+    trace = _traceback(error) if error is not None else ""
+    if target.json:
+        return objects.record(target.stamp(), os.getpid(), NAMES[level], "".join(parts), error, trace)
+    if trace:
+        parts = [*parts[:-1], f"{parts[-1]}\n{trace}"]
     parts[::2] = map(escaped, parts[::2])
     text = "".join(parts).rstrip("\n").replace("\n", "\n  ")
     return f"{target.stamp()} [{os.getpid()}] {target.names[level]} {text}\n"

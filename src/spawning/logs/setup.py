@@ -5,7 +5,9 @@ forked, :func:`finish` before a process ends in another way than by returning fr
 """
 
 import atexit
+import contextlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -13,27 +15,33 @@ from collections.abc import Sequence
 from spawning.logs.log import IN_COLOURS, Log, target
 from spawning.logs.writer import Writer
 from spawning.logs.zone import Zone
+from spawning.settings import Settings
+from spawning.settings.log_format import JSON
+from spawning.settings.values import LOG_LEVELS
 from spawning.standard import copy
 
+LEVELS = dict(zip(LOG_LEVELS, (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR), strict=True))
 LAST_SECONDS = 1.0  # that the end of a process waits for its log to be written
 
 log = Log("spawning.logs")
 
-_stdout: list[int] = []  # the server's own copy of it
+_streams: dict[str, int] = {}  # the server's own copies of stdout and stderr
 
 
-def configure(verbose: bool, zone: Sequence[Sequence[int]] = (), *, turns: bool = True) -> None:
-    """Have this process log to its stderr; called again, only change how much.
+def configure(settings: Settings | None, zone: Sequence[Sequence[int]] = (), *, turns: bool = True) -> None:
+    """Have this process log to its stderr; called again, only change how much, and in which format.
 
-    :param verbose: log details too (level debug).
+    :param settings: None: they are not known yet.
     :param zone: the controller's (``Zone.changes``), in the processes that it starts; by default that of this process.
     :param turns: take turns with other processes (``turns.py``): not in one that may be stopped.
     """
-    target.verbose = verbose
+    if settings is not None:
+        target.level = logging.DEBUG if settings.verbose else LEVELS[settings.log_level]
+        target.json = settings.log_format == JSON
     if target.writer is None:
         target.zone = Zone(zone) if zone else Zone.here()
-        _stdout.append(copy(1))
-        target.writer = Writer(copy(2), lambda count: report_lost(count, "error"), turns=turns)
+        _streams.update(stdout=copy(1), stderr=copy(2))
+        target.writer = Writer(_streams["stderr"], lambda count: report_lost(count, "error"), turns=turns)
         atexit.register(finish)
 
 
@@ -75,14 +83,32 @@ def say(text: str) -> None:
         finish()
 
 
-def stdout() -> int:
-    """Return the server's own copy of stdout as it was found, or descriptor 1 where nothing is configured."""
-    return _stdout[0] if _stdout else 1
+def stream(name: str) -> int:
+    """Return the server's own copy of ``stdout`` or ``stderr`` as it was found, or where nothing is configured that
+    itself.
+    """
+    return _streams.get(name, 1 if name == "stdout" else 2)
 
 
 def lost_lines() -> int:
     """Return how many lines of this process's error log could not be written."""
     return target.writer.lost if target.writer is not None else 0
+
+
+def redirect(stream: int, descriptor: int) -> None:
+    """Have stdout (1) or stderr (2) of this process be another open file, as of now; the log as well.
+
+    If the application has put something else in its place, that stays, and only the server's own lines go elsewhere.
+
+    :param descriptor: of the file; it is the caller's to close.
+    """
+    own = _streams.get("stdout" if stream == 1 else "stderr")
+    if own is None:
+        return
+    with contextlib.suppress(OSError):  # closed
+        if os.path.samestat(os.fstat(stream), os.fstat(own)):
+            os.dup2(descriptor, stream)
+    os.dup2(descriptor, own, inheritable=False)
 
 
 def zone() -> Zone:

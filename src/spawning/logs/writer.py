@@ -33,6 +33,7 @@ MOST_HELD: Final = 4 << 20
 
 _MOST_AT_ONCE: Final = 1 << 20  # bytes a write to a regular file, which has no reader to wait for
 _REPORT_EVERY: Final = 1.0  # seconds
+_SETTLE_SECONDS: Final = 0.1  # that a thread waits at most for its lines to be written, when it asks for that
 
 
 class Writer:
@@ -83,6 +84,7 @@ class Writer:
         self._next_report = 0.0  # monotonic seconds
         self._current = ""  # what the thread is writing
         self._pid = getpid()
+        self._behind = False  # somebody has waited in vain, and not all is written yet
 
     def put(self, text: str) -> None:
         """Have whole lines written, soon; never waits, never raises."""
@@ -109,6 +111,15 @@ class Writer:
         self._queue.put(mark)
         self.start()
         return mark.acquire(timeout=max(0.0, seconds))
+
+    def settle(self) -> None:
+        """Wait a moment for all that was put to be written. Any thread.
+
+        So lines are not lost with a process that is killed right after it has flushed them. A reader that stalls, or is
+        too slow, costs that moment once: nobody waits again before all is written.
+        """
+        if not self._behind and not self.drain(_SETTLE_SECONDS):
+            self._behind = True
 
     def finish(self) -> None:
         """Close the descriptor when all that was put is written, and end the thread."""
@@ -180,6 +191,8 @@ class Writer:
                 whole = False
             self._current = ""
             self._taken += len(item)
+            if self._behind and self._given == self._taken:
+                self._behind = False
             if whole and self.losing and monotonic() >= self._next_report:
                 self._next_report = monotonic() + _REPORT_EVERY
                 self._report(self.take_lost())

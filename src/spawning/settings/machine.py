@@ -4,14 +4,14 @@ import math
 import os
 from pathlib import Path
 
+from spawning import cgroup
 
-def usable_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Count the processors that this process may use: affinity, and the CPU quota of its control group (rounded up)."""
+
+def usable_cpus(root: Path = Path("/")) -> int:
+    """Count the processors that this process may use: affinity, and the CPU quota of its control group (rounded up).
+
+    :param root: where ``/proc`` and ``/sys`` are.
+    """
     count = len(os.sched_getaffinity(0))
-    try:
-        quota, period = (cgroup / "cpu.max").read_text().split()
-        if quota != "max":
-            count = min(count, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):
-        pass  # no control group of version 2, or none of ours: affinity is all there is to know
-    return max(1, count)
+    quota = cgroup.cpus(root)
+    return max(1, min(count, math.ceil(quota))) if quota < math.inf else max(1, count)

@@ -16,13 +16,17 @@ _TYPES: Final[Mapping[Any, dict[str, Any]]] = {
     int: {"type": "integer"},
     float: {"type": "number"},
     str: {"type": "string", "minLength": 1},
+    int | str: {"type": ["integer", "string"]},
     tuple: _TEXTS,
 }
 # What the type alone does not say.
 _MORE: Final[Mapping[Callable[[Any], Any], dict[str, Any]]] = {
+    values.most_memory: {"minimum": 0, "maximum": 2**40, "pattern": f"^{values.AUTO}$"},
     values.seconds: {"exclusiveMinimum": 0},
     values.seconds_or_none: {"minimum": 0},
     values.reload: {"enum": ["dev", "git"]},
+    values.log_level: {"enum": [*values.LOG_LEVELS]},
+    values.form_of_log: {"enum": ["text", "json"]},
     values.field_value: {"minLength": 0, "pattern": "^([!-~]([ -~]*[!-~])?)?$"},
     values.field_name: {"pattern": "^[0-9A-Za-z-]+$"},
     values.path: {"pattern": "^/[!-~]*$"},
@@ -72,6 +76,8 @@ def _property(name: str, hint: Any) -> dict[str, Any]:
 
 def _of_type(hint: Any) -> dict[str, Any]:
     """Return the schema of a type of a field; an optional one is left out of the file rather than null."""
+    if hint in _TYPES:
+        return dict(_TYPES[hint])
     if isinstance(hint, types.UnionType):
         (hint,) = (each for each in typing.get_args(hint) if each is not type(None))
     return dict(_TYPES[typing.get_origin(hint) or hint])

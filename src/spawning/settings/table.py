@@ -161,8 +161,12 @@ class Settings:
         habits=("--workers",), group=_WORKERS, help="Workers; by default one for each usable CPU.",
     )
     threadpool_workers: int = option(
-        16, "-t", "--threads", parse=values.Integer(1, 4096), metavar="N", group=_WORKERS,
-        help="Most request threads a worker.",
+        16, "-t", "--threads", parse=values.Integer(0, 4096), metavar="N", group=_WORKERS,
+        help="Most request threads a worker; 0 is coroutines: a greenlet of gevent for each request that waits.",
+    )
+    max_green: int = option(
+        10000, "--max-green", parse=values.Integer(1, 2**20), metavar="N", group=_WORKERS,
+        help="With -t 0: most requests a worker that are executed at a time.",
     )
     deadman_timeout: float = option(
         120.0, "--deadman_timeout", "--deadman", parse=values.seconds, metavar="SECONDS",
@@ -218,9 +222,9 @@ class Settings:
         0, "--max-worker-memory", parse=values.Integer(0, 2**40), metavar="MB", group=_RECYCLING,
         help="Replace a worker whose memory (its share of shared pages) is above; 0 is off.",
     )
-    max_memory: int = option(
-        0, "-m", "--max-memory", parse=values.Integer(0, 2**40), metavar="MB", group=_RECYCLING,
-        help="Reload when the memory of all processes together is above; 0 is off.",
+    max_memory: int | str = option(
+        0, "-m", "--max-memory", parse=values.most_memory, metavar="MB|auto", group=_RECYCLING,
+        help="Reload when all processes together need more; auto: replace the largest worker at 90 % of the cgroup's.",
     )
 
     reload: str | None = option(
@@ -246,13 +250,39 @@ class Settings:
     )
 
     access_log_file: str = option(
-        "-", "-l", "--access-log-file", parse=values.text, metavar="FILE", habits=("--access-logfile",),
+        "-", "-l", "--access-log-file", parse=values.access_log_file, metavar="FILE", habits=("--access-logfile",),
         group=_PROCESS,
-        help="Where access lines go; - is stdout, /dev/null switches the log off.",
+        help="Where access lines go; - is stdout, /dev/stderr stderr, syslog:… a syslog, /dev/null switches them off.",
+    )
+    access_log_format: str = option(
+        "combined", "--access-log-format", parse=values.access_log_format, metavar="FORMAT",
+        habits=("--access-logformat",), group=_PROCESS,
+        help="combined, json, or a format in gunicorn's or Apache's atoms (docs/logs.md).",
     )
     request_id_header: str | None = option(
         None, "--request-id-header", parse=values.field_name, metavar="NAME", group=_PROCESS,
         help="Give each request a REQUEST_ID, from this field of a trusted proxy or made, and log it.",
+    )
+    stdout: str | None = option(
+        None, "--stdout", parse=values.optional_text, metavar="FILE", needs_restart=True, group=_PROCESS,
+        help="Append what goes to stdout to this file: access lines, and what the application prints.",
+    )
+    stderr: str | None = option(
+        None, "--stderr", parse=values.optional_text, metavar="FILE", needs_restart=True, group=_PROCESS,
+        help="Append what goes to stderr to this file: the error log, and what the application writes there.",
+    )
+    daemonize: bool = option(
+        False, "-d", "-D", "--daemon", "--daemonize", parse=values.switch, needs_restart=True, group=_PROCESS,
+        help="Go on in the background; the command ends, with its status, when the service is ready or refused.",
+    )
+    chuid: str | None = option(
+        None, "-u", "--chuid", parse=values.account, metavar="USER[:GROUP]", habits=("--user", "--uid"),
+        needs_restart=True, group=_PROCESS,
+        help="Go on as this user when address, logs and pidfile are open; nothing of the application runs as root.",
+    )
+    group: str | None = option(
+        None, "-g", "--group", parse=values.group, metavar="GROUP", habits=("--gid",), needs_restart=True,
+        group=_PROCESS, help="The group beside --chuid, if it is not to be the user's own.",
     )
     pidfile: str | None = option(
         None, "--pidfile", parse=values.optional_text, metavar="FILE", needs_restart=True, group=_PROCESS,
@@ -266,8 +296,16 @@ class Settings:
         None, "--umask", parse=values.umask, metavar="MASK", group=_PROCESS,
         help="Permissions that new files are not to have, octal; by default those of who starts the server.",
     )
+    log_level: str = option(
+        "info", "--log-level", parse=values.log_level, metavar="LEVEL", group=_PROCESS,
+        help="What the error log has, and what is above: debug, info, warning or error.",
+    )
+    log_format: str = option(
+        "text", "--log-format", parse=values.form_of_log, metavar="text|json", group=_PROCESS,
+        help="text, or json: the error log has an object a line.",
+    )
     verbose: bool = option(
-        False, "-v", "--verbose", parse=values.switch, group=_PROCESS, help="Log details (level debug).",
+        False, "-v", "--verbose", parse=values.switch, group=_PROCESS, help="The same as --log-level debug.",
     )
 
     status: str | None = option(
@@ -335,6 +373,10 @@ class Settings:
     max_waiting_writers: int = option(
         256, "--max-waiting-writers", parse=values.Integer(0, 10000), metavar="N", group=_LIMITS,
         help="Threads a worker that may wait for their clients without counting as one of --threads.",
+    )
+    max_tunnels: int = option(
+        1000, "--max-tunnels", parse=values.Integer(0, 100000), metavar="N", group=_LIMITS,
+        help="WebSockets and other tunnels a worker, each in a thread beside --threads; with -t 0 as many as --max-green.",
     )
     max_request_line: int = option(
         16384, "--max-request-line", parse=values.Integer(32, 2**24), metavar="BYTES", group=_LIMITS,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spawning import address
+from spawning.settings import destination, log_format
 
 FACTORY_SHORT_NAMES = {
     "wsgi": "spawning.wsgi_factory.config_factory",
@@ -97,6 +98,38 @@ def optional_text(value: Any) -> str | None:
     return None if value is None else text(value)
 
 
+def account(value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        name = _name_or_number(value)
+    except (TypeError, ValueError):
+        name = ""
+    if not re.fullmatch(r"[^:\s]+(:[^:\s]+)?", name) or not all(map(_may_be_number, name.split(":"))):
+        raise ValueError("USER or USER:GROUP, by name or number")
+    return name
+
+
+def group(value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        name = _name_or_number(value)
+    except (TypeError, ValueError):
+        name = ""
+    if not re.fullmatch(r"[^:\s]+", name) or not _may_be_number(name):
+        raise ValueError("a group, by name or number")
+    return name
+
+
+def _name_or_number(value: Any) -> str:
+    return str(value) if type(value) is int and value >= 0 else text(value)
+
+
+def _may_be_number(name: str) -> bool:
+    return not name.isdecimal() or int(name) < 2**32 - 1
+
+
 def switch(value: Any) -> bool:
     if isinstance(value, str):
         if value.lower() in ("1", "true", "yes", "on"):
@@ -123,6 +156,20 @@ class Integer:
         if not self.low <= number <= self.high or (isinstance(value, float) and value != number):
             raise ValueError(f"a whole number from {self.low} to {self.high}")
         return number
+
+
+AUTO = "auto"
+_MEGABYTES = Integer(0, 2**40)
+
+
+def most_memory(value: Any) -> int | str:
+    """Take megabytes, or ``auto``: what the control group allows."""
+    if value == AUTO:
+        return AUTO
+    try:
+        return _MEGABYTES(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or {AUTO}") from None
 
 
 def seconds(value: Any) -> float:
@@ -218,6 +265,37 @@ def status_range(text: str) -> tuple[int, int]:
     """
     low, dash, high = text.partition("-")
     return int(low), int(high if dash else low)
+
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def log_level(value: Any) -> str:
+    wanted = value.lower() if isinstance(value, str) else value
+    if wanted not in LOG_LEVELS:
+        raise ValueError(f"a level: {', '.join(LOG_LEVELS)}")
+    return str(wanted)
+
+
+def form_of_log(value: Any) -> str:
+    if value not in ("text", log_format.JSON):
+        raise ValueError("text or json")
+    return str(value)
+
+
+def access_log_format(value: Any) -> str:
+    wanted = text(value)
+    if wanted not in (log_format.COMBINED, log_format.JSON):
+        if "%" not in wanted:
+            raise ValueError("combined, json, or a format in atoms of gunicorn or Apache, such as '%h %r %s %D'")
+        log_format.parts(wanted)
+    return wanted
+
+
+def access_log_file(value: Any) -> str:
+    name = text(value)
+    destination.syslog(name)
+    return name
 
 
 def factory(value: Any) -> str:

@@ -95,7 +95,7 @@ def main() -> int:
     if not isinstance(boot, BootStatus) or os.getppid() != boot.controller:
         return 0
     settings = checked(boot.settings, environ={})
-    configure(settings.verbose, boot.zone)
+    configure(settings, boot.zone)
     setproctitle("spawning: status")
     hub = Hub(boot.values, partial(_watch, channel))
     app_metrics = AppMetrics(boot.metrics) if settings.app_metrics else None

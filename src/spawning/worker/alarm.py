@@ -1,4 +1,4 @@
-"""A timer that is put off again and again, and wakes whoever polls it only when nobody has put it off in time.
+"""A timer that the leader puts off again and again; it wakes the main thread only when it was not put off in time.
 
 It is the kernel's (``timerfd_create(2)``): to put it off is one system call of the thread that does so and disturbs no
 other, whereas a thread that sleeps for a while and then looks has to have the interpreter lock each time it looks.

@@ -33,7 +33,7 @@ _get_handler = signal.getsignal
 
 
 class Closable(Protocol):
-    """What a child closes."""
+    """An object that a child closes."""
 
     def close(self) -> None: ...
 

@@ -11,6 +11,7 @@ from typing import Final
 from spawning.http.limits import Limits
 from spawning.http.response import Clock
 from spawning.ipc.fence import NEVER
+from spawning.logs.access import AccessLog
 from spawning.settings import Settings
 from spawning.worker.mail import Mail
 from spawning.worker.output import Budget
@@ -25,7 +26,7 @@ class Context:
     """See the module.
 
     :param settings: of the generation.
-    :param logs_access: requests get a line in the access log.
+    :param access_log: what the requests get their entries from; None: they get no line.
 
     :ivar now: (monotonic seconds) of the last poll, or of a measured call since then; leader.
     :ivar polled: (monotonic seconds) the last poll: since then the clients have had their turns; leader.
@@ -56,9 +57,9 @@ class Context:
     hand_off: Callable[[Leaver], None]
     stand_back: Callable[[], object]
 
-    def __init__(self, settings: Settings, *, logs_access: bool) -> None:
+    def __init__(self, settings: Settings, access_log: AccessLog | None) -> None:
         self.settings = settings
-        self.logs_access = logs_access
+        self.access_log = access_log
         self.clock = Clock(settings.server_header)
         self.limits = Limits(
             settings.max_request_line,

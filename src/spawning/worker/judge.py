@@ -39,7 +39,7 @@ log = Log("spawning.worker")
 
 
 class Evidence(NamedTuple):
-    """What was seen of one call.
+    """The evidence of one call.
 
     :param now: (monotonic seconds) when.
     :param wall: seconds that the call had lasted by then.

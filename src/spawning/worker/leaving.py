@@ -25,6 +25,7 @@ LEAST: Final = 0.4  # seconds for the application, also when requests have taken
 POLITELY: Final = 0.3  # seconds between asking children to end and killing them
 LAST: Final = 3.0  # seconds after which the kernel ends a worker that could not do it itself
 _OWN_ENDS: Final = ("threading.", "multiprocessing.", "concurrent.futures.")  # what they wait for is named anyway
+_PROGRAM: Final = ("__main__.", "spawning.")  # the fork server's, which a worker goes on with
 
 log = Log("spawning.worker")
 
@@ -62,7 +63,7 @@ def _give_up(worker: str) -> None:
     given_up = {
         "threads": ", ".join(each.name for each in _threads()),
         "children": ", ".join(str(each.pid) for each in children),
-        "atexit": _atexit_function(sys._current_frames().get(threading.main_thread().ident or 0)),
+        **_function_at_end(sys._current_frames().get(threading.main_thread().ident or 0)),
     }
     named = fields(**{key: value for key, value in given_up.items() if value})
     log.error("given up what the application does at its end %s", f"{fields(worker=worker)} {named}".rstrip())
@@ -97,13 +98,20 @@ def _end(children: list[Any]) -> None:
             child.kill()
 
 
-def _atexit_function(frame: FrameType | None) -> str:
-    """Name the ``atexit`` function that the main thread executes, the first of its frames, and where in it that is."""
-    if frame is None:
-        return ""
-    while frame.f_back is not None:
+def _function_at_end(frame: FrameType | None) -> dict[str, str]:
+    """Name the function that the main thread executes at the end, the application's first, and where in it that is:
+    as ``atexit``, or as ``on_exit`` (``lifecycle``) while our own program has not returned.
+    """
+    frames = []
+    while frame is not None:
+        frames.append(frame)
         frame = frame.f_back
-    if f"{frame.f_globals.get('__name__', '')}.".startswith(_OWN_ENDS):
-        return ""
-    code = frame.f_code
-    return f"{frame.f_globals.get('__name__', '?')}.{code.co_qualname} ({code.co_filename}, line {frame.f_lineno})"
+    begun = len(frames)
+    while frames and f"{frames[-1].f_globals.get('__name__', '')}.".startswith(_PROGRAM):
+        frames.pop()
+    if not frames or f"{frames[-1].f_globals.get('__name__', '')}.".startswith(_OWN_ENDS):
+        return {}
+    found = frames[-1]
+    name = f"{found.f_globals.get('__name__', '?')}.{found.f_code.co_qualname}"
+    place = f"({found.f_code.co_filename}, line {found.f_lineno})"
+    return {"atexit" if len(frames) == begun else "on_exit": f"{name} {place}"}

@@ -28,20 +28,23 @@ from spawning.ipc.messages import (
     Ready,
     Renew,
     ReopenLog,
+    ReopenStream,
     Report,
     Retire,
     Start,
     Stop,
     Unwell,
 )
-from spawning.logs.access import AccessLog, ColouredAccessLog
+from spawning.logs.access import AccessLog
+from spawning.logs.formats import make
 from spawning.logs.log import Log
-from spawning.logs.setup import has_colours, lost_lines, stdout
+from spawning.logs.setup import has_colours, lost_lines, redirect, stream
 from spawning.logs.streams import open_file
 from spawning.net import tickets
 from spawning.net.identity import HTTP_1_1, Identity, Material, context_of, pick_up
 from spawning.primitives import sleep
 from spawning.settings import Settings
+from spawning.settings.destination import STREAMS, is_file, syslog
 from spawning.standard import occupy
 from spawning.worker import children
 from spawning.worker.bug import keep_recursion_limit, mend_recursion_limit
@@ -54,11 +57,12 @@ from spawning.worker.http1 import Http1
 from spawning.worker.leaving import look_after_end
 from spawning.worker.listener import Listener, Listeners
 from spawning.worker.loop import Loop
+from spawning.worker.modes import mode
 from spawning.worker.preamble import accepted
 from spawning.worker.secured import Secured
 from spawning.worker.streams import LAST_WORDS, Streams
 from spawning.worker.timeouts import Timeouts, nothing_but
-from spawning.worker.watchdog import Watchdog
+from spawning.worker.tunnels import Tunnels
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.exchange import Exchange, WSGIApplication
@@ -68,10 +72,12 @@ from spawning.wsgi.input import find_directory
 from spawning.wsgi.mount import mounted
 from spawning.wsgi.names import method_of, path_of, shown
 from spawning.wsgi.request_id import id_at_end, identified
+from spawning.wsgi.tunnel import GOING_AWAY, RESTART
 
 REPORT_EVERY: Final = 1.0  # seconds
 ORPHAN_SECONDS: Final = 30.0  # seconds to finish when the controller is dead
 PAUSE: Final = 0.05  # seconds behind a turn that has failed
+_poll: Final = select.poll  # by this name, whatever the application makes of the module
 LOG_AWAKE: Final = 0.05  # seconds between writes of the access log while requests come in
 
 log = Log("spawning.worker")
@@ -123,13 +129,19 @@ def _picked_up(fd: int) -> Material:
 
 def _open_log(settings: Settings, opens_log: bool) -> AccessLog | None:
     """Make the access log, of a file for which it has to wait if the controller hands it on."""
-    path = settings.access_log_file
-    if path == os.devnull:
+    name = settings.access_log_file
+    if name == os.devnull:
         return None
-    kind = ColouredAccessLog if path == "-" and settings.reload == "dev" and has_colours(stdout()) else AccessLog
-    access_log = kind(stdout() if path == "-" else -1, with_ids=settings.request_id_header is not None)
-    if opens_log and path != "-":
-        _open_anew(access_log, path)
+    descriptor = stream(STREAMS[name]) if name in STREAMS else -1
+    access_log = make(
+        settings.access_log_format,
+        descriptor,
+        with_ids=settings.request_id_header is not None,
+        coloured=settings.reload == "dev" and has_colours(descriptor),
+        to=syslog(name),
+    )
+    if opens_log and is_file(name):
+        _open_anew(access_log, name)
     return access_log
 
 
@@ -138,6 +150,13 @@ def _open_anew(access_log: AccessLog, path: str) -> None:
         access_log.use(open_file(path))
     except OSError as error:
         log.error("access log cannot be opened file=%s error=%s", path, error.strerror)  # noqa: TRY400 - it says all
+
+
+def redirect_beside(message: ReopenStream, fds: Sequence[int]) -> None:
+    """Have a stream of this process be the file that was handed on beside a message."""
+    for fd in fds:
+        redirect(message.stream, fd)
+        os.close(fd)
 
 
 class Worker:
@@ -165,23 +184,24 @@ class Worker:
         application = redirected(mounted(application, settings.script_name), settings, _https_port(listeners))
         application = identified(application, settings.request_id_header)
         find_directory()
-        room = room_for_connections(settings.max_connections, settings.threadpool_workers)
-        context = Context(settings, logs_access=self._access_log is not None)
+        context = Context(settings, access_log)
         self._context = context
-        self._dispatch = context.dispatcher = Dispatch(context, application, self._access_log)
+        executor, watchdog, call = mode(context, name)
+        room = room_for_connections(settings.max_connections, executor.limit, executor.threaded)
+        self._dispatch = context.dispatcher = Dispatch(context, application, self._access_log, executor)
         self._dispatch.wake_watchdog = self._wake
-        self._watchdog = Watchdog(self._dispatch)
+        self._watchdog = watchdog(self._dispatch)
         self._trust = Trust(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None
         self._proxies = Trust(settings.proxy_allow_ips)
         self._identity = Identity()
         own = Listeners([self._listener(name, sock) for name, sock in listeners], self._listener)
         self._loop = Loop(context, self._dispatch, own, handoff, room, self._on_end)
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._poll = select.poll()
+        self._poll = _poll()
         self._poll.register(channel.fileno(), select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
         self._poll.register(self._dispatch.alarm.fd, select.POLLIN)
-        self._timeouts = Timeouts(name, settings.request_timeout) if settings.request_timeout else None
+        self._timeouts = Timeouts(name, settings.request_timeout, call) if settings.request_timeout else None
         if self._timeouts is not None:
             self._dispatch.run_exchange = self._timeouts.run
         self._handlers: dict[type[Any], Callable[[Message], None]] = {
@@ -192,11 +212,15 @@ class Worker:
             Stop: self._on_stop,
             EndStreams: self._on_end_streams,
             ReopenLog: self._on_reopen,
+            ReopenStream: self._on_reopen_stream,
             AskDetails: self._on_ask_details,
         }
         self._ended = False
+        self._status = 1
         self.give_up_at = float("inf")
         self._streams: Streams | None = None  # to be ended
+        self._tunnels: Tunnels | None = None  # likewise
+        self._stops = False  # the service does, and not this worker alone
         self._unwell = ""  # why it is to be replaced, which the controller has to be told
         self._relieved = 0  # stuck requests whose threads have been replaced
         self._next_report = 0.0
@@ -211,7 +235,7 @@ class Worker:
         base = EnvironBase(
             server_name=server_name,
             server_port=server_port,
-            multithread=settings.threadpool_workers > 1,
+            multithread=settings.threadpool_workers != 1,
             multiprocess=settings.num_processes > 1,
             errors=self._errors,
             trust=self._trust,
@@ -227,9 +251,13 @@ class Worker:
         """Serve; see :func:`run`."""
         signal.signal(signal.SIGTERM, self._on_term)
         self._channel.sock.setblocking(False)
-        self._dispatch.threads.start()
         self._channel.send(Ready(list(files)))
-        while not self._ended and monotonic() < self.give_up_at:
+        self._dispatch.executor.serve(self._attend)
+        return self._status
+
+    def _attend(self) -> None:
+        """Do what there is for the main thread to do, until the worker has ended or what is left is given up."""
+        while not self._ended and (monotonic() < self.give_up_at or self._has_last_words()):
             try:
                 self._turn()
             except BaseException:  # boundary: a signal handler of the application raises here, whatever thread it means
@@ -238,9 +266,7 @@ class Worker:
             self._access_log.end()
         self._errors.close()
         self._report()  # what has been counted since the last time
-        if self._ended:
-            return int(self._loop.failed)
-        return self._name_stuck_requests()
+        self._status = int(self._loop.failed) if self._ended else self._name_stuck_requests()
 
     # -- one turn of the main thread ----------------------------------------------------------------------------------
 
@@ -299,8 +325,29 @@ class Worker:
 
     def _end_streams(self, streams: Streams, now: float) -> None:
         streams.end(now)
-        if streams.ended and nothing_but(streams.ended, self._dispatch, self._loop):
+        self._end_tunnels(now)
+        if (ended := self._ended_from_here()) and nothing_but(ended, self._dispatch, self._loop):
             self.give_up_at = min(self.give_up_at, now + LAST_WORDS)
+
+    def _end_tunnels(self, now: float) -> None:
+        self._tunnels = self._tunnels or Tunnels(self._dispatch)
+        self._tunnels.end(now, GOING_AWAY if self._stops else RESTART)
+
+    def _has_last_words(self) -> bool:
+        """When the time is over: end the tunnels, and give the application a moment to do so itself."""
+        if self._tunnels is not None:
+            return False
+        now = monotonic()
+        self._end_tunnels(now)
+        self.give_up_at = now + LAST_WORDS
+        return bool(self._ended_from_here())
+
+    def _ended_from_here(self) -> Collection[Exchange]:
+        """Return what was ended and is still under way, because it has no end of its own."""
+        return {
+            *(self._streams.ended if self._streams is not None else ()),
+            *(self._tunnels.ended if self._tunnels is not None else ()),
+        }
 
     def _log_waits(self) -> bool:
         return self._access_log is not None and self._access_log.waiting
@@ -372,6 +419,7 @@ class Worker:
 
     def _on_stop(self, message: Message) -> None:
         assert isinstance(message, Stop)
+        self._stops = True
         self.give_up_at = monotonic() + message.seconds
         self._context.post(self._loop.stop)
         self._context.post(self._acknowledge)
@@ -385,7 +433,7 @@ class Worker:
 
     def _on_reopen(self, _: Message) -> None:
         path = self._settings.access_log_file
-        if self._access_log is None or path == "-":
+        if self._access_log is None or not is_file(path):
             for descriptor in self._handed:
                 os.close(descriptor)
         elif self._handed:
@@ -393,9 +441,13 @@ class Worker:
         else:
             _open_anew(self._access_log, path)
 
+    def _on_reopen_stream(self, message: Message) -> None:
+        assert isinstance(message, ReopenStream)
+        redirect_beside(message, self._handed)
+
     def _on_ask_details(self, message: Message) -> None:
         assert isinstance(message, AskDetails)
-        # A controller that does not read gets no answer, and says so to whoever has asked.
+        # A controller that does not read gets no answer, and tells its client so.
         with contextlib.suppress(BlockingIOError):
             self._channel.send(details(self._dispatch, message.question, message.stacks, monotonic()))
 
@@ -403,6 +455,7 @@ class Worker:
         log.error("controller died worker=%s pid=%d", self.name, os.getpid())
         self._poll.unregister(self._channel.fileno())
         self.give_up_at = min(self.give_up_at, monotonic() + ORPHAN_SECONDS)
+        self._stops = True
         self._context.post(self._loop.stop_orphaned)
 
     def _on_term(self, _signal: int, _frame: FrameType | None) -> None:
@@ -413,16 +466,17 @@ class Worker:
 
     def _report(self) -> None:
         dispatch = self._dispatch
-        threads = dispatch.threads
+        executor = dispatch.executor
         report = Report(
             requests=dispatch.requests,
             errors=self._context.errors,
-            executing=threads.executing + len(dispatch.lead.box),
-            queued=threads.waiting.size,
+            executing=executor.executing + len(dispatch.lead.box),
+            queued=executor.waiting.size,
             connections=self._loop.connections,
             inline=dispatch.calls,
             refused=self._context.refused,
-            threads=len(threads.all),
+            threads=len(executor.runners),
+            tunnels=executor.tunnels,
             lost=self._lost(),
         )
         if (tally := self._context.tally) is not None:
@@ -455,11 +509,11 @@ class Worker:
 
     def _name_stuck_requests(self) -> int:
         """Log what could not be finished: request, age, and where its thread is. Return the exit status."""
-        ended: Collection[Exchange] = self._streams.ended if self._streams is not None else ()
+        ended = self._ended_from_here()
         status = 0
         for each in executions(self._dispatch, monotonic()):
             if each.exchange in ended:
-                log.debug("event stream ended worker=%s path=%s", self.name, shown(each.path))
+                log.debug("event stream or tunnel ended worker=%s path=%s", self.name, shown(each.path))
                 continue
             status = 1
             log.error(

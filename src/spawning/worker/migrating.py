@@ -82,7 +82,7 @@ class Migrating(Closing):
     def take_up(self, unread: bytes, deadline: float) -> None:
         """Go on where another worker has left off.
 
-        :param unread: what it has received of further requests.
+        :param unread: bytes that the other worker has received of further requests.
         :param deadline: (monotonic seconds) as it was there.
         """
         self.register()

@@ -1,11 +1,11 @@
-"""What becomes of a request that cannot be served: it is answered, counted, logged, and its connection is closed."""
+"""Refusing a request that cannot be served: it is answered, counted, logged, and its connection is closed."""
 
 from typing import Any
 
 from spawning.errors import NotHTTP, ProtocolError
 from spawning.http.fields import Fields
 from spawning.http.response import error_response
-from spawning.logs.access import Entry, begun_entry, entry
+from spawning.logs.access import NO_ENTRY, Entry
 from spawning.logs.log import Log
 from spawning.worker.migrating import Migrating
 from spawning.wsgi.environ import connection_template
@@ -38,12 +38,14 @@ class Refusing(Migrating):
 
     def _what_is_known(self) -> tuple[Entry, dict[str, Any]]:
         """Make an entry of the access log, and the environ that it is made from, as far as the request was read."""
-        reader = self.reader
-        begun = reader.begun
+        access_log = self.context.access_log
+        if access_log is None:
+            return NO_ENTRY, {}
+        begun = self.reader.begun
         if begun is not None:
-            return begun_entry(self.address, begun), {"REMOTE_ADDR": self.address}
-        environ = self._environ(reader.fields)
-        return entry(environ), environ
+            return access_log.begun_entry(self.address, begun), {"REMOTE_ADDR": self.address}
+        environ = self._environ(self.reader.fields)
+        return access_log.entry(environ), environ
 
     def _environ(self, fields: Fields) -> dict[str, Any]:
         base, line = self.listener.base, self.reader.line

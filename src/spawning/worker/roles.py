@@ -25,7 +25,7 @@ class LeadLost(BaseException):
 
 
 class Pollable(Protocol):
-    """What the loop looks after. Leader only.
+    """A descriptor with an owner, which the loop looks after. Leader only.
 
     :ivar fd: its descriptor; -1 when it is closed.
     :ivar deadline: (monotonic seconds) when something has to have happened.
@@ -71,7 +71,7 @@ class Pollable(Protocol):
 
 
 class Leaver(Protocol):
-    """What may be sent to another worker. Leader only.
+    """A connection that may be sent to another worker. Leader only.
 
     :ivar fd: its descriptor.
     """
@@ -106,7 +106,7 @@ class Connection(Pollable, Leaver, Protocol):
     def take_up(self, unread: bytes, deadline: float) -> None:
         """Go on where another worker has left off. Raises LeadLost.
 
-        :param unread: what that one has received of further requests.
+        :param unread: bytes that the other worker has received of further requests.
         :param deadline: (monotonic seconds) as it was there.
         """
 
@@ -172,7 +172,7 @@ class Job(Protocol):
 
 
 class Dispatcher(Protocol):
-    """Who has requests executed."""
+    """The room that has requests executed."""
 
     def sensor(self, line: RequestLine) -> Sensor:
         """Return the sensor of a request line's route, which is kept with the line."""
@@ -199,6 +199,12 @@ class Dispatcher(Protocol):
         :param environ: likewise.
         :param status: of the answer.
         :param sent: bytes of its content.
+        """
+
+    def begin_tunnel(self, job: Job) -> bool:
+        """Let a job hold its thread for as long as its client stays (``tunnelling``). Any thread of the application.
+
+        :returns: False when as many do as may.
         """
 
     def wait_for_client(self, output: Output) -> None:

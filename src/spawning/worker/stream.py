@@ -2,7 +2,7 @@
 
 A :class:`Stream` *is* the socket, so that what the interpreter offers (``recv``, ``send``, ``sendmsg``, ``shutdown``,
 ``close``) costs no call in between. Each call says itself that it must not wait (``MSG_DONTWAIT``): that saves the
-system call which would say so for all. Whoever offers another kind of stream offers the same methods.
+system call which would say so for all. Another kind of stream has the same methods.
 """
 
 import os

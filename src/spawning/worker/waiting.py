@@ -1,7 +1,7 @@
 """Complete requests that wait for a request thread: who is next, and who has waited too long.
 
-First come, first served, but health checks go first: whoever asks them decides whether this worker lives, and the
-answer must not depend on how many others are waiting. They never wait too long either.
+First come, first served, but health checks go first: the program that asks decides whether this worker lives, and
+the answer must not depend on how many others are waiting. They never wait too long either.
 """
 
 from collections import deque

@@ -3,7 +3,7 @@
 They are the application's own, so nothing is put in front of them: whoever logs to this stream has written time and
 level already. They are no records of ``logging`` either, or what watches that (Sentry) would take each line of a
 traceback for an error. But they go through the writer of the log, which keeps lines of several workers apart, and waits
-for no reader.
+for no reader: a flush does so for a moment at most.
 
 One stream serves all requests of a worker, so requests pay nothing for it. Several threads write at once: what a thread
 has begun waits for that thread to end the line or to flush, so that each line is whole and of one thread. A line that
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import Final
 
-from spawning.logs.log import write
+from spawning.logs.log import settle, write
 
 LONGEST: Final = 1 << 16  # characters that are kept of a line which has not ended
 
@@ -25,13 +25,15 @@ class ErrorStream(io.TextIOBase):
     dictionary operations.
 
     :param put: takes whole lines, and does not wait; by default the error log.
+    :param settle: waits a moment for them to be written.
     """
 
     encoding = "utf-8"
     errors = "backslashreplace"
 
-    def __init__(self, put: Callable[[str], None] = write) -> None:
+    def __init__(self, put: Callable[[str], None] = write, settle: Callable[[], None] = settle) -> None:
         self._put = put
+        self._settle = settle
         self._begun: dict[int, str] = {}  # by thread
 
     def writable(self) -> bool:
@@ -60,9 +62,13 @@ class ErrorStream(io.TextIOBase):
             self.write(line)
 
     def flush(self) -> None:
-        """Write what this thread has begun, as a line."""
+        """Write what this thread has begun, as a line, and see to it that a kill does not lose it.
+
+        ``logging`` flushes behind each record, so the last words of a view that crashes its worker are in the log.
+        """
         if rest := self._begun.pop(get_ident(), ""):
             self._put(f"{rest}\n")
+        self._settle()
 
     def close(self) -> None:
         """Write what any thread has begun. The stream is everybody's, so it stays open."""
