@@ -25,13 +25,15 @@ class ErrorStream(io.TextIOBase):
     dictionary operations.
 
     :param put: takes whole lines, and does not wait; by default the error log.
+    :param ident: identifies the thread that calls it, or what is its like.
     """
 
     encoding = "utf-8"
     errors = "backslashreplace"
 
-    def __init__(self, put: Callable[[str], None] = write) -> None:
+    def __init__(self, put: Callable[[str], None] = write, ident: Callable[[], int] = get_ident) -> None:
         self._put = put
+        self._ident = ident
         self._begun: dict[int, str] = {}  # by thread
 
     def writable(self) -> bool:
@@ -41,7 +43,7 @@ class ErrorStream(io.TextIOBase):
         """Write the lines that `text` ends, which stay together, and keep the rest."""
         if not isinstance(text, str):
             raise TypeError(f"wsgi.errors takes str, not {type(text).__name__} (PEP 3333)")
-        ident = get_ident()
+        ident = self._ident()
         # Of a subclass what it holds: markupsafe's escapes what it is joined with.
         begun = self._begun.pop(ident, "") + str.__str__(text)
         end = begun.rfind("\n") + 1
@@ -61,7 +63,7 @@ class ErrorStream(io.TextIOBase):
 
     def flush(self) -> None:
         """Write what this thread has begun, as a line."""
-        if rest := self._begun.pop(get_ident(), ""):
+        if rest := self._begun.pop(self._ident(), ""):
             self._put(f"{rest}\n")
 
     def close(self) -> None:
