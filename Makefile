@@ -12,6 +12,8 @@ BENCH ?=
 FUZZ_VENV := fuzz/.venv
 FUZZ_SECONDS ?= 300
 COVERAGE ?=
+# Two a core: most tests wait, for a server or a client.
+TEST_PROCESSES ?= $(shell expr 2 \* $$(nproc))
 DEPLOY ?= tests/deploy
 
 .PHONY: serve test deploy-test coverage bench fuzz soak settings clean
@@ -25,8 +27,8 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	@echo "The tests take some fifteen minutes on two cores, and twice as long beside other work."
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	@echo "The tests take some ten minutes on two cores, and twice as long beside other work."
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
 # Containers, machines in network namespaces, proxies, systemd: as root on Debian. A program that is missing fails its
 # tests with the name of its package. DEPLOY holds what to run instead of everything.
@@ -39,7 +41,7 @@ deploy-test: $(VENV)/deploy.stamp
 coverage: $(VENV)/test.stamp
 	@echo "This takes half an hour or more on two cores."
 	rm -rf .coverage-data && mkdir .coverage-data
-	$(BIN)/python -m coverage run -m pytest -n auto --dist worksteal $(COVERAGE); \
+	$(BIN)/python -m coverage run -m pytest -n $(TEST_PROCESSES) --dist worksteal $(COVERAGE); \
 	status=$$?; $(BIN)/python -m coverage combine --quiet; $(BIN)/python -m coverage report; exit $$status
 
 # BENCH holds the options of `python -m bench`, for example BENCH="--servers spawning,granian --workloads b1".
@@ -55,9 +57,10 @@ fuzz: $(FUZZ_VENV)/fuzz.stamp
 soak: $(VENV)/test.stamp
 	$(BIN)/python -m fuzz.soak
 
-# The tables of docs/settings.md, from the table of settings; a test fails where that was forgotten.
+# The tables of docs/settings.md and docs/from/, from the table of settings; a test fails where that was forgotten.
 settings: $(VENV)/test.stamp
 	$(BIN)/python -m spawning.settings.page docs/settings.md
+	$(BIN)/python -m spawning.elsewhere.page docs/from/*.md
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) bench/.work $(FUZZ_VENV) fuzz/.work tests/deploy/.work $(SITE)/data .mypy_cache .ruff_cache .pytest_cache .coverage-data

@@ -26,6 +26,15 @@ class Kind(Enum):
     SYSTEMD = "a socket of systemd"
 
 
+class Speaks(Enum):
+    """Whether TLS is spoken on an address, by what ``tls`` says there."""
+
+    UNSAID = ""
+    YES = "tls"
+    NO = "tls=no"
+    ON_TCP = "tls=tcp"  # of several inherited sockets, on those that are TCP
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where to listen, and what is particular about it.
@@ -36,6 +45,7 @@ class Address:
     :param number: of ``FD``: an inherited descriptor.
     :param name: of ``SYSTEMD``: which sockets of the unit; empty: all of them.
     :param proxy: who connects may have to begin with a PROXY protocol header.
+    :param tls: whether TLS is spoken.
     :param v6only: ``[::]`` is not to serve IPv4 too.
     :param mode: of the socket's file.
     :param owner: of the file: a user's name or number; empty: as it is made.
@@ -49,6 +59,7 @@ class Address:
     number: int = field(default=0, kw_only=True)
     name: str = field(default="", kw_only=True)
     proxy: bool = field(default=False, kw_only=True)
+    tls: Speaks = field(default=Speaks.UNSAID, kw_only=True)
     v6only: bool = field(default=False, kw_only=True)
     mode: int = field(default=DEFAULT_MODE, kw_only=True)
     owner: str = field(default="", kw_only=True)
@@ -70,6 +81,7 @@ class Address:
             f"owner={self.owner}" if self.owner else "",
             f"group={self.group}" if self.group else "",
             "proxy" if self.proxy else "",
+            self.tls.value,
         ]
         properties = "&".join(filter(None, said))
         return f"{self.place}?{properties}" if properties else self.place
@@ -77,14 +89,22 @@ class Address:
     @property
     def server(self) -> tuple[str, str]:
         """``SERVER_NAME`` and ``SERVER_PORT``, of which no part may be empty (PEP 3333); a Unix socket has neither."""
-        return (self.host, str(self.port)) if self.kind is Kind.TCP else ("localhost", "80")
+        if self.kind is Kind.TCP:
+            return self.host, str(self.port)
+        return "localhost", "443" if self.secure else "80"
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken there."""
+        return self.tls is Speaks.YES or (self.tls is Speaks.ON_TCP and self.kind is Kind.TCP)
 
     @property
     def url(self) -> str:
         """What to show to people: ``http://127.0.0.1:8080``, ``unix:/run/site.sock``."""
         if self.kind is not Kind.TCP:
             return self.place
-        return f"http://{EVERYWHERE[0]}{self.place}" if not self.host else f"http://{self.place}"
+        scheme = "https" if self.secure else "http"
+        return f"{scheme}://{EVERYWHERE[0]}{self.place}" if not self.host else f"{scheme}://{self.place}"
 
 
 def parse(text: str) -> Address:
@@ -165,6 +185,14 @@ def _switch(name: str, value: str, equals: str) -> bool:
     return known.get(value.lower(), False)
 
 
+def _tls(name: str, value: str, equals: str) -> Speaks:
+    return Speaks.YES if _switch(name, value, equals) else Speaks.NO
+
+
+def _tls_of_several(name: str, value: str, equals: str) -> Speaks:
+    return Speaks.ON_TCP if value == "tcp" else _tls(name, value, equals)
+
+
 def _mode(name: str, value: str, equals: str) -> int:
     if not re.fullmatch("0?[0-7]{3}", value):
         raise ValueError("an address: mode is an octal number such as mode=660")
@@ -178,10 +206,11 @@ def _account(name: str, value: str, equals: str) -> str:
 
 
 _Property = Callable[[str, str, str], Any]
-_ANY: Final[dict[str, _Property]] = {"proxy": _switch}
+_ANY: Final[dict[str, _Property]] = {"proxy": _switch, "tls": _tls}
+_INHERITED: Final[dict[str, _Property]] = {**_ANY, "tls": _tls_of_several}
 _PROPERTIES: Final[dict[Kind, dict[str, _Property]]] = {
     Kind.TCP: {"v6only": _switch, **_ANY},
     Kind.UNIX: {"mode": _mode, "owner": _account, "group": _account, **_ANY},
-    Kind.FD: _ANY,
-    Kind.SYSTEMD: _ANY,
+    Kind.FD: _INHERITED,
+    Kind.SYSTEMD: _INHERITED,
 }

@@ -16,11 +16,11 @@ from dataclasses import replace
 
 from spawning import memory
 from spawning.address import Kind
-from spawning.controller import process
+from spawning.controller import identities, process
 from spawning.controller.descent import descendants
 from spawning.controller.logfiles import check_syslog
 from spawning.controller.paths import working_directory
-from spawning.controller.triggers import check_exist
+from spawning.controller.triggers import check_exist, check_library
 from spawning.errors import AppLoadError, ConfigError
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Boot, Configured, ForkWorker, Loaded, LoadFailed, Message, Ready, Retire
@@ -62,6 +62,7 @@ def check(configuration: Configuration) -> None:
         origins = configuration.behind_the_factory(settings)
         _check_surroundings(settings, {name: f"setting {key_of(name)}" for name in OPTIONS} | origins)
         talk.hear(Loaded)
+        identities.check(settings, origins)
         with _bound(settings, origins) as listeners:
             _check_worker(near, talk.until, listeners)
     finally:
@@ -111,6 +112,7 @@ def _check_surroundings(settings: Settings, sources: dict[str, str]) -> None:
     if settings.max_memory or settings.max_worker_memory:
         memory.check_readable(sources["max_memory" if settings.max_memory else "max_worker_memory"])
     check_exist(map(os.path.abspath, settings.watch), sources["watch"])
+    check_library(settings, sources["reload"])
     if settings.reload == "git":
         from spawning.controller import git
 

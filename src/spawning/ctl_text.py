@@ -14,7 +14,9 @@ Values = dict[str, Any]
 
 _SEVERAL_LINES = ("traceback", "stacks")  # keys of what has lines of its own
 
-_COLUMNS = ("worker", "pid", "state", "age", "requests", "errors", "refused", "executing", "queued", "connections")
+_COLUMNS = (
+    "worker", "pid", "state", "age", "requests", "errors", "refused", "executing", "queued", "tunnels", "connections",
+)  # fmt: skip
 
 
 def escaped(text: str) -> str:
@@ -48,6 +50,7 @@ def status_text(values: Values) -> str:
         f"Spawning {values['version']} (Python {values['python']}), pid {values['pid']}, {_listening(values)},"
         f" up {duration(values['uptime'])}" + ("" if values["service"] == "run" else ", stopping")
     ]
+    lines += map(_certificate, values.get("certificates", ()))  # a server of an earlier version has none
     for generation in values["generations"]:
         lines += ["", *_generation(generation)]
     if (refusal := values["last_refusal"]) is not None:
@@ -60,12 +63,18 @@ def status_text(values: Values) -> str:
 def requests_text(values: Values) -> str:
     """Show what ``requests`` answers."""
     rows = [
-        (worker["name"], each["thread"], f"{each['seconds']:.3f}", each["address"], f"{each['method']} {each['path']}")
+        (worker["name"], each["thread"], f"{each['seconds']:.3f}", each["address"], request_cell(each))
         for worker in values["workers"]
         for each in worker["requests"] or ()
     ]
     lines = table(("worker", "thread", "seconds", "client", "request"), rows) if rows else ["no request is executing"]
     return "\n".join([*lines, *_silent(values)])
+
+
+def request_cell(each: Values) -> str:
+    """Name a request that is executed."""
+    tunnel = " (tunnel)" if each.get("tunnel") else ""  # a worker of an earlier version does not say
+    return f"{each['method']} {each['path']}{tunnel}"
 
 
 def stacks_text(values: Values) -> str:
@@ -76,6 +85,13 @@ def stacks_text(values: Values) -> str:
         for thread, stack in sorted((worker["stacks"] or {}).items())
     ]
     return "\n".join([*stacks, *_silent(values)])
+
+
+def _certificate(certificate: Values) -> str:
+    until = time.strftime("%Y-%m-%d", time.localtime(certificate["ends"]))
+    days = certificate["days"]
+    left = f"{days} days left" if days >= 0 else "expired"
+    return f"certificate {certificate['file']} ({', '.join(certificate['names'])}): {left}, until {until}"
 
 
 def _generation(generation: Values) -> list[str]:

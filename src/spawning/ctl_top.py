@@ -13,7 +13,7 @@ import tty
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from spawning.ctl_text import in_lines, table
+from spawning.ctl_text import in_lines, request_cell, table
 from spawning.figures import count, duration, number, seconds, worker_cells
 from spawning.status.history import History, Trend
 
@@ -78,7 +78,7 @@ def _workers(status: Values, trend: Trend) -> list[str]:
 
 def _flight(requests: Values) -> list[str]:
     rows = [
-        (each["seconds"], worker["name"], each["thread"], each["address"], f"{each['method']} {each['path']}")
+        (each["seconds"], worker["name"], each["thread"], each["address"], request_cell(each))
         for worker in requests["workers"]
         for each in worker["requests"] or ()
     ]

@@ -46,8 +46,9 @@ def worker_cells(values: dict[str, Any], rate: float) -> list[str]:
     :param values: of the worker, as ``status`` answers them.
     :param rate: requests a second.
     """
-    executing, threads, requests, inline = (values[name] for name in ("executing", "threads", "requests", "inline"))
-    known = executing is not None and threads is not None
+    threads, requests, inline = (values[name] for name in ("threads", "requests", "inline"))
+    known = values["executing"] is not None and threads is not None
+    busy = (values["executing"] or 0) + (values.get("tunnels") or 0)
     return [
         values["name"],
         values["state"],
@@ -56,8 +57,8 @@ def worker_cells(values: dict[str, Any], rate: float) -> list[str]:
         number(rate),
         count(values["errors"]),
         f"{100 * inline / requests:.0f} %" if requests and inline is not None else "–",
-        count(min(executing, threads)) if known else "–",
-        count(max(0, threads - executing)) if known else "–",
+        count(min(busy, threads)) if known else "–",
+        count(max(0, threads - busy)) if known else "–",
         count(values["queued"]),
         count(values["connections"]),
     ]

@@ -11,7 +11,7 @@ from typing import Any
 from spawning.errors import ConfigError
 
 _CLASSES = "there are no classes of workers: a view that waits gets a thread (-t), any other needs none"
-_TLS = "TLS is the business of a proxy in front (docs/proxies.md)"
+_PASSPHRASE = "others can read arguments: write --key-passphrase-file FILE, or --key-passphrase-command COMMAND"
 _ADDRESS = "write --bind ADDRESS"
 _ERRORS = "errors are logged to stderr: write --stderr FILE"
 _DEADLINE = "write --request-timeout SECONDS, which ends the request and keeps the worker"
@@ -39,8 +39,11 @@ ELSEWHERE: Mapping[str, str] = {
     "--reload-extra-file": "write -w FILE",
     "--reload-engine": _ALWAYS,
     "--reuse-port": "there is nothing to be said: all workers accept from one socket, which a reload never closes",
-    "--certfile": _TLS, "--keyfile": _TLS, "--ca-certs": _TLS, "--ssl-certfile": _TLS, "--ssl-keyfile": _TLS,
+    "--cert-reqs": "write --client-certs optional, or required", "--ssl-cert-reqs": "write --client-certs required",
+    "--ssl-version": "write --tls-min-version 1.2, or 1.3", "--do-handshake-on-connect": _ALWAYS,
+    "--ssl-keyfile-password": _PASSPHRASE,
     # uWSGI
+    "--https": "write --bind ADDRESS --certfile FILE --keyfile FILE",
     "--http": _ADDRESS, "--http-socket": _ADDRESS, "--socket": _ADDRESS,
     "--module": _NAMED, "--wsgi-file": _NAMED, "--wsgi": _NAMED,
     "--harakiri": _DEADLINE,

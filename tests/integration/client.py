@@ -1,10 +1,15 @@
 """A client that hides nothing: bytes out, one response in, no retry, no redirect, no reconnection."""
 
 import socket
+import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+_UNVERIFIED = ssl.create_default_context()
+_UNVERIFIED.check_hostname = False
+_UNVERIFIED.verify_mode = ssl.CERT_NONE
 
 TIMEOUT = 30.0  # seconds; for one operation on the socket
 
@@ -40,7 +45,7 @@ class Response:
 class Client:
     """One connection to a server on the loopback address, or on a Unix socket.
 
-    :param where: a port, or a path (``@`` and a name: one without a file).
+    :param where: a port, ``tls:`` and a port, or a path (``@`` and a name: one without a file).
     """
 
     def __init__(self, where: int | str, host: str = "127.0.0.1", timeout: float = TIMEOUT) -> None:
@@ -142,7 +147,9 @@ class Client:
 
 
 def connected(where: int | str, host: str, timeout: float) -> socket.socket:
-    """Connect to a port, or to a Unix socket."""
+    """Connect to a port, with TLS or without, or to a Unix socket."""
+    if isinstance(where, str) and where.startswith("tls:"):
+        return _UNVERIFIED.wrap_socket(connected(int(where[4:]), host, timeout))
     if isinstance(where, int):
         sock = socket.create_connection((host, where), timeout)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -22,6 +22,7 @@ from typing import IO, Self, TypeVar
 import psutil
 
 import spawning
+from integration.certificates import loopback
 
 APPS = Path(__file__).parent / "apps"
 OURS = str(Path(spawning.__file__).parent)  # no frame of which belongs into the traceback of an application
@@ -32,7 +33,8 @@ RUNTIME = tempfile.TemporaryDirectory(prefix="spawning-run-")  # for control soc
 T = TypeVar("T")
 
 _READY = re.compile(
-    r" ready url=(?P<url>(?:http://\S+:(?P<port>\d+)|unix:(?P<path>\S+))) generation=\d+ workers=\d+ threads=\d+"
+    r" ready url=(?P<url>(?:(?P<scheme>https?)://\S+:(?P<port>\d+)|unix:(?P<path>\S+)))"
+    r" generation=\d+ workers=\d+ threads=\d+"
 )
 _WORKER_TITLE = re.compile(r"spawning: worker (?P<name>\d+\.\d+) \(")
 _FORK_SERVER_TITLE = re.compile(r"spawning: fork server (?P<name>\d+) \(")
@@ -122,13 +124,14 @@ class Server:
     :param args: arguments of ``spawn``; without ``--port`` among them, ``--port 0`` is put in front of them.
     :param cwd: working directory of the command; by default ``tests/integration/apps``.
     :param env: variables added to the environment.
-    :param bind: where to listen, in place of ``--port 0``.
+    :param bind: where to listen, in place of ``--port 0``; with ``?tls`` it gets a certificate.
     :param command: a whole command line instead of ``python -m spawning --port 0 ARGS`` (``pserve``, ``make serve``).
     :param ready: wait for the ready line on entry; without it ``url``, ``port`` and ``where`` are known after
         :meth:`wait_ready`.
     :param check_leftovers: fail on exit if a process was left behind (they are killed in any case).
 
-    ``where`` is what a :class:`~integration.client.Client` connects to: a port, or the path of a Unix socket. ``err``
+    ``where`` is what a :class:`~integration.client.Client` connects to: a port, a port where TLS is spoken, or the path
+    of a Unix socket. ``err``
     and ``out`` are the lines of stderr and stdout; log lines are in ``err``.
     """
 
@@ -142,7 +145,9 @@ class Server:
         ready: bool = True,
         check_leftovers: bool = True,
     ) -> None:
-        listen = ["--bind", bind] if bind else [] if {"--port", "-p"} & set(args) else ["--port", "0"]
+        listen = (
+            ["--bind", bind, *_certificate(bind)] if bind else [] if {"--port", "-p"} & set(args) else ["--port", "0"]
+        )
         self.command = list(command) if command else [sys.executable, "-m", "spawning", *listen, *args]
         self.cwd = Path(cwd)
         self.env = {**_inherited_environment(), **(env or {})}
@@ -196,7 +201,7 @@ class Server:
         """Wait for the ready line and learn ``url``, ``port`` and ``where`` from it."""
         match = self.err.find(_READY.pattern, timeout)
         self.url, self.port = match["url"], int(match["port"] or 0)
-        self.where = match["path"] or self.port
+        self.where = match["path"] or (f"tls:{self.port}" if match["scheme"] == "https" else self.port)
 
     def wait(self, timeout: float = DEADLINE) -> int:
         """Wait for the command to end by itself and give its exit status (negative: the signal that ended it)."""
@@ -299,6 +304,10 @@ class Finished:
     status: int
     out: str
     err: str
+
+
+def _certificate(bind: str) -> list[str]:
+    return loopback(RUNTIME.name).options if bind.endswith("?tls") else []
 
 
 def _inherited_environment() -> dict[str, str]:

@@ -432,7 +432,10 @@ def test_what_a_listener_wants_of_its_connections_may_change(configured: Configu
     ("binds", "message"),
     [
         (["nowhere"], r"option --bind: 'nowhere' is not an address: HOST:PORT, "),
-        (["127.0.0.1:0?tls"], r"option --bind: .* 'tls' is no property of a TCP address; there are v6only, proxy$"),
+        (
+            ["127.0.0.1:0?tsl"],
+            r"option --bind: .* 'tsl' is no property of a TCP address; there are v6only, proxy, ",
+        ),
         (["unix:{d}/s", "unix:{d}/s?mode=600"], r"option --bind: unix:{d}/s is there twice"),
         (
             ["unix:{d}/s", "127.0.0.1:{port}"],

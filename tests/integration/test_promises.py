@@ -248,7 +248,7 @@ def test_after_a_killed_controller_requests_are_finished_and_the_port_is_free(ga
         gate.open()
         assert client.read().body == b"held\n"
         server.wait_gone()
-    with Server("basics.application", "-s", "1", bind=server.url.removeprefix("http://")) as another:
+    with Server("basics.application", "-s", "1", bind=bind.replace(":0", f":{server.port}")) as another:
         assert fetch(another.where, "/hello").status == 200
 
 

@@ -18,6 +18,7 @@ from integration.control import spawnctl
 from integration.load import Load, steps_back
 from integration.server import Server, until
 from integration.sites import version, write
+from integration.test_developing import spare
 
 APP = "site_app:application"
 
@@ -121,11 +122,11 @@ def test_many_reloads_leave_nothing_behind(tmp_path: Path, bind: str, options: t
     path = tmp_path / "ctl.sock"
     write(tmp_path, "1")
     with serve(tmp_path, bind, "--control-socket", str(path), "--no-auto-rollback", *options) as server:
-        kept = "--reload" in options  # the other two keep nothing for a rollback
+        kept = dev = "--reload" in options  # the other two keep nothing for a rollback
         for count in range(1, 16):
             assert spawnctl("-S", path, "reload", "--wait").status == 0
             if count == 5:
-                until(lambda: _records(path) == (2, 1 + kept), "nothing but what is kept")
+                until(lambda: _records(path) == (2, 1 + kept) and len(spare(server)) == dev, "nothing but what is kept")
                 holdings = _holdings(server)
-        until(lambda: _records(path) == (2, 1 + kept), "nothing but what is kept")
+        until(lambda: _records(path) == (2, 1 + kept) and len(spare(server)) == dev, "nothing but what is kept")
         assert _holdings(server) == holdings

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spawning.address import Address, Kind, parse
+from spawning.address import Address, Kind, Speaks, parse
 from spawning.errors import ConfigError
 from spawning.settings import checked
 
@@ -27,6 +27,10 @@ from spawning.settings import checked
         ("fd:3", Address(Kind.FD, number=3)),
         ("systemd:web", Address(Kind.SYSTEMD, name="web")),
         ("systemd:?proxy", Address(Kind.SYSTEMD, proxy=True)),
+        ("systemd:?tls=tcp", Address(Kind.SYSTEMD, tls=Speaks.ON_TCP)),
+        (":443?tls", Address(Kind.TCP, port=443, tls=Speaks.YES)),
+        (":80?tls=no", Address(Kind.TCP, port=80, tls=Speaks.NO)),
+        ("unix:/s?proxy&tls", Address(Kind.UNIX, path="/s", proxy=True, tls=Speaks.YES)),
     ],
 )
 def test_an_address_and_back(text: str, address: Address) -> None:
@@ -53,10 +57,11 @@ def test_an_address_and_back(text: str, address: Address) -> None:
         ("fd:-1", "fd:N"),
         ("fd:stdin", "fd:N"),
         ("systemd:a:b", "systemd:NAME"),
-        (":80?", "'' is no property of a TCP address; there are v6only, proxy$"),
-        (":80?tls", "'tls' is no property of a TCP address"),
+        (":80?", "'' is no property of a TCP address; there are v6only, proxy, tls$"),
+        (":80?tls=tcp", "tls stands alone, or is tls=no"),
+        (":80?ssl", "'ssl' is no property of a TCP address"),
         (":80?mode=660", "'mode' is no property of a TCP address"),
-        ("unix:/s?v6only", "'v6only' is no property of a Unix socket; there are mode, owner, group, proxy$"),
+        ("unix:/s?v6only", "'v6only' is no property of a Unix socket; there are mode, owner, group, proxy, tls$"),
         ("fd:3?owner=me", "'owner' is no property of a descriptor"),
         (":80?proxy&proxy", "proxy is said twice"),
         (":80?proxy=maybe", "proxy stands alone, or is proxy=no"),

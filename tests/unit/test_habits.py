@@ -76,7 +76,7 @@ def test_reload_without_a_mode(typed: list[str], meant: list[str]) -> None:
         (["--timeout", "30", "a:b"], "there is no option --timeout here: write --request-timeout SECONDS"),
         (["--log-level", "loud", "a:b"], "option --log-level: 'loud' is not a level: debug, info, warning, error$"),
         (["--log-level", "error", "-v", "a:b"], "option --log-level contradicts --verbose$"),
-        (["--certfile", "x", "a:b"], "there is no option --certfile here: TLS is the business of a proxy"),
+        (["--ssl-keyfile-password", "x", "a:b"], "there is no option --ssl-keyfile-password here: others can read arg"),
         (["--worker-tmp-dir", "x", "a:b"], "there is no option --worker-tmp-dir here: "),
         (["--error-logfile", "x", "a:b"], "there is no option --error-logfile here: errors are logged to stderr"),
         (["--xyzzy", "a:b"], "there is no option --xyzzy, see spawn --help$"),
@@ -172,7 +172,7 @@ def test_which_server_is_said_anywhere(typed: list[str], meant: list[str]) -> No
     [
         (["restart"], "there is no command restart: reload loads new code without a pause"),
         (["start"], "there is no command start: the command spawn starts a server"),
-        (["xyzzy"], "there is no command xyzzy: there are logs, reload, .*status"),
+        (["xyzzy"], "there is no command xyzzy: there are log, logs, reload, .*status"),
         (["status", "--address", "x"], "option --address: 'x' is not HOST:PORT"),
         (["status", "--socket", "/no/such/socket"], "no server is running: /no/such/socket does not exist"),
     ],

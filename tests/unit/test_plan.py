@@ -508,6 +508,27 @@ def test_old_generations_do_not_pile_up() -> None:
         assert killed == expected
 
 
+def test_old_terms_of_two_generations_do_not_pile_up() -> None:
+    """A generation that a rollback has made serve again has workers of an earlier term, which have their memory too."""
+    scene = Scene(dataclasses.replace(SETTINGS, num_processes=1, max_old_generations=1, keep_previous=100.0))
+    reloaded(scene, 1)
+    reloaded(scene, 2)
+    for term in range(5):
+        serving, kept = scene.fleet.serving, scene.fleet.kept
+        assert serving is not None
+        assert kept is not None
+        before = serving.active
+        scene.now += 1.0
+        scene.want(recall=kept.number)
+        scene.settle()
+        scene.ready(Source(kept.number, kept.forked))
+        scene.settle()
+        scene.say(before[0].source, Frozen())
+        scene.settle()
+        leaving = [each for generation in scene.fleet for each in generation.workers.values() if each.is_leaving]
+        assert leaving == before, term
+
+
 def test_so_many_old_generations_as_there_are_may_be_kept() -> None:
     scene = Scene(dataclasses.replace(SETTINGS, num_processes=1, max_old_generations=0))
     for number in range(1, 8):

@@ -71,3 +71,28 @@ def test_the_variable_may_be_named_as_the_origin_of_the_host_too() -> None:
     assert pair.address.text == ":5000"
     (bound,) = wanted(Settings(bind=(":1",), host="0.0.0.0"), {"host": variable, "port": variable}, inherited=False)
     assert bound.address.text == ":1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "addresses"),
+    [
+        ("", ["127.0.0.1:8080?tls"]),
+        ("-b :1 -b :2", [":1?tls", ":2?tls"]),
+        ("-b :1 -b :2?tls", [":1", ":2?tls"]),
+        ("-b :1?tls=no -b :2", [":1?tls=no", ":2?tls"]),
+        ("-b :1 -b unix:/s", [":1?tls", "unix:/s"]),
+        ("-b :1 -b unix:/s?tls", [":1", "unix:/s?tls"]),
+        ("-b fd:3 -b systemd:", ["fd:3?tls=tcp", "systemd:?tls=tcp"]),
+        ("-b fd:3?tls -b systemd:", ["fd:3?tls", "systemd:"]),
+    ],
+)
+def test_with_a_certificate_every_tcp_listener_speaks_tls_unless_one_says_so_itself(
+    arguments: str, addresses: list[str]
+) -> None:
+    assert [each.address.text for each in found("--certfile", "x", *arguments.split())] == addresses
+
+
+@pytest.mark.parametrize("address", [":1?tls", "unix:/s?tls", "fd:3?tls=tcp"])
+def test_tls_needs_a_certificate(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"^option --bind: \S+tls\S* needs a certificate; give it with --certfile$"):
+        found("-b", ":2", "-b", address)

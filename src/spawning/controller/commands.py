@@ -18,8 +18,7 @@ from spawning.controller.awaiting import Failed, Replaced, Serves, Underway, loo
 from spawning.controller.control import Asked, Client, ControlSocket, open_control
 from spawning.controller.fleet import Fleet
 from spawning.controller.links import Links
-from spawning.controller.listeners import Listeners
-from spawning.controller.logfiles import LogFiles
+from spawning.controller.outside import Outside
 from spawning.controller.plan import Service, Wanted
 from spawning.controller.records import GenerationState, Source, WorkerState
 from spawning.controller.snapshot import Situation, full_snapshot, snapshot
@@ -42,9 +41,8 @@ class Server(Protocol):
     fleet: Fleet
     links: Links
     wanted: Wanted
-    listeners: Listeners
     upgrade: Upgrade
-    logs: LogFiles
+    outside: Outside
 
     @property
     def settings(self) -> Settings:
@@ -116,7 +114,7 @@ class Commands:
 
         :raises ConfigError: it cannot be made where it is asked for.
         """
-        name = self._server.listeners.addresses[0].place
+        name = self._server.outside.listeners.addresses[0].place
         self._follow(open_control(settings.control_socket, origin, name, os.environ))
 
     def _follow(self, control: ControlSocket | None) -> None:
@@ -143,9 +141,10 @@ class Commands:
     @property
     def situation(self) -> Situation:
         """Return what the controller knows beside its records."""
-        listeners = self._server.listeners
+        listeners = self._server.outside.listeners
         urls = [each.url for each in listeners.addresses]
-        return Situation(self._server.wanted, urls, self._started_at, listeners.open)
+        certificates = self._server.outside.identities.terms
+        return Situation(self._server.wanted, urls, self._started_at, listeners.open, certificates)
 
     @property
     def handed_on(self) -> tuple[int, str] | None:
@@ -302,7 +301,7 @@ class Commands:
         server = self._server
         serving = server.fleet.serving
         name = (serving.settings if serving is not None else server.settings).access_log_file
-        access = None if name == "-" else name if name == os.devnull else server.logs.path(name)
+        access = None if name == "-" else name if name == os.devnull else server.outside.logs.path(name)
         self._answer(client, {"pid": os.getpid(), "access": access, "error": None})
 
     def _ask(self, client: Client, sources: list[Source], *, stacks: bool) -> None:

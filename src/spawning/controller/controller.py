@@ -27,7 +27,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from spawning import cgroup, interpreter, memory
 from spawning.account import Account
 from spawning.controller import process
 from spawning.controller.boundary import PAUSE, Boundary
@@ -39,17 +38,13 @@ from spawning.controller.events import Changed, Committed, Said, Signal
 from spawning.controller.executor import Executor
 from spawning.controller.legacy import Legacy
 from spawning.controller.links import Links
-from spawning.controller.listeners import Listeners
-from spawning.controller.logfiles import LogFiles
+from spawning.controller.outside import Outside
 from spawning.controller.patience import Patience
-from spawning.controller.pidfile import Pidfile
 from spawning.controller.plan import Service, plan, without_done
-from spawning.controller.reader import Reader, what_needs_a_restart
-from spawning.controller.records import GRACE, PAGE, UNDER_WAY, GenerationRecord, GenerationState, Source, WorkerState
+from spawning.controller.reader import Reader
+from spawning.controller.records import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
 from spawning.controller.signals import Interrupts, Wakeup, held_back
-from spawning.controller.standard import NAMES, StandardFiles
 from spawning.controller.state import State
-from spawning.controller.status_process import StatusProcess
 from spawning.controller.status_record import STATUS
 from spawning.controller.terminal import Terminal
 from spawning.controller.triggers import Triggers
@@ -64,33 +59,16 @@ from spawning.ipc.messages import (
     Loaded,
     LoadFailed,
     Ready,
-    ReopenLog,
-    ReopenStream,
     WorkerGone,
 )
 from spawning.logs.log import Log
-from spawning.logs.setup import fields, finish, redirect
+from spawning.logs.setup import fields, finish
 from spawning.settings import Settings
-from spawning.settings.names import key_of
-from spawning.settings.values import AUTO
 from spawning.systemd import Notifier, Phase
 
 _ROUNDS = 1000  # of planning without a pause; more is a bug, and must not eat the machine
 
 # Settings that the machine may not agree to; they are looked at once, at the first start.
-_OUTSIDE = (
-    "watch", "reload", "access_log_file", "pidfile", "control_socket", "max_memory", "max_worker_memory", "status",
-    "status_port", "app_metrics",
-)  # fmt: skip
-
-_THREADS = (
-    "threads that the application has started during its import run in the fork server, and in no worker (--no-preload)"
-)
-_CONNECTIONS = (
-    "connections that the application has opened during its import are shared by all workers, which get each other's"
-    " answers (--no-preload)"
-)
-
 log = Log("spawning.controller")
 
 
@@ -107,7 +85,6 @@ class Controller:
     ) -> None:
         self.reader = reader
         self._on_first_ready = on_ready
-        self._account = account
         self.wanted = legacy.wanted
         self.fleet = legacy.fleet
         self.wakeup = wakeup
@@ -117,24 +94,15 @@ class Controller:
         self.links.restore(legacy.unsent)
         self.handoff = legacy.handoff
         self.fence = legacy.fence
-        self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
-        self.standard = StandardFiles(self.logs.directory)
-        self.listeners = Listeners(legacy.held, legacy.inherited, legacy.outside, self.logs.directory, self.handoff[0])
-        self.status = StatusProcess(
-            self.fleet, self.links, legacy.status_listeners, legacy.metrics, lambda: self.commands.situation
-        )
-        self.executor = Executor(
-            reader, self.fleet, self.links, self.listeners, self.handoff, self.fence, self.logs, self.status
-        )
+        self.outside = Outside(legacy, account, reader, self.fleet, self.links, lambda: self.commands.situation)
+        self.executor = Executor(reader, self.fleet, self.links, self.outside, self.handoff, self.fence)
         self.upgrade = Upgrade(command_now(), reader.typed_in)
-        self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
         self.triggers = Triggers(self.executor.directory, self.report_changes, self.report_commit)
         self.notifier = Notifier(os.environ, Phase.SERVING if self.fleet.has_served else Phase.STARTING)
         self.terminal = Terminal(counts=legacy.terminal)
         self.patience = Patience(lambda source: self.links.send(source, AskDetails(OWN_QUESTION, stacks=False)))
         self._foreign = legacy.foreign
         self._control = legacy.control
-        self._bound = legacy.bound  # the settings with which all that lies outside was opened
         self._failed_files: frozenset[str] = frozenset()  # of the generation refused last
         self._interrupts = Interrupts()
         self.commands = Commands(self)
@@ -159,7 +127,6 @@ class Controller:
             signal.SIGTTOU: self._fewer,
             signal.SIGCHLD: self._child,
         }
-        self._warned: dict[str, dict[str, str]] = {}
         self._on_messages: dict[type[Any], Callable[[Source, Any], None]] = {
             Configured: self._on_configured,
             Loaded: self._on_loaded,
@@ -178,11 +145,9 @@ class Controller:
 
     def loop(self) -> None:
         """Serve until nothing is left to be done."""
-        if self._bound is not None:  # by the program before this one
-            self.commands.take_over(self._bound, self._control)
-            self.status.take_over(self._bound)
-            for generation in self.fleet:
-                self.logs.want(generation.settings.access_log_file)
+        if (bound := self.outside.bound) is not None:  # by the program before this one
+            self.commands.take_over(bound, self._control)
+            self.outside.take_over(bound)
         self.wakeup.listen(self._on_signals)
         if not self.fleet.has_served:
             self.triggers.check(self.settings, self.reader.current.sources)
@@ -192,7 +157,7 @@ class Controller:
             if self.executor.finished:
                 return
             until = min(until, self._look())
-            if self.upgrade.attempt is Attempt.APPROVED and not (self.fleet.in_cutover or self.listeners.busy):
+            if self.upgrade.attempt is Attempt.APPROVED and not (self.fleet.in_cutover or self.outside.listeners.busy):
                 if not self._guard(self._replace):
                     self.upgrade.refuse("an error of the program that runs, see its log")
                 continue
@@ -212,9 +177,10 @@ class Controller:
         return min(
             self.commands.until,
             self._boundary.ask(later, self.upgrade.look, now),
-            self._boundary.ask(later, self.status.look, now),
-            self._boundary.ask(later, self.logs.look, now),
-            self._boundary.ask(later, self.listeners.look, now, self.settings.head_timeout),
+            self._boundary.ask(later, self.outside.status.look, now),
+            self._boundary.ask(later, self.outside.logs.look, now),
+            self._boundary.ask(later, self.outside.listeners.look, now, self.settings.head_timeout),
+            self._boundary.ask(later, self.outside.identities.look, now),
             self._boundary.ask(later, self._look_after_spare, now),
             self._boundary.ask(later, self.patience.look, self.wanted, self.fleet, now),
             self._boundary.ask(later, lambda: self.notifier.report(condition(self.wanted, self.fleet), now)),
@@ -250,11 +216,9 @@ class Controller:
             self.triggers.stop,
             self.commands.close,
             self.links.close,
-            self.listeners.close,
-            self.logs.close,
-            self.status.close,
+            *self.outside.closing(),
         ]
-        for close in [*closing, self.pidfile.remove] if self.pidfile is not None else closing:
+        for close in closing:
             # boundary: this is the end, perhaps because of an error, and the end of a process closes everything anyway
             with contextlib.suppress(Exception):
                 close()
@@ -275,7 +239,7 @@ class Controller:
             entry = self._queue.popleft()
             self._guard(self._dispatch[type(entry)], entry)
         if self.wanted.service is Service.DRAIN and time.monotonic() >= self.wanted.drain_at:
-            self.listeners.close()  # the workers have theirs
+            self.outside.listeners.close()  # the workers have theirs
         for _ in range(_ROUNDS):
             actions, until = plan(self.wanted, self.fleet, time.monotonic())
             if not actions:
@@ -351,7 +315,7 @@ class Controller:
     def reload(self, trigger: str) -> None:
         """Ask for a new generation, unless the service ends."""
         if self.wanted.service is Service.RUN:
-            self.executor.changed = ()
+            self.executor.telling.changed = ()
             number = self.fleet.newest + 1
             self.wanted = dataclasses.replace(self.wanted, generation=number, trigger=trigger, recall=0)
 
@@ -361,26 +325,8 @@ class Controller:
         self.wanted = dataclasses.replace(self.wanted, generation=number_asked_for, recall=number)
 
     def _reopen_logs(self, signum: signal.Signals) -> None:
-        names = {generation.settings.access_log_file for generation in self.fleet}
-        settings = self._bound or self.settings
-        for stream, descriptor in self.standard.reopened(settings, signum.name):
-            self._redirect(stream, descriptor)
-        files = [name for name in NAMES.values() if getattr(settings, name) is not None]
-        self.logs.reopen(signum.name, names or {self.settings.access_log_file}, files)
-
-    def _redirect(self, stream: int, descriptor: int) -> None:
-        """Have stdout or stderr of all processes be another open file, which is closed here."""
-        redirect(stream, descriptor)
-        self.executor.spare.end()  # has the file before, and nobody listens there yet
-        for source in self.links.sources():
-            self.links.send(source, ReopenStream(stream), [descriptor])
-        os.close(descriptor)
-
-    def _hand_out_log(self, path: str, descriptor: int) -> None:
-        for generation in self.fleet:
-            if self.logs.path(generation.settings.access_log_file) == path:
-                for worker in generation.workers.values():
-                    self.links.send(worker.source, ReopenLog(), [descriptor])
+        self.executor.spare.end()  # has the files before, and nobody listens there yet
+        self.outside.reopen_logs(signum.name, self.settings)
 
     def _more(self, signum: signal.Signals) -> None:
         self._change_workers(self.wanted.extra + 1)
@@ -416,7 +362,7 @@ class Controller:
             self._settle()
             if self.wanted.service is not Service.RUN:
                 self.upgrade.refuse("the service ends")
-            elif not (self.fleet.in_cutover or self.listeners.busy):  # else soon
+            elif not (self.fleet.in_cutover or self.outside.listeners.busy):  # else soon
                 finish()
                 self.executor.spare.end()
                 try:
@@ -425,36 +371,38 @@ class Controller:
                     self.upgrade.refuse(why(error))
 
     def _state(self) -> State:
-        assert self._bound is not None, "there is nothing to hand on before the sockets are bound"
-        sending, receiving = self.handoff
+        outside, (sending, receiving) = self.outside, self.handoff
+        assert outside.bound is not None, "there is nothing to hand on before the sockets are bound"
         return State(
             wanted=self.wanted,
             fleet=self.fleet,
             channels=self.links.descriptors(),
             handoff=(sending.fileno(), receiving.fileno()),
             fence=self.fence.fd,
-            listeners=[each.fd for each in self.listeners.held],
-            activated=bool(self.listeners.inherited),
-            held=self.listeners.held,
-            inherited=self.listeners.descriptors,
-            bound=self._bound,
-            pidfile=str(self.pidfile.path) if self.pidfile else None,
-            pidfile_lock=self.pidfile.fd if self.pidfile else -1,
+            identities=outside.identities.handed_on,
+            ticket_keys=outside.identities.keys_handed_on,
+            listeners=[each.fd for each in outside.listeners.held],
+            activated=bool(outside.listeners.inherited),
+            held=outside.listeners.held,
+            inherited=outside.listeners.descriptors,
+            bound=outside.bound,
+            pidfile=str(outside.pidfile.path) if outside.pidfile else None,
+            pidfile_lock=outside.pidfile.fd if outside.pidfile else -1,
             control=self.commands.handed_on,
             unsent=self.links.unsent(),
             foreign=self._foreign,
-            started_in=self.logs.directory,
-            logs=dict(self.logs.opened),
+            started_in=outside.logs.directory,
+            logs=dict(outside.logs.opened),
             terminal=self.terminal.counts,
-            status_listeners=[listener.fileno() for listener in self.status.listeners],
-            metrics=self.status.metrics,
+            status_listeners=[listener.fileno() for listener in outside.status.listeners],
+            metrics=outside.status.metrics,
         )
 
     # Messages --------------------------------------------------------------------------------------------------------
 
     def _on_said(self, entry: Said) -> None:
         if entry.source == STATUS:
-            self.status.on_said(entry.message)
+            self.outside.status.on_said(entry.message)
             return
         if entry.message is None:
             if (departure := self.fleet.stillborn(entry.source, time.monotonic())) is not None:
@@ -467,92 +415,28 @@ class Controller:
 
     def _on_configured(self, source: Source, message: Configured) -> None:
         generation = self.fleet.generations[source.generation]
-        settings = generation.settings
         self.triggers.load_began()
         self.patience.import_began(source.generation, time.monotonic())
         try:
-            if self._bound is None:
-                self._open(generation)
-                return
-            self.logs.want(settings.access_log_file)
-            self._provide_listeners(generation)
+            if self.outside.bound is None:
+                self.outside.open(generation, self.triggers, self.commands.open)
+            else:
+                self.outside.follow(generation)
         except ConfigError as error:
             generation.failure = LoadFailed("config", str(error))
-            return
-        self.status.compare(source.generation, settings)
-        in_vain = what_needs_a_restart(self._bound, settings)
-        if in_vain:
-            log.warning(
-                "settings have changed that need a restart %s",
-                fields(generation=source.generation, settings=", ".join(map(key_of, in_vain))),
-            )
-
-    def _provide_listeners(self, generation: GenerationRecord) -> None:
-        if generation.trigger == PAGE:  # it shows itself where the site is
-            self.listeners.recall(generation)
-        else:
-            self.listeners.provide(generation, generation.settings, self.reader.origins(generation))
-
-    def _open(self, generation: GenerationRecord) -> None:
-        """Take hold of everything that lies outside, and give up the privileges for it: files to watch, log, addresses,
-        pidfile, control socket.
-        """
-        settings = generation.settings
-        origins = self.reader.origins(generation)
-        sources = {name: origins.get(name, f"setting {name}") for name in _OUTSIDE}
-        if settings.max_memory or settings.max_worker_memory:
-            memory.check_readable(sources["max_memory" if settings.max_memory else "max_worker_memory"])
-        if settings.max_memory == AUTO and cgroup.memory() is None:
-            log.info("the control group has no limit of memory, so --max-memory auto does nothing")
-        self.triggers.check(settings, sources)
-        self._open_log(settings.access_log_file, sources["access_log_file"])
-        self._provide_listeners(generation)
-        self._bound = settings
-        if settings.pidfile is not None:
-            pidfile = Pidfile(settings.pidfile, sources["pidfile"])
-            pidfile.write()
-            self.pidfile = pidfile
-        if self._account is None:
-            self.status.open(settings, sources)
-            self.commands.open(settings, sources["control_socket"])
-            return
-        self.listeners.give_to(self._account.uid, self._account.gid)
-        with self._account.tried(os.environ):
-            self._account.check_can_start(interpreter.needed())
-            self.status.open(settings, sources)
-            self.commands.open(settings, sources["control_socket"])
-        self._account.enter(os.environ)
-
-    def _open_log(self, name: str, origin: str) -> None:
-        """Open a log; one that is made by this is to be the user's whom the service goes on as, who reopens it."""
-        path = self.logs.path(name)
-        is_new = path is not None and not os.path.lexists(path)
-        self.logs.open_first(name, origin)
-        descriptor = self.logs.descriptor(name)
-        if is_new and descriptor is not None and self._account is not None:
-            os.fchown(descriptor, self._account.uid, self._account.gid)
 
     def _on_loaded(self, source: Source, message: Loaded) -> None:
         if not self.fleet.generations[source.generation].settings.no_preload:
             self.triggers.load_ended()
         self.executor.note_helpers(source.generation)
-        self._warn_once(_THREADS, source, threads=", ".join(message.threads))
-        self._warn_once(_CONNECTIONS, source, connections=", ".join(message.connections))
+        self.executor.telling.left_behind(source.generation, message)
         self._follow_files()
-
-    def _warn_once(self, sentence: str, source: Source, **found: str) -> None:
-        """Warn of what an application has left behind its import, unless that was so when it was last loaded."""
-        if self._warned.get(sentence, {}) != found and any(found.values()):
-            log.warning("%s %s", sentence, fields(generation=source.generation, **found))
-        self._warned[sentence] = found
 
     def _on_load_failed(self, source: Source, message: LoadFailed) -> None:
         self.triggers.load_ended()
         self._failed_files = frozenset(message.files)
         if self.fleet.generations[source.generation].state is GenerationState.SERVING:
-            self.executor.show(
-                message, "a replacement of a worker did not load", again=False
-            )  # a replacement with --no-preload
+            self.executor.telling.show(message, "a replacement of a worker did not load", again=False)  # --no-preload
             log.error("worker failed to load %s", fields(worker=source, reason=message.message))
         self._follow_files()
 
@@ -569,7 +453,7 @@ class Controller:
     def _on_details(self, source: Source, message: Details) -> None:
         self.patience.on_details(source, message)
         if message.question == OWN_QUESTION:
-            self.status.on_details(source, message)
+            self.outside.status.on_details(source, message)
         else:
             self.commands.on_details(source, message)
 
@@ -578,7 +462,8 @@ class Controller:
     def _on_exit(self, entry: process.Exit) -> None:
         departure = self.fleet.exited(entry.pid, entry.status, time.monotonic())
         if departure is None:
-            if not self.executor.spare.exited(entry.pid) and not self.status.exited(entry.pid, entry.status):
+            others = self.executor.spare, self.outside.status
+            if not any(other.exited(entry.pid, entry.status) for other in others):
                 self.upgrade.exited(entry)
             return
         log_departure(departure, entry.pid, entry.status)
@@ -595,7 +480,7 @@ class Controller:
             shown = ", ".join(os.path.relpath(file, self.executor.directory) for file in files[:5])
             log.info("files changed %s", fields(count=len(files), files=shown))
             self.reload("change")
-            self.executor.changed = tuple(files)
+            self.executor.telling.changed = tuple(files)
 
     def _on_committed(self, entry: Committed) -> None:
         if self.wanted.service is Service.RUN:

@@ -45,8 +45,7 @@ from spawning.controller.actions import (
 from spawning.controller.descent import children_titled, descendants, families
 from spawning.controller.fleet import Fleet
 from spawning.controller.links import Links
-from spawning.controller.listeners import Listeners
-from spawning.controller.logfiles import LogFiles
+from spawning.controller.outside import Outside
 from spawning.controller.paths import working_directory
 from spawning.controller.plan import FREEZE_SECONDS
 from spawning.controller.reader import Reader
@@ -56,8 +55,6 @@ from spawning.controller.records import (
     LAST_RESORT,
     PAGE,
     REPAIR,
-    ROLLBACK,
-    UNASKED,
     ForkServerStep,
     GenerationRecord,
     GenerationState,
@@ -66,9 +63,9 @@ from spawning.controller.records import (
     WorkerState,
     WorkerStep,
 )
-from spawning.controller.refusal import Page, Refusal, page_settings, shown
+from spawning.controller.refusal import Refusal, shown
 from spawning.controller.spare import Spare
-from spawning.controller.status_process import StatusProcess
+from spawning.controller.telling import Telling, undertaking
 from spawning.errors import AppLoadError, ConfigError
 from spawning.ipc.channel import Channel
 from spawning.ipc.fence import Fence
@@ -96,14 +93,13 @@ class Executor:
     """Hands of the controller. For its loop alone.
 
     :param reader: reads the settings that each generation starts from.
-    :param listeners: the listening sockets; those of a generation are there before its first worker is forked.
+    :param outside: has the listening sockets, those of a generation before its first worker is forked, and their
+        certificates; the files of the access log, which workers are given; and the status service.
     :param handoff: both ends of the handoff socket.
     :param fence: what workers see their turn in.
-    :param logs: the files of the access log, which workers are given.
-    :param status: the status service.
 
-    ``spare`` is where fork servers come from; ``directory`` is where generations start, by its name; ``changed`` are
-    the files whose change asked for the newest; ``outcome`` is why the first start has failed, ``finished`` that
+    ``spare`` is where fork servers come from; ``directory`` is where generations start, by its name; ``telling``
+    says why one was refused; ``outcome`` is why the first start has failed, ``finished`` that
     nothing is left to be done.
     """
 
@@ -112,26 +108,24 @@ class Executor:
         reader: Reader,
         fleet: Fleet,
         links: Links,
-        listeners: Listeners,
+        outside: Outside,
         handoff: tuple[Channel, Channel],
         fence: Fence,
-        logs: LogFiles,
-        status: StatusProcess,
     ) -> None:
         self.outcome: AppLoadError | ConfigError | None = None
         self.finished = False
         self.spare = Spare()
         self.directory = working_directory()
-        self.changed: tuple[str, ...] = ()
+        self.telling = Telling(fleet, self.directory)
         self._reader = reader
         self._fleet = fleet
         self._links = links
-        self._listeners = listeners
+        self._listeners = outside.listeners
+        self._identities = outside.identities
         self._fence = fence
-        self._logs = logs
-        self._status = status
+        self._logs = outside.logs
+        self._status = outside.status
         self._handoff = handoff  # idle connections go from retiring workers to serving ones
-        self._shown = ""  # the traceback that was logged last
         self._execute: dict[type[Any], Callable[[Any], None]] = {
             StartGeneration: self._start_generation,
             Refuse: self._refuse,
@@ -155,9 +149,9 @@ class Executor:
             KillForkServer: self._kill_fork_server,
             Forget: self._forget,
             MeasureMemory: self._measure_memory,
-            StartStatus: status.start,
-            EndStatus: status.end,
-            KillStatus: status.kill,
+            StartStatus: outside.status.start,
+            EndStatus: outside.status.end,
+            KillStatus: outside.status.kill,
             Finish: self._finish,
         }
 
@@ -243,52 +237,11 @@ class Executor:
         reloads = settings.reload is not None and not answers
         waits_for_change = reloads and (failure.kind == "app" or serving is not None)
         if self._fleet.has_served or waits_for_change:
-            self._show_page(generation, refusal, failure)
-            sentence = f"{_undertaking(generation)} refused" if self._fleet.has_served else "start refused"
-            self.show(failure, f"{sentence}; {self._consequence()}", again=generation.trigger != REPAIR)
-            waiting = "" if self._fleet.has_served else ", waiting for a change"
-            stays = {"serving": serving.number} if serving is not None and self._fleet.page is None else {}
-            log.error("%s%s %s", sentence, waiting, fields(generation=action.number, reason=action.reason, **stays))
-            self._warn_of_last_copies(failure)
+            self.telling.refused(generation, refusal, failure)
         elif failure.kind == "config":
             self.outcome = ConfigError(failure.message)
         else:
             self.outcome = AppLoadError(failure.message, failure.details)
-
-    def _show_page(self, generation: GenerationRecord, refusal: Refusal, failure: LoadFailed) -> None:
-        """Note that a developer is to see on the site itself why the code was refused."""
-        site = self._fleet.serving or generation
-        asked_for = generation.trigger not in UNASKED and generation.trigger != ROLLBACK
-        if site.settings.reload == "dev" and asked_for and failure.kind != "changed" and site.listeners:
-            changed = [os.path.relpath(file, self.directory) for file in self.changed]
-            self._fleet.page = Page(refusal, changed, page_settings(site.settings), site.listeners)
-
-    def _consequence(self) -> str:
-        """Return what a refusal means for those who use the site."""
-        serving = self._fleet.serving
-        if self._fleet.page is not None:
-            return "the site shows this until it is mended"
-        return f"generation {serving.number} serves on" if serving is not None else "waiting for a change"
-
-    def _warn_of_last_copies(self, failure: LoadFailed) -> None:
-        serving = self._fleet.serving
-        if failure.kind == "changed" and serving is not None and self._fleet.kept is None:
-            who = fields(generation=serving.number)
-            log.warning("what serves is in the memory of its workers alone, until a reload takes other code %s", who)
-
-    def show(self, failure: LoadFailed, heading: str, *, again: bool) -> None:
-        """Log an application's traceback and, if a change of files has led there, their names.
-
-        :param heading: what it means.
-        :param again: also log one that was the last to be logged.
-        """
-        details = failure.details
-        if details and (again or details != self._shown):
-            text = (failure.readable or details).rstrip("\n")
-            changed = "".join(f"changed: {os.path.relpath(file, self.directory)}\n" for file in self.changed)
-            show = log.coloured if failure.readable else log.error
-            show("%s\n%s%s", heading, changed, text)
-            self._shown = details
 
     def _abandon(self, action: Abandon) -> None:
         generation = self._fleet.generations[action.number]
@@ -298,7 +251,7 @@ class Executor:
         self._kill_all(generation, listens=listens)
         self._listeners.release(self._fleet)
         tell = log.debug if generation.trigger == PAGE else log.info
-        tell("%s abandoned %s", _undertaking(generation), fields(generation=action.number))
+        tell("%s abandoned %s", undertaking(generation), fields(generation=action.number))
 
     def _recall(self, action: Recall) -> None:
         now, serving, refusal = time.monotonic(), self._fleet.serving, self._fleet.last_refusal
@@ -348,7 +301,7 @@ class Executor:
                 log.info("Ctrl-C stops")
         else:
             seconds = time.monotonic() - generation.started_at
-            log.info("%s finished %s", _undertaking(generation), fields(generation=action.number, seconds=seconds))
+            log.info("%s finished %s", undertaking(generation), fields(generation=action.number, seconds=seconds))
         self._listeners.release(self._fleet)
 
     def _name_stragglers(self, number: int) -> None:
@@ -408,7 +361,8 @@ class Executor:
         self._start(self._worker(action.source))
 
     def _start(self, worker: WorkerRecord) -> None:
-        self._links.send(worker.source, Start(self._fence.term), self._fence.descriptors)
+        descriptors = [*self._fence.descriptors, *self._identities.of(worker.source.generation)]
+        self._links.send(worker.source, Start(self._fence.term, self._identities.keys), descriptors)
         worker.step(WorkerStep.STARTED)
         log.info("worker started %s", fields(worker=worker.source, pid=worker.pid))
 
@@ -525,7 +479,3 @@ class Executor:
         generation = self._fleet.generations[number]
         if generation.pid is not None:
             generation.helpers = [*{*generation.helpers, *descendants(generation.pid)}]
-
-
-def _undertaking(generation: GenerationRecord) -> str:
-    return "rollback" if generation.trigger == ROLLBACK else "reload"

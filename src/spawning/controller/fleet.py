@@ -138,7 +138,8 @@ class Fleet:
         return Source(number, generation.forked)
 
     def worker_forked(self, source: Source, now: float) -> None:
-        self.generations[source.generation].workers[source.worker] = WorkerRecord(source, now)
+        generation = self.generations[source.generation]
+        generation.workers[source.worker] = WorkerRecord(source, now, term=generation.started_at)
 
     def told_to_leave(self, source: Source, kill_at: float) -> None:
         record = self._worker(source)

@@ -154,7 +154,7 @@ class Listeners:
     def of(self, generation: GenerationRecord) -> tuple[list[int], list[str]]:
         """Return the descriptors that a worker of a generation is given, and the name of each listener."""
         found = {
-            sock.sock.fileno(): bound(sock.sock, replace(sock.address, proxy=address.proxy)).text
+            sock.sock.fileno(): bound(sock.sock, replace(sock.address, proxy=address.proxy, tls=address.tls)).text
             for address in map(parse, generation.listeners)
             for sock in self._sockets
             if sock.address.place == address.place
@@ -166,6 +166,7 @@ class Listeners:
         if not fleet.has_served:
             return
         places = {parse(text).place for each in fleet if each.state in _NEED for text in each.listeners}
+        self._say_as(fleet.serving)
         for sock in [each for each in self._sockets if each.address.place not in places and not each.idle]:
             log.info("listener closed %s", fields(address=bound(sock.sock, sock.address).place))
             sock.idle = True
@@ -173,6 +174,13 @@ class Listeners:
                 self._sockets.remove(sock)
                 remove(sock.address, sock.file)
                 self._leaving.append(sock)
+
+    def _say_as(self, serving: GenerationRecord | None) -> None:
+        """Take over what is particular about the connections, which a reload may have changed."""
+        said = {each.place: each for each in map(parse, serving.listeners if serving is not None else ())}
+        for sock in self._sockets:
+            if (address := said.get(sock.address.place)) is not None:
+                sock.address = replace(sock.address, proxy=address.proxy, tls=address.tls)
 
     @property
     def busy(self) -> bool:

@@ -315,19 +315,21 @@ class _Planner:
                 yield Forget(generation.number)
 
     def end_oldest(self) -> Iterator[Action]:
-        """Have no more generations finish their requests than ``--max-old-generations``; each has its memory."""
+        """Have no more generations finish their requests than ``--max-old-generations``; each has its memory, and one
+        that has served twice has workers of both terms.
+        """
         serving = self.fleet.serving
         most = serving.settings.max_old_generations if serving is not None else 0
         if most == 0:
             return
-        leaving = [
-            (each, workers)
-            for each in sorted(self.fleet, key=lambda each: each.served_since)
-            if each.state in (GenerationState.KEPT, GenerationState.RETIRING)
-            and (workers := [worker for worker in each.workers.values() if worker.is_leaving])
-        ]
-        for _, workers in leaving[: max(0, len(leaving) - most)]:
-            for worker in workers:
+        terms: dict[tuple[float, int], list[WorkerRecord]] = {}
+        for each in self.fleet:
+            over = each.state in (GenerationState.KEPT, GenerationState.RETIRING)
+            for worker in each.workers.values():
+                if worker.is_leaving and (over or worker.term != each.started_at):
+                    terms.setdefault((worker.term, each.number), []).append(worker)
+        for term in sorted(terms)[: max(0, len(terms) - most)]:
+            for worker in terms[term]:
                 yield KillWorker(worker.source, f"more than {most} old generations (--max-old-generations)")
 
     def put_aside(self, generation: GenerationRecord) -> Iterator[Action]:

@@ -203,6 +203,7 @@ class WorkerRecord:
     unwell: str = ""  # why it wants to be replaced
     reported_at: float = math.inf
     suspected_at: float = math.inf  # when it was first noticed that it does not report any more
+    term: float = -math.inf  # when the term of its generation began in which it was forked
 
     @property
     def is_active(self) -> bool:

@@ -5,6 +5,8 @@ applications. The spare has done that, waits for its ``Boot``, and has read noth
 
 What it has read is the installation, so it is thrown away when that has changed: the interpreter, a directory of
 packages, a ``.pth`` file there.
+
+One that dies unused is replaced, each time later than before: a reload finds out for itself what is wrong, and says so.
 """
 
 import math
@@ -17,10 +19,16 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from spawning.controller import process
+from spawning.controller.fleet import how
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Prepare
+from spawning.logs.log import Log
+from spawning.logs.setup import fields
 
 PAUSE = 0.5  # seconds behind a cutover, in which the page is loaded that somebody waits for
+LONGEST_PAUSE = 60.0  # seconds, behind several that have died
+
+log = Log("spawning.controller")
 
 
 class Started(NamedTuple):
@@ -37,6 +45,7 @@ class Spare:
         self._started: Started | None = None
         self._installation: tuple[tuple[str, int], ...] = ()
         self._due = math.inf
+        self._pause = PAUSE  # doubled for each that dies
 
     def look(self, *, wanted: bool, now: float) -> float:
         """Start one if there is none; return when to look again (monotonic seconds).
@@ -46,7 +55,7 @@ class Spare:
         if not wanted:
             self._due = math.inf
         elif self._started is None:
-            self._due = min(self._due, now + PAUSE)
+            self._due = min(self._due, now + self._pause)
             if now >= self._due:
                 self._due = math.inf
                 self._start()
@@ -60,20 +69,25 @@ class Spare:
         """
         spare, self._started = self._started, None
         if spare is not None and self._installation == _installation() and process.is_child(spare.pid):
-            process.send_signal(
-                spare.pid, signal.SIGCONT
-            )  # somebody may have stopped it, and nobody would notice before
+            process.send_signal(spare.pid, signal.SIGCONT)  # whom somebody may have stopped, unnoticed
+            self._pause = PAUSE
             return spare
         if spare is not None:
             _end(spare)
         return start()
 
-    def exited(self, pid: int) -> bool:
-        """Take note of an exit; whether it was that of the spare, in whose place another one is started in time."""
+    def exited(self, pid: int, status: int) -> bool:
+        """Take note of an exit; whether it was that of the spare, in whose place another one is started in time.
+
+        :param status: of ``waitpid``.
+        """
         if self._started is None or self._started.pid != pid:
             return False
         self._started.channel.close()
         self._started = None
+        if self._pause == PAUSE:
+            log.warning("fork server died before it was needed %s %s", fields(pid=pid), how(status))
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
         return True
 
     def end(self) -> None:

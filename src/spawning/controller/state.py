@@ -34,6 +34,8 @@ class State:
     :param activated: the listening sockets came from the service manager (for readers that know no ``inherited``).
     :param held: what is to be known of each listening socket; empty if the writer did not know.
     :param inherited: descriptors of the service manager's sockets, by name.
+    :param identities: numbers of generations to the files with their certificates (``net/identity.py``).
+    :param ticket_keys: keys of session tickets, and when they were made (seconds since the epoch).
     :param bound: the settings with which the sockets were bound.
     :param pidfile: its absolute path.
     :param pidfile_lock: the descriptor that has its lock; negative: none has.
@@ -68,6 +70,8 @@ class State:
     metrics: str = ""
     held: list[Held] = field(default_factory=list)
     inherited: dict[str, list[int]] = field(default_factory=dict)
+    identities: dict[int, int] = field(default_factory=dict)
+    ticket_keys: tuple[str, float] = ("", 0.0)
     version: int = VERSION
 
     @property
@@ -85,6 +89,7 @@ class State:
             waiting,
             self.logs.values(),
             self.status_listeners,
+            self.identities.values(),
             *self.inherited.values(),
         ]
         return list(dict.fromkeys(fd for fds in several for fd in fds))

@@ -50,7 +50,7 @@ class Field:
         self.lower = lower = name.lower()
         self.options: tuple[str, ...] = ()
         self.is_host = False
-        self.counts = lower in _SINGLE or lower == "expect"
+        self.counts = lower in _SINGLE or lower in ("expect", "upgrade")
         self.memo: Any = None
         if lower == "connection":
             self.options = _options(value)
@@ -66,10 +66,11 @@ class Fields:
     :ivar all: the header fields, in order.
     :ivar content_length: bytes of the body that follows; 0 when there is none or it is chunked.
     :ivar keep_alive: the client wants the connection to persist (RFC 9112 section 9.3).
+    :ivar upgrades: the client would like to go on with another protocol (RFC 9110 section 7.8).
     :ivar memo: whatever the layer above derived from these fields; it is dropped with them.
     """
 
-    __slots__ = ("all", "chunked", "content_length", "expects_continue", "keep_alive", "memo", "minor")
+    __slots__ = ("all", "chunked", "content_length", "expects_continue", "keep_alive", "memo", "minor", "upgrades")
 
     def __init__(self, minor: int, fields: list[Field]) -> None:
         self.minor = minor
@@ -78,13 +79,14 @@ class Fields:
         self.chunked = False
         self.keep_alive = minor == 1
         self.expects_continue = False
+        self.upgrades = False
         self.memo: Any = None
 
     def closing(self) -> "Fields":
         """Return the same fields, but the connection ends with this request."""
         fields = Fields(self.minor, self.all)
         fields.content_length, fields.chunked = self.content_length, self.chunked
-        fields.expects_continue = self.expects_continue
+        fields.expects_continue, fields.upgrades = self.expects_continue, self.upgrades
         fields.keep_alive = False
         return fields
 
@@ -182,10 +184,11 @@ def _interpret(fields: Fields) -> None:
                 options += field.options
             elif field.lower == "expect":
                 expectations += f"{field.value},"
-            elif field.lower in single:
+            elif field.lower in single and field.lower != "upgrade":
                 raise ProtocolError(400, f"repeated {field.lower} field")
             else:
                 single[field.lower] = field
+    fields.upgrades = "upgrade" in single and fields.minor == 1  # of HTTP/1.0 it is ignored (RFC 9110 section 7.8)
     host = single.get("host")
     if host is None:
         if fields.minor == 1:

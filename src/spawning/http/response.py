@@ -79,6 +79,8 @@ class ResponseHead:
             self.dated = True
         elif kind == "server":
             self.served = True
+        elif self.code == 426 and "upgrade" in (kind, text.strip(" \t").lower()):
+            return True  # 426 has to say what to upgrade to (RFC 9110 section 15.5.22)
         else:
             options = [option.strip(" \t").lower() for option in text.split(",")] if kind == "connection" else []
             self.closes = self.closes or "close" in options
@@ -106,6 +108,23 @@ class ResponseHead:
         if self.code == 205:
             self.content_length = 0
             lines.append("Content-Length: 0\r\n")
+
+
+class TunnelHead(ResponseHead):
+    """The head that an application has sent itself, through a connection that it has taken.
+
+    :param code: its status; 0: nobody knows.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        self.start = b""
+        self.content_length = -1
+        self.bodiless = True
+        self.plain = self.dated = self.served = self.closes = False
+        self.dropped = ""
 
 
 # Valid status: its code and status line.
@@ -246,7 +265,10 @@ def _code(status: str) -> int:
     if len(code) < 3 or not (code.isascii() and code.isdigit()) or status[3:4] not in ("", " ") or code[0] == "0":
         raise ValueError(f"status {status!r} is not a code of three digits, a space and a reason")
     if code[0] == "1":
-        raise ValueError(f"status {status!r} is not final, so a client would go on waiting (RFC 9110 section 15.2)")
+        hint = "; 101 is sent through environ['spawning.socket']" if code == "101" else ""
+        raise ValueError(
+            f"status {status!r} is not final, so a client would go on waiting (RFC 9110 section 15.2){hint}"
+        )
     return int(code)
 
 

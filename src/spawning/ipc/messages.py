@@ -144,9 +144,20 @@ class Watching:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Begin to accept, in term `term`. Beside it: the page of the fence (``ipc/fence.py``)."""
+    """Begin to accept, in term `term`. Beside it: the page of the fence (``ipc/fence.py``), and, if TLS is spoken, the
+    file of certificates (``net/identity.py``); `tickets` are the keys of session tickets (``net/tickets.py``), as
+    text, or empty.
+    """
 
     term: int = 0
+    tickets: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Use other certificates, in the file beside this, and other keys of session tickets, as in :class:`Start`."""
+
+    tickets: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,9 +237,10 @@ class Report:
 
     Of the totals: `requests` were executed, `inline` of them by the leader; `errors` are responses with status 5xx;
     `refused` were answered without being executed: no HTTP, or against a limit; `lost` is log to lines that could not
-    be written. `threads` are the request threads that there are. The rest is counted for the metrics only
-    (``worker/tally.py``): `statuses` is method to status to responses; `latency` and `waits` are histograms, `seconds`
-    and `waited` the times in total, `prompt` the requests that have not had to wait, `sent` bytes of content.
+    be written. `threads` are the request threads that there are; `tunnels` are requests that hold one of them and are
+    not among those `executing`. The rest is counted for the metrics only (``worker/tally.py``): `statuses` is method to
+    status to responses; `latency` and `waits` are histograms, `seconds` and `waited` the times in total, `prompt` the
+    requests that have not had to wait, `sent` bytes of content.
     """
 
     requests: int
@@ -239,6 +251,7 @@ class Report:
     inline: int = 0
     refused: int = 0
     threads: int = 0
+    tunnels: int = 0
     lost: dict[str, int] = field(default_factory=dict)
     statuses: dict[str, dict[str, int]] = field(default_factory=dict)
     latency: list[int] = field(default_factory=list)
@@ -254,7 +267,8 @@ class Details:
     """What the threads are doing now, the answer to :class:`AskDetails`.
 
     `requests` has a dictionary for each request being executed: ``thread``, ``method``, ``path``, ``address`` of the
-    client, ``seconds`` since it began; `stacks` is the name of each thread of the process to its stack, a text.
+    client, ``seconds`` since it began, and ``tunnel``, whether it has taken its connection; `stacks` is the name of
+    each thread of the process to its stack, a text.
     """
 
     question: int
@@ -307,6 +321,7 @@ Message = (
     | Loaded
     | LoadFailed
     | Start
+    | Renew
     | Retire
     | Announce
     | Stop
@@ -327,8 +342,8 @@ _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Prepare, Boot, BootStatus, Snapshot, Watching, ForkWorker, WorkerGone, Configured, Loaded, LoadFailed, Start,
-        Retire, Announce, Stop, EndStreams, ReopenLog, ReopenStream, AskDetails, Born, Ready, Frozen, Report, Details,
-        Unwell, Handoff,
+        Renew, Retire, Announce, Stop, EndStreams, ReopenLog, ReopenStream, AskDetails, Born, Ready, Frozen, Report,
+        Details, Unwell, Handoff,
     )
 }  # fmt: skip
 

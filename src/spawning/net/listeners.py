@@ -14,7 +14,7 @@ import os
 import socket
 from typing import Any
 
-from spawning.address import EVERYWHERE, Address, Kind
+from spawning.address import EVERYWHERE, Address, Kind, Speaks
 from spawning.errors import ConfigError
 from spawning.net.holders import holder_of_port
 from spawning.net.wanted import Wanted
@@ -71,12 +71,14 @@ def bound(listener: socket.socket, address: Address) -> Address:
     :param address: as it was asked for.
     """
     if address.kind is Kind.UNIX:
-        return Address(Kind.UNIX, path=address.path, proxy=address.proxy)
+        return Address(Kind.UNIX, path=address.path, proxy=address.proxy, tls=address.tls)
     real = listener.getsockname()
     if type(real) is tuple:
-        return Address(Kind.TCP, host=real[0], port=real[1], proxy=address.proxy)
+        tls = Speaks.YES if address.tls is Speaks.ON_TCP else address.tls
+        return Address(Kind.TCP, host=real[0], port=real[1], proxy=address.proxy, tls=tls)
     path = os.fsdecode(real)
-    return Address(Kind.UNIX, path=f"@{path[1:]}" if path.startswith("\0") else path, proxy=address.proxy)
+    tls = Speaks.UNSAID if address.tls is Speaks.ON_TCP else address.tls
+    return Address(Kind.UNIX, path=f"@{path[1:]}" if path.startswith("\0") else path, proxy=address.proxy, tls=tls)
 
 
 def _unfit(listener: socket.socket) -> str:

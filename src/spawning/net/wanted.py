@@ -4,12 +4,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from spawning.address import EVERYWHERE, Address, Kind, bare, parse
+from spawning.address import EVERYWHERE, Address, Kind, Speaks, bare, parse
 from spawning.errors import ConfigError
 from spawning.settings import OPTIONS, Settings
 
 INHERITED: Final = "inherited socket"  # where host and port came from that nobody has said
 _PORT_VARIABLE: Final = f"environment variable {OPTIONS['port'].env}"
+
+
+_BY_DEFAULT: Final = {
+    Kind.TCP: Speaks.YES, Kind.UNIX: Speaks.UNSAID, Kind.FD: Speaks.ON_TCP, Kind.SYSTEMD: Speaks.ON_TCP,
+}  # fmt: skip
+
+
+_PLAIN: Final = (Speaks.UNSAID, Speaks.NO)
 
 
 class Wanted(NamedTuple):
@@ -29,7 +37,8 @@ def wanted(settings: Settings, sources: Mapping[str, str], *, inherited: bool) -
 
     :param sources: setting name to where its value came from; one that is not there has its default.
     :param inherited: the service manager has given sockets.
-    :raises ConfigError: two are the same; or nobody needs what is said of the PROXY protocol.
+    :raises ConfigError: two are the same; or nobody needs what is said of the PROXY protocol; or a
+        listener is to speak TLS without a certificate.
     """
     origin = sources.get("bind", "setting bind")
     found = [Wanted(parse(text), origin, origin) for text in settings.bind]
@@ -46,7 +55,35 @@ def wanted(settings: Settings, sources: Mapping[str, str], *, inherited: bool) -
     origin = sources.get("proxy_allow_ips", "")  # a file or a variable may serve several starts
     if origin.startswith("option ") and not any(each.address.proxy for each in found):
         raise ConfigError(f"{origin}: no listener has ?proxy, without which it has no effect")
+    found = _speaking(found, settings)
+    _check_redirect(found, settings, sources)
     return [_beside(each, places) for each in found]
+
+
+def _check_redirect(found: list[Wanted], settings: Settings, sources: Mapping[str, str]) -> None:
+    """See that what is redirected arrives: at a listener of ours, or by a proxy that says it came over TLS."""
+    there = settings.https_port or settings.forwarded_allow_ips
+    if settings.redirect_to_https and not there and all(each.address.tls in _PLAIN for each in found):
+        origin = sources.get("redirect_to_https", "setting redirect_to_https")
+        raise ConfigError(f"{origin}: no listener speaks TLS; give one a certificate (--certfile), or say --https-port")
+
+
+def _speaking(found: list[Wanted], settings: Settings) -> list[Wanted]:
+    """Say where TLS is spoken: where that is said, and if it is said nowhere although there is a certificate, on TCP.
+
+    :raises ConfigError: there is none.
+    """
+    said = [each for each in found if each.address.tls in (Speaks.YES, Speaks.ON_TCP)]
+    if said and not settings.certfile:
+        raise ConfigError(f"{said[0].origin}: {said[0].address.text} needs a certificate; give it with --certfile")
+    if said or not settings.certfile:
+        return found
+    return [
+        each._replace(address=replace(each.address, tls=_BY_DEFAULT[each.address.kind]))
+        if each.address.tls is Speaks.UNSAID
+        else each
+        for each in found
+    ]
 
 
 def _beside(each: Wanted, places: set[str]) -> Wanted:

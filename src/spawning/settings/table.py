@@ -15,7 +15,7 @@ from spawning.settings.option import Option, option
 
 _APPLICATION, _NETWORK, _WORKERS = "Application", "Network", "Workers"
 _RELOAD, _PROCESS, _LIMITS = "Reload", "Logs and process", "Limits towards clients"
-_RECYCLING, _STATUS = "Recycling", "Status and metrics"
+_RECYCLING, _STATUS, _TLS = "Recycling", "Status and metrics", "TLS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +105,68 @@ class Settings:
         help="Let the application answer CONNECT; otherwise the answer is 501.",
     )
 
+    certfile: tuple[str, ...] = option(
+        (), "--certfile", parse=values.texts, metavar="FILE", habits=("--ssl-certfile", "--ssl-certificate"),
+        group=_TLS,
+        help="Certificate (PEM) with its chain; may be repeated, for clients to be served by name (SNI).",
+    )
+    keyfile: tuple[str, ...] = option(
+        (), "--keyfile", parse=values.texts, metavar="FILE", habits=("--ssl-keyfile",), group=_TLS,
+        help="Private key (PEM) of the --certfile at the same place; by default it is in the same file.",
+    )
+    key_passphrase_file: str | None = option(
+        None, "--key-passphrase-file", parse=values.optional_text, metavar="FILE", group=_TLS,
+        help="File with the passphrase of encrypted keys.",
+    )
+    key_passphrase_command: str | None = option(
+        None, "--key-passphrase-command", parse=values.optional_text, metavar="COMMAND", group=_TLS,
+        help="Command that prints the passphrase of encrypted keys.",
+    )
+    ca_certs: str | None = option(
+        None, "--ca-certs", parse=values.optional_text, metavar="FILE", habits=("--ssl-ca-certs",), group=_TLS,
+        help="Certificates (PEM) of those who sign the certificates of clients, which are asked for one then.",
+    )
+    client_certs: str = option(
+        "required", "--client-certs", parse=values.client_certs, metavar="optional|required", group=_TLS,
+        help="Whether clients need a certificate, with --ca-certs.",
+    )
+    crl_file: tuple[str, ...] = option(
+        (), "--crl-file", parse=values.texts, metavar="FILE", habits=("--ssl-crl",), group=_TLS,
+        help="Revocation lists (PEM) for the certificates of clients; may be repeated.",
+    )
+    tls_min_version: str = option(
+        "1.2", "--tls-min-version", parse=values.tls_version, metavar="1.2|1.3", group=_TLS,
+        help="The oldest version of TLS that is spoken.",
+    )
+    ciphers: str = option(
+        "ECDHE+AESGCM:ECDHE+CHACHA20", "--ciphers", parse=values.text, metavar="LIST", habits=("--ssl-ciphers",),
+        group=_TLS,
+        help="Ciphers of TLS 1.2, as OpenSSL writes them; those of TLS 1.3 are all good.",
+    )
+    redirect_to_https: bool = option(
+        False, "--redirect-to-https", parse=values.switch, group=_TLS,
+        help="Answer plain HTTP with a redirect (308), but for --ready-path and --acme-directory.",
+    )
+    https_port: int = option(
+        0, "--https-port", parse=values.Integer(0, 65535), metavar="PORT", group=_TLS,
+        help="The port that --redirect-to-https names; by default that of the first TLS listener.",
+    )
+    acme_directory: str | None = option(
+        None, "--acme-directory", parse=values.optional_text, metavar="DIRECTORY", group=_TLS,
+        help="Serve its files below /.well-known/acme-challenge/, where a client of ACME puts them (HTTP-01).",
+    )
+
     num_processes: int = option(
         usable_cpus, "-s", "--processes", parse=values.Integer(1, 1024), metavar="N", env="WEB_CONCURRENCY",
         habits=("--workers",), group=_WORKERS, help="Workers; by default one for each usable CPU.",
     )
     threadpool_workers: int = option(
-        16, "-t", "--threads", parse=values.Integer(1, 4096), metavar="N", group=_WORKERS,
-        help="Most request threads a worker.",
+        16, "-t", "--threads", parse=values.Integer(0, 4096), metavar="N", group=_WORKERS,
+        help="Most request threads a worker; 0 is coroutines: a greenlet of gevent for each request that waits.",
+    )
+    max_green: int = option(
+        10000, "--max-green", parse=values.Integer(1, 2**20), metavar="N", group=_WORKERS,
+        help="With -t 0: most requests a worker that are executed at a time.",
     )
     deadman_timeout: float = option(
         120.0, "--deadman_timeout", "--deadman", parse=values.seconds, metavar="SECONDS",
@@ -318,6 +373,10 @@ class Settings:
     max_waiting_writers: int = option(
         256, "--max-waiting-writers", parse=values.Integer(0, 10000), metavar="N", group=_LIMITS,
         help="Threads a worker that may wait for their clients without counting as one of --threads.",
+    )
+    max_tunnels: int = option(
+        1000, "--max-tunnels", parse=values.Integer(0, 100000), metavar="N", group=_LIMITS,
+        help="WebSockets and other tunnels a worker, each in a thread beside --threads; with -t 0 it is --max-green.",
     )
     max_request_line: int = option(
         16384, "--max-request-line", parse=values.Integer(32, 2**24), metavar="BYTES", group=_LIMITS,

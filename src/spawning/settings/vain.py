@@ -18,7 +18,21 @@ _EFFECT: Final[Mapping[str, tuple[Callable[[Settings], bool], str]]] = {
     "ready_status": (lambda settings: settings.ready_path is not None, "has no effect without --ready-path"),
     "ready_host": (lambda settings: settings.ready_path is not None, "has no effect without --ready-path"),
     "log_level": (lambda settings: not settings.verbose or settings.log_level == "debug", "contradicts --verbose"),
+    "max_green": (lambda settings: settings.threadpool_workers == 0, "has no effect without -t 0"),
+    "max_tunnels": (lambda settings: settings.threadpool_workers > 0, "has no effect with -t 0, write --max-green"),
     "group": (lambda settings: settings.chuid is not None, "has no effect without --chuid"),
+    "keyfile": (lambda settings: bool(settings.certfile), "has no effect without --certfile"),
+    "key_passphrase_file": (lambda settings: bool(settings.certfile), "has no effect without --certfile"),
+    "key_passphrase_command": (
+        lambda settings: bool(settings.certfile) and settings.key_passphrase_file is None,
+        "has no effect without --certfile, or beside --key-passphrase-file",
+    ),
+    "ca_certs": (lambda settings: bool(settings.certfile), "has no effect without --certfile"),
+    "client_certs": (lambda settings: settings.ca_certs is not None, "has no effect without --ca-certs"),
+    "crl_file": (lambda settings: settings.ca_certs is not None, "has no effect without --ca-certs"),
+    "tls_min_version": (lambda settings: bool(settings.certfile), "has no effect without --certfile"),
+    "ciphers": (lambda settings: bool(settings.certfile), "has no effect without --certfile"),
+    "https_port": (lambda settings: settings.redirect_to_https, "has no effect without --redirect-to-https"),
     "keepalive_timeout": (lambda settings: not settings.no_keepalive, "contradicts --no-keepalive"),
 }  # name of a setting, whether it has an effect, and what to say otherwise
 

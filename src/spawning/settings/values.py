@@ -64,6 +64,18 @@ def addresses(value: Any) -> tuple[str, ...]:
     return items
 
 
+def client_certs(value: Any) -> str:
+    if value not in ("optional", "required"):
+        raise ValueError("'optional' or 'required'")
+    return str(value)
+
+
+def tls_version(value: Any) -> str:
+    if str(value) not in ("1.2", "1.3"):
+        raise ValueError("1.2 or 1.3")
+    return str(value)
+
+
 def umask(value: Any) -> str | None:
     if value is None:
         return None

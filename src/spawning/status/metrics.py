@@ -138,9 +138,13 @@ def _now(values: Values, workers: list[Values]) -> Iterator[Any]:
     def total(name: str) -> int:
         return sum(worker[name] or 0 for worker in workers)
 
-    busy = sum(min(worker["executing"] or 0, worker["threads"] or 0) for worker in workers)
-    flight = [(("executing",), total("executing")), (("queued",), total("queued"))]
-    yield _gauge("requests_in_flight", "Requests that are executed, or wait for a thread.", ("state",), flight)
+    busy = sum(
+        min((worker["executing"] or 0) + (worker.get("tunnels") or 0), worker["threads"] or 0) for worker in workers
+    )
+    tunnels = sum(worker.get("tunnels") or 0 for worker in workers)
+    flight = [(("executing",), total("executing")), (("queued",), total("queued")), (("tunnel",), tunnels)]
+    text = "Requests that are executed, or wait for a thread, or have taken their connection."
+    yield _gauge("requests_in_flight", text, ("state",), flight)
     states = [((state,), sum(worker["state"] == state for worker in workers)) for state in _STATES]
     yield _gauge("workers", "Workers by state.", ("state",), states)
     yield _gauge("workers_wanted", "Workers that there should be.", (), _one(values["workers_wanted"] or 0))
@@ -154,6 +158,10 @@ def _now(values: Values, workers: list[Values]) -> Iterator[Any]:
     yield _gauge("listener_backlog", "Connections that wait to be accepted.", ("address",), backlog)
     most = [((each["address"],), each["most"]) for each in listeners]
     yield _gauge("listener_backlog_limit", "Connections that may wait to be accepted.", ("address",), most)
+
+    ends = [((each["file"],), each["ends"]) for each in values["certificates"]]
+    text = "When the certificates that are served cease to be valid, seconds since the epoch."
+    yield _gauge("certificate_expiry_timestamp_seconds", text, ("file",), ends)
 
 
 def _events(totals: Values) -> Iterator[Any]:

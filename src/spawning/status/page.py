@@ -59,6 +59,7 @@ def fragment(view: View) -> str:
             _in_flight(values["requests"]),
             _reloads(values),
             _listeners(values["listeners"]),
+            _certificates(values["certificates"]),
             _configuration(values["settings"]),
         ]
     )
@@ -78,15 +79,15 @@ def _head(values: Values, age: float) -> str:
 def _tiles(values: Values) -> str:
     trend, workers = values["trend"], _workers(values)
     executing, queued, connections = (_sum(workers, name) for name in ("executing", "queued", "connections"))
-    threads = _sum(workers, "threads")
+    threads, tunnels = _sum(workers, "threads"), sum(worker.get("tunnels") or 0 for worker in workers)
     totals = values["totals"]
     inline = f"{100 * totals['inline'] / totals['requests']:.0f} %" if totals["requests"] else "–"
     tiles = [
         ("requests/s", number(trend["requests"]), f"{totals['requests']:,} in all"),
         ("latency p50", seconds(trend["p50"]), f"p95 {seconds(trend['p95'])} · p99 {seconds(trend['p99'])}"),
         ("errors/s", number(trend["errors"]), f"{totals['errors']:,} of status 5xx · {totals['refused']:,} refused"),
-        ("in flight", f"{executing}", f"{queued} wait for a thread"),
-        ("threads busy", f"{min(executing, threads)} of {threads}", f"inline {inline}"),
+        ("in flight", f"{executing}", f"{queued} wait for a thread · {tunnels} tunnels"),
+        ("threads busy", f"{min(executing + tunnels, threads)} of {threads}", f"inline {inline}"),
         ("connections", f"{connections}", f"{_sum(values['listeners'], 'backlog')} not accepted yet"),
         ("memory (PSS)", size(values["memory"]), f"{len(workers)} workers"),
     ]
@@ -182,6 +183,25 @@ def _reload(identity: str, reload: Values) -> str:
 def _listeners(listeners: list[Values]) -> str:
     rows = [[each["address"], count(each["backlog"]), count(each["most"])] for each in listeners]
     return "<h2>Listeners</h2>" + _table(("address", "waiting to be accepted", "at most"), rows, texts=(0,))
+
+
+def _certificates(certificates: list[Values]) -> str:
+    if not certificates:
+        return ""
+    rows = [
+        [
+            each["file"],
+            ", ".join(each["names"]),
+            time.strftime("%Y-%m-%d", time.localtime(each["ends"])),
+            str(each["days"]),
+        ]
+        for each in certificates
+    ]
+    return "<h2>Certificates</h2>" + _table(("file", "names", "until", "days left"), rows, texts=(0, 1, 2))
+
+
+def _date(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(seconds))
 
 
 def _configuration(settings: Values) -> str:

@@ -114,7 +114,7 @@ class Closing(Sending):
     def disown(self) -> None:
         """Close the descriptor in a process that the application has forked; the client notices nothing."""
         self.fd = -1
-        self.stream.close()
+        self.stream.disown()
 
     def abandon(self) -> None:
         """Close abruptly, whatever the state. Who has found a bug: it may have struck in the midst of a close."""

@@ -24,12 +24,23 @@ from spawning.http.response import CONTINUE
 from spawning.logs.access import NO_ENTRY, Entry
 from spawning.worker.closing import MAX_READS
 from spawning.worker.context import READ_SIZE, Context
-from spawning.worker.lifecycle import BODY, CLOSED, EXECUTING, FLUSHING, HEAD, LEAVING, LINGERING, READING, REQUEST
+from spawning.worker.lifecycle import (
+    BODY,
+    CLOSED,
+    EXECUTING,
+    FLUSHING,
+    HEAD,
+    LEAVING,
+    LINGERING,
+    READING,
+    REQUEST,
+    TUNNEL,
+)
 from spawning.worker.listener import Listener
 from spawning.worker.output import ALL, TURN_OVER, unsent
-from spawning.worker.refusing import Refusing
 from spawning.worker.sensor import Sensor
 from spawning.worker.stream import DONTWAIT, Stream
+from spawning.worker.tunnelling import Tunnelling
 from spawning.wsgi.environ import Environ, connection_template, request_environ, set_line
 from spawning.wsgi.exchange import Exchange
 from spawning.wsgi.input import BodyBuffer
@@ -42,12 +53,13 @@ TURN_REQUESTS: Final = 32  # pipelined requests
 
 _NO_LINE: Final = RequestLine("", "", "", "", "")  # none has come
 _ANY_LINE: Final = RequestLine("", "", "", "", "")  # one has come, and is forgotten
+_ANY_FIELDS: Final = Fields(1, [])  # likewise
 _NO_TEMPLATE: Final[Environ] = {}
 # Between requests: nothing of the last one is kept alive, and a look from another thread finds an exchange.
 _NO_EXCHANGE: Final = Exchange(cast("Http1", None), {})
 
 
-class Http1(Refusing):
+class Http1(Tunnelling):
     """See the module.
 
     :param context: of the worker.
@@ -58,8 +70,7 @@ class Http1(Refusing):
     """
 
     __slots__ = (
-        "body_since", "ended", "entry", "exchange", "fields", "missed", "sensor", "template", "unheard_since",
-        "yielded",
+        "body_since", "ended", "entry", "fields", "missed", "sensor", "template", "unheard_since", "yielded",
     )  # fmt: skip
 
     entry: Entry
@@ -86,6 +97,7 @@ class Http1(Refusing):
         self.output = None
         self.unframed = False  # Responder.begin() would say so for each request; but behind one that is, there is none
         self.ended_sending = False
+        self.tunnel = None
         self.fields: Fields | None = None
         self.line = _NO_LINE
         self.exchange = _NO_EXCHANGE
@@ -97,7 +109,7 @@ class Http1(Refusing):
 
     @property
     def executing(self) -> bool:
-        return self.state is EXECUTING
+        return self.state is EXECUTING or self.state is TUNNEL
 
     # -- events: leader only ------------------------------------------------------------------------------------------
 
@@ -110,7 +122,11 @@ class Http1(Refusing):
         reads = 0
         try:
             while True:
-                data = context.receiver.receive(self.fd) if context.contended else self.stream.recv(READ_SIZE, DONTWAIT)
+                data = (
+                    context.receiver.receive(self.fd)
+                    if context.contended and self.stream.bare
+                    else self.stream.recv(READ_SIZE, DONTWAIT)
+                )
                 if not data:
                     self._end_of_input()
                     return
@@ -203,6 +219,10 @@ class Http1(Refusing):
             set_line(self.template, line)
         self.fields = fields
         self.line = line
+        self.tunnel = None
+        if fields.upgrades or (not line.plain and line.method == "CONNECT"):
+            self.offer_tunnel(self.template)
+            self.fields = _ANY_FIELDS  # the next request has a template, and an offer, of its own
         self.sensor = line.memo or self.context.dispatcher.sensor(line)
         access_log = self.context.access_log
         if access_log is not None:
@@ -246,6 +266,9 @@ class Http1(Refusing):
     def finish(self) -> bool:
         """Leave ``EXECUTING`` behind a response; True: the connection persists and is being read again."""
         if self.cut:
+            if self.state is TUNNEL:
+                self.end_tunnel()
+                return False
             if self.unframed or self.state is CLOSED or (self.output is not None and self.output.given_up):
                 self.abandon()
                 return False
@@ -416,7 +439,7 @@ class Http1(Refusing):
         state = self.state  # before the deadline, which an owner renews before it gives the connection back
         if self.deadline >= self.context.polled:  # what has come since then is yet to be read
             return
-        if state is EXECUTING and self.output is None:
+        if (state is EXECUTING or state is TUNNEL) and self.output is None:
             self._look_at_link()
         elif state is READING and not self.reader.idle:
             what = "body" if self.reader.reading_body else "head"
@@ -466,7 +489,7 @@ class Http1(Refusing):
         It is read and prepared anew then. What is kept of a browser's fields takes 4 KiB, and may take far more.
         While a request is executed, which is what else may take a while, its client is looked at.
         """
-        if self.state is EXECUTING and self.output is None:
+        if (self.state is EXECUTING or self.state is TUNNEL) and self.output is None:
             self._look_at_link()
             return
         if self.fields is not None and self.state is READING and self.reader.idle:
@@ -505,6 +528,8 @@ class Http1(Refusing):
         # Both hold this connection: they would keep each other alive until a garbage collection.
         self.exchange = _NO_EXCHANGE
         self.template = _NO_TEMPLATE
+        if self.tunnel is not None:
+            self.leave_tunnel(self.tunnel)
         self.context.poller.forget(self.fd)
         self.fd = -1
         self.stream.close()

@@ -7,6 +7,7 @@ from typing import Final
 class State(Enum):
     READING = "idle, or a request is arriving"
     EXECUTING = "a thread runs a request"
+    TUNNEL = "the application has it, until the end of the request"
     FLUSHING = "the leader sends the rest of a response"
     LEAVING = "frozen, on its way to a worker of the next generation"
     LINGERING = "answered and half closed; what the client still sends is thrown away"
@@ -15,7 +16,7 @@ class State(Enum):
     __hash__ = object.__hash__  # a member is equal to itself alone; Enum says so in Python, at each look at the table
 
 
-READING, EXECUTING, FLUSHING, LEAVING, LINGERING, CLOSED = State
+READING, EXECUTING, TUNNEL, FLUSHING, LEAVING, LINGERING, CLOSED = State
 
 
 class Awaited(Enum):
@@ -30,7 +31,8 @@ REQUEST, HEAD, BODY = Awaited
 
 TRANSITIONS: Final = {
     READING: {EXECUTING, FLUSHING, LEAVING, LINGERING, CLOSED},
-    EXECUTING: {READING, FLUSHING, LEAVING, LINGERING, CLOSED},
+    EXECUTING: {READING, TUNNEL, FLUSHING, LEAVING, LINGERING, CLOSED},
+    TUNNEL: {LINGERING, CLOSED},
     FLUSHING: {READING, LEAVING, LINGERING, CLOSED},
     LEAVING: {CLOSED},
     LINGERING: {CLOSED},

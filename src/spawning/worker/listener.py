@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from spawning.memo import ENTRY, STRING, Memo
+from spawning.net.identity import Identity
 from spawning.worker.stream import never_waiting
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.forwarded import Trust
 
 NOTHING: Final[Mapping[str, str]] = {}
+NO_PROTOCOLS: Final[Mapping[str, Callable[..., Any]]] = {}
 
 
 class Listener:
@@ -26,14 +28,16 @@ class Listener:
         address and port of the peer.
     :param first: makes a connection that has just been accepted, from the same; by default that is `protocol`.
     :param proxies: who has to begin with a PROXY header.
+    :param identity: certificates, where TLS is spoken; `protocol` is the handshake then.
+    :param speaks: the classes of connections whose handshake is complete, by their names in ALPN.
 
     :ivar told: that a connection has not begun with one, the log has said; leader.
     :ivar said: what an environ says of a connection beside ``base``; it is part of ``base`` already.
     """
 
     __slots__ = (
-        "_variants", "accept", "base", "family", "first", "kind", "name", "proto", "protocol", "proxies", "said",
-        "sock", "told",
+        "_variants", "accept", "base", "family", "first", "identity", "kind", "name", "proto", "protocol", "proxies",
+        "said", "sock", "speaks", "told",
     )  # fmt: skip
 
     def __init__(
@@ -44,6 +48,8 @@ class Listener:
         protocol: Callable[..., Any],
         first: Callable[..., Any] | None = None,
         proxies: Trust | None = None,
+        identity: Identity | None = None,
+        speaks: Mapping[str, Callable[..., Any]] = NO_PROTOCOLS,
     ) -> None:
         self.name = name
         self.sock = sock
@@ -51,6 +57,8 @@ class Listener:
         self.protocol = protocol
         self.first = first or protocol
         self.proxies = proxies
+        self.identity = identity
+        self.speaks = speaks
         self.said = NOTHING
         self.told = False
         self._variants: Memo[tuple[tuple[str, str], ...], Listener] = Memo(1024, 1 << 22, 1 << 16)
@@ -61,7 +69,8 @@ class Listener:
             self.proto = sock.proto
 
     def saying(self, values: Mapping[str, str]) -> "Listener":
-        """Return the listener of connections of which environs say more, such as what a proxy told of their TLS.
+        """Return the listener of connections of which environs say more, such as what a proxy told of their TLS,
+        or what a handshake has shown.
 
         They are alike for many connections, so they are made once, as far as memory allows.
         """
@@ -70,8 +79,11 @@ class Listener:
         key = tuple(values.items())
         variant = self._variants.get(key)
         if variant is None:
-            variant = Listener(self.name, None, self.base.saying(values), self.protocol, self.first, self.proxies)
-            variant.said = values
+            variant = Listener(
+                self.name, None, self.base.saying(values), self.protocol, self.first, self.proxies, self.identity,
+                self.speaks,
+            )  # fmt: skip
+            variant.said = {**self.said, **values}
             size = ENTRY + 4096 + sum(2 * STRING + 4 * len(name) + 4 * len(value) for name, value in key)
             self._variants.put(key, variant, size)
         return variant

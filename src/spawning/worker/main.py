@@ -26,6 +26,7 @@ from spawning.ipc.messages import (
     Frozen,
     Message,
     Ready,
+    Renew,
     ReopenLog,
     ReopenStream,
     Report,
@@ -39,6 +40,8 @@ from spawning.logs.formats import make
 from spawning.logs.log import Log
 from spawning.logs.setup import has_colours, lost_lines, redirect, stream
 from spawning.logs.streams import open_file
+from spawning.net import tickets
+from spawning.net.identity import HTTP_1_1, Identity, Material, context_of, pick_up
 from spawning.primitives import sleep
 from spawning.settings import Settings
 from spawning.settings.destination import STREAMS, is_file, syslog
@@ -49,26 +52,32 @@ from spawning.worker.context import Context
 from spawning.worker.descriptors import room_for_connections
 from spawning.worker.details import details, executions, queued
 from spawning.worker.dispatch import Dispatch
+from spawning.worker.handshake import Handshake
 from spawning.worker.http1 import Http1
 from spawning.worker.leaving import look_after_end
 from spawning.worker.listener import Listener, Listeners
 from spawning.worker.loop import Loop
+from spawning.worker.modes import mode
 from spawning.worker.preamble import accepted
+from spawning.worker.secured import Secured
 from spawning.worker.streams import LAST_WORDS, Streams
 from spawning.worker.timeouts import Timeouts, nothing_but
-from spawning.worker.watchdog import Watchdog
+from spawning.worker.tunnels import Tunnels
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.exchange import Exchange, WSGIApplication
 from spawning.wsgi.forwarded import Trust
+from spawning.wsgi.https import redirected
 from spawning.wsgi.input import find_directory
 from spawning.wsgi.mount import mounted
 from spawning.wsgi.names import method_of, path_of, shown
 from spawning.wsgi.request_id import id_at_end, identified
+from spawning.wsgi.tunnel import GOING_AWAY, RESTART
 
 REPORT_EVERY: Final = 1.0  # seconds
 ORPHAN_SECONDS: Final = 30.0  # seconds to finish when the controller is dead
 PAUSE: Final = 0.05  # seconds behind a turn that has failed
+_poll: Final = select.poll  # by this name, whatever the application makes of the module
 LOG_AWAKE: Final = 0.05  # seconds between writes of the access log while requests come in
 
 log = Log("spawning.worker")
@@ -103,6 +112,19 @@ def run(
     status = worker.run(files)
     look_after_end(name, min(worker.give_up_at, monotonic() + settings.deadman_timeout))
     return status
+
+
+def _https_port(listeners: Sequence[tuple[str, socket.socket]]) -> int:
+    """Return the port of the first listener that speaks TLS; 443 if a proxy does so in our place."""
+    addresses = (parse(name) for name, _ in listeners)
+    return next((each.port for each in addresses if each.secure and each.port), 443)
+
+
+def _picked_up(fd: int) -> Material:
+    try:
+        return pick_up(fd)
+    finally:
+        os.close(fd)
 
 
 def _open_log(settings: Settings, opens_log: bool) -> AccessLog | None:
@@ -158,29 +180,33 @@ class Worker:
         self._channel = channel
         self._access_log = access_log
         self._handed: list[int] = []  # descriptors beside the message that was received last
-        self._errors = ErrorStream()
-        application = identified(mounted(application, settings.script_name), settings.request_id_header)
+        application = redirected(mounted(application, settings.script_name), settings, _https_port(listeners))
+        application = identified(application, settings.request_id_header)
         find_directory()
-        room = room_for_connections(settings.max_connections, settings.threadpool_workers)
         context = Context(settings, access_log)
         self._context = context
-        self._dispatch = context.dispatcher = Dispatch(context, application, self._access_log)
+        executor, watchdog, call = mode(context, name)
+        self._errors = ErrorStream(ident=executor.ident)
+        room = room_for_connections(settings.max_connections, executor.limit, executor.threaded)
+        self._dispatch = context.dispatcher = Dispatch(context, application, self._access_log, executor)
         self._dispatch.wake_watchdog = self._wake
-        self._watchdog = Watchdog(self._dispatch)
+        self._watchdog = watchdog(self._dispatch)
         self._trust = Trust(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None
         self._proxies = Trust(settings.proxy_allow_ips)
+        self._identity = Identity()
         own = Listeners([self._listener(name, sock) for name, sock in listeners], self._listener)
         self._loop = Loop(context, self._dispatch, own, handoff, room, self._on_end)
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._poll = select.poll()
+        self._poll = _poll()
         self._poll.register(channel.fileno(), select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
         self._poll.register(self._dispatch.alarm.fd, select.POLLIN)
-        self._timeouts = Timeouts(name, settings.request_timeout) if settings.request_timeout else None
+        self._timeouts = Timeouts(name, settings.request_timeout, call) if settings.request_timeout else None
         if self._timeouts is not None:
-            self._dispatch.run_exchange = self._timeouts.run
+            self._dispatch.run_exchange = executor.around(self._timeouts.run)
         self._handlers: dict[type[Any], Callable[[Message], None]] = {
             Start: self._on_start,
+            Renew: self._on_renew,
             Retire: self._on_retire,
             Announce: self._on_announce,
             Stop: self._on_stop,
@@ -190,8 +216,11 @@ class Worker:
             AskDetails: self._on_ask_details,
         }
         self._ended = False
+        self._status = 1
         self.give_up_at = float("inf")
         self._streams: Streams | None = None  # to be ended
+        self._tunnels: Tunnels | None = None  # likewise
+        self._stops = False  # the service does, and not this worker alone
         self._unwell = ""  # why it is to be replaced, which the controller has to be told
         self._relieved = 0  # stuck requests whose threads have been replaced
         self._next_report = 0.0
@@ -206,23 +235,29 @@ class Worker:
         base = EnvironBase(
             server_name=server_name,
             server_port=server_port,
-            multithread=settings.threadpool_workers > 1,
+            multithread=settings.threadpool_workers != 1,
             multiprocess=settings.num_processes > 1,
             errors=self._errors,
             trust=self._trust,
             request_id_header=settings.request_id_header,
         )
-        if address.proxy:
-            return Listener(name, sock, base, Http1, accepted, self._proxies)
-        return Listener(name, sock, base, Http1)
+        first, proxies = (accepted, self._proxies) if address.proxy else (None, None)
+        if address.secure:
+            base = base.saying({"wsgi.url_scheme": "https", "HTTPS": "on"})
+            return Listener(name, sock, base, Handshake, first, proxies, self._identity, {HTTP_1_1: Secured})
+        return Listener(name, sock, base, Http1, first, proxies)
 
     def run(self, files: Sequence[str]) -> int:
         """Serve; see :func:`run`."""
         signal.signal(signal.SIGTERM, self._on_term)
         self._channel.sock.setblocking(False)
-        self._dispatch.threads.start()
         self._channel.send(Ready(list(files)))
-        while not self._ended and monotonic() < self.give_up_at:
+        self._dispatch.executor.serve(self._attend)
+        return self._status
+
+    def _attend(self) -> None:
+        """Do what there is for the main thread to do, until the worker has ended or what is left is given up."""
+        while not self._ended and (monotonic() < self.give_up_at or self._has_last_words()):
             try:
                 self._turn()
             except BaseException:  # boundary: a signal handler of the application raises here, whatever thread it means
@@ -231,9 +266,7 @@ class Worker:
             self._access_log.end()
         self._errors.close()
         self._report()  # what has been counted since the last time
-        if self._ended:
-            return int(self._loop.failed)
-        return self._name_stuck_requests()
+        self._status = int(self._loop.failed) if self._ended else self._name_stuck_requests()
 
     # -- one turn of the main thread ----------------------------------------------------------------------------------
 
@@ -292,8 +325,29 @@ class Worker:
 
     def _end_streams(self, streams: Streams, now: float) -> None:
         streams.end(now)
-        if streams.ended and nothing_but(streams.ended, self._dispatch, self._loop):
+        self._end_tunnels(now)
+        if (ended := self._ended_from_here()) and nothing_but(ended, self._dispatch, self._loop):
             self.give_up_at = min(self.give_up_at, now + LAST_WORDS)
+
+    def _end_tunnels(self, now: float) -> None:
+        self._tunnels = self._tunnels or Tunnels(self._dispatch)
+        self._tunnels.end(now, GOING_AWAY if self._stops else RESTART)
+
+    def _has_last_words(self) -> bool:
+        """When the time is over: end the tunnels, and give the application a moment to do so itself."""
+        if self._tunnels is not None:
+            return False
+        now = monotonic()
+        self._end_tunnels(now)
+        self.give_up_at = now + LAST_WORDS
+        return bool(self._ended_from_here())
+
+    def _ended_from_here(self) -> Collection[Exchange]:
+        """Return what was ended and is still under way, because it has no end of its own."""
+        return {
+            *(self._streams.ended if self._streams is not None else ()),
+            *(self._tunnels.ended if self._tunnels is not None else ()),
+        }
 
     def _log_waits(self) -> bool:
         return self._access_log is not None and self._access_log.waiting
@@ -333,7 +387,25 @@ class Worker:
         if self._handed:  # a controller of an earlier version gives none
             self._context.fence = attach(self._handed[0])
             self._context.term = message.term
+        if len(self._handed) > 1:
+            self._identify(self._handed[1], message.tickets)
         self._context.post(self._loop.start)
+
+    def _on_renew(self, message: Message) -> None:
+        assert isinstance(message, Renew)
+        if self._handed:
+            self._identify(self._handed[0], message.tickets)
+
+    def _identify(self, fd: int, keys: str) -> None:
+        """Show clients these certificates from the next handshake on.
+
+        :param fd: of what has been read, which is closed.
+        :param keys: of session tickets.
+        """
+        context = context_of(_picked_up(fd), self._settings, {})
+        if keys:
+            tickets.share(context, bytes.fromhex(keys))
+        self._identity.context = context
 
     def _on_retire(self, message: Message) -> None:
         assert isinstance(message, Retire)
@@ -347,6 +419,7 @@ class Worker:
 
     def _on_stop(self, message: Message) -> None:
         assert isinstance(message, Stop)
+        self._stops = True
         self.give_up_at = monotonic() + message.seconds
         self._context.post(self._loop.stop)
         self._context.post(self._acknowledge)
@@ -382,6 +455,7 @@ class Worker:
         log.error("controller died worker=%s pid=%d", self.name, os.getpid())
         self._poll.unregister(self._channel.fileno())
         self.give_up_at = min(self.give_up_at, monotonic() + ORPHAN_SECONDS)
+        self._stops = True
         self._context.post(self._loop.stop_orphaned)
 
     def _on_term(self, _signal: int, _frame: FrameType | None) -> None:
@@ -392,16 +466,17 @@ class Worker:
 
     def _report(self) -> None:
         dispatch = self._dispatch
-        threads = dispatch.threads
+        executor = dispatch.executor
         report = Report(
             requests=dispatch.requests,
             errors=self._context.errors,
-            executing=threads.executing + len(dispatch.lead.box),
-            queued=threads.waiting.size,
+            executing=executor.executing + len(dispatch.lead.box),
+            queued=executor.waiting.size,
             connections=self._loop.connections,
             inline=dispatch.calls,
             refused=self._context.refused,
-            threads=len(threads.all),
+            threads=len(executor.runners),
+            tunnels=executor.tunnels,
             lost=self._lost(),
         )
         if (tally := self._context.tally) is not None:
@@ -428,17 +503,18 @@ class Worker:
 
     def _close_in_child(self) -> None:
         """Close what is this worker's, in a process that the application has forked; the rest is closed already."""
+        self._dispatch.executor.stay_in_child()
         self._loop.close_in_child()
         for fd in (self._context.mail.fd, self._wake_fd, self._dispatch.alarm.fd):
             os.close(fd)
 
     def _name_stuck_requests(self) -> int:
         """Log what could not be finished: request, age, and where its thread is. Return the exit status."""
-        ended: Collection[Exchange] = self._streams.ended if self._streams is not None else ()
+        ended = self._ended_from_here()
         status = 0
         for each in executions(self._dispatch, monotonic()):
             if each.exchange in ended:
-                log.debug("event stream ended worker=%s path=%s", self.name, shown(each.path))
+                log.debug("event stream or tunnel ended worker=%s path=%s", self.name, shown(each.path))
                 continue
             status = 1
             log.error(

@@ -18,12 +18,14 @@ import tempfile
 import termios
 from _thread import allocate_lock
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from typing import Final, Protocol
 
 from spawning.logs.log import Log
-from spawning.primitives import Condition
+from spawning.primitives import Bell, Condition
 from spawning.standard import copy, occupy
+from spawning.worker.stream import Stream
 from spawning.wsgi.responder import ClientGone
 
 HIGH_WATER: Final = 1 << 20  # bytes kept above which a producer waits before it adds more
@@ -74,7 +76,7 @@ class Segment(Protocol):
 
     size: int
 
-    def send(self, sock: socket.SocketType, most: int) -> None:
+    def send(self, sock: Stream, most: int) -> None:
         """Send what the socket takes, at most so many bytes, and shrink by it.
 
         :raises BlockingIOError: it takes nothing.
@@ -98,7 +100,7 @@ class BytesSegment:
         self._budget = budget
         self._taken = len(data)
 
-    def send(self, sock: socket.SocketType, most: int) -> None:
+    def send(self, sock: Stream, most: int) -> None:
         sent = sock.send(self._view, _DONTWAIT)
         self._view = self._view[sent:]
         self.size -= sent
@@ -112,7 +114,7 @@ class BytesSegment:
 
 
 class FileSegment:
-    """A part of a file, sent by the kernel. The socket must be non-blocking."""
+    """A part of a file, as the stream sends it. The socket must be non-blocking."""
 
     __slots__ = ("_descriptor", "_offset", "_own", "size")
 
@@ -127,8 +129,8 @@ class FileSegment:
         self._descriptor = copy(self._descriptor)
         self._own = True
 
-    def send(self, sock: socket.SocketType, most: int) -> None:
-        sent = os.sendfile(sock.fileno(), self._descriptor, self._offset, min(self.size, most))
+    def send(self, sock: Stream, most: int) -> None:
+        sent = sock.send_file(self._descriptor, self._offset, min(self.size, most))
         if not sent:
             raise OSError("the file has become shorter")
         self._offset += sent
@@ -194,18 +196,19 @@ class Output:
     def above_high_water(self) -> bool:
         return self._size > HIGH_WATER
 
-    def wait(self) -> None:
+    def wait(self, make_bell: Callable[[], Bell] = allocate_lock) -> None:
         """Wait until the client has taken enough. The one thread that makes the response.
 
+        :param make_bell: makes a lock that this thread, or greenlet, may wait on.
         :raises ClientGone: it has gone, or the sweep has given it up.
         """
         with self._condition:
             while self._size > HIGH_WATER and not self._broken:
-                self._condition.wait()
+                self._condition.wait(make_bell)
             if self._broken:
                 raise ClientGone("the client has gone")
 
-    def flush(self, sock: socket.SocketType) -> Flushed:
+    def flush(self, sock: Stream) -> Flushed:
         """Send what the socket takes, and not more than is one client's turn.
 
         :raises OSError: the connection is broken.
@@ -232,7 +235,7 @@ class Output:
                     self._condition.notify_all()
             return ALL
 
-    def taken(self, sock: socket.SocketType) -> int:
+    def taken(self, sock: Stream) -> int:
         """Return how many bytes more the client has taken since this was last asked.
 
         What the kernel keeps for it does not count: its buffer is some megabytes, and writable again only when a third
@@ -260,7 +263,7 @@ class Output:
             self._condition.notify_all()
 
 
-def unsent(sock: socket.SocketType) -> int:
+def unsent(sock: Stream) -> int:
     """Return how many bytes the kernel keeps for the other side (``SIOCOUTQ``, ``tcp(7)``); 0 if it does not say."""
     answer = bytearray(4)
     try:

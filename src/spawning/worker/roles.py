@@ -139,6 +139,7 @@ class Job(Protocol):
     :ivar entry: what the access log says of it.
     :ivar sent: bytes of content sent.
     :ivar address: of the client.
+    :ivar ended: the client will send nothing more: it has gone, or half of the way.
     """
 
     exchange: Exchange
@@ -147,6 +148,7 @@ class Job(Protocol):
     entry: Entry
     sent: int
     address: str
+    ended: bool
 
     @property
     def executing(self) -> bool:
@@ -199,6 +201,12 @@ class Dispatcher(Protocol):
         :param environ: likewise.
         :param status: of the answer.
         :param sent: bytes of its content.
+        """
+
+    def begin_tunnel(self, job: Job) -> bool:
+        """Let a job hold its thread for as long as its client stays (``tunnelling``). Any thread of the application.
+
+        :returns: False when as many do as may.
         """
 
     def wait_for_client(self, output: Output) -> None:

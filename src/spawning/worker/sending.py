@@ -56,7 +56,10 @@ class Sending(Responder):
             self._keep(data, 0)
             return
         try:
-            sent = syscalls.send(self.fd, data, flags) if self.context.contended else self.stream.send(data, flags)
+            if self.context.contended and self.stream.bare:
+                sent = syscalls.send(self.fd, data, flags)
+            else:
+                sent = self.stream.send(data, flags)
         except BlockingIOError:
             sent = 0
         except OSError as error:

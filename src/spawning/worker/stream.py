@@ -9,7 +9,7 @@ import os
 import select
 import socket
 import sys
-from typing import Final
+from typing import ClassVar, Final
 
 DONTWAIT: Final = int(socket.MSG_DONTWAIT)
 MORE: Final = int(socket.MSG_DONTWAIT | socket.MSG_MORE)
@@ -27,6 +27,9 @@ class Stream(socket.SocketType):
     """
 
     __slots__ = ()
+
+    bare: ClassVar[bool] = True
+    """What is sent is what the descriptor takes, so that other ways to use that are right too (``syscalls``)."""
 
     def send_two(self, head: bytes, body: bytes) -> int:
         """Send two buffers with one call; returns how many bytes were taken."""
@@ -56,6 +59,10 @@ class Stream(socket.SocketType):
             self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABRUPTLY)
         except OSError:
             pass
+
+    def disown(self) -> None:
+        """Close the descriptor in a process that has been forked; the other side notices nothing."""
+        socket.SocketType.close(self)
 
     def silent_for(self) -> float:
         """Return how long (seconds) the other side has not acknowledged anything (``TCP_INFO``, ``tcp(7)``); 0 if that

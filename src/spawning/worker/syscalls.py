@@ -22,7 +22,8 @@ _shutdown: Final = libc.shutdown
 # As plain numbers: to combine members of an IntFlag takes a third of a microsecond, too.
 _DONTWAIT: Final = int(socket.MSG_DONTWAIT)
 _NOSIGNAL: Final = int(socket.MSG_NOSIGNAL)
-_BOTH: Final = int(socket.SHUT_RDWR)
+BOTH: Final = int(socket.SHUT_RDWR)
+RECEIVING: Final = int(socket.SHUT_RD)
 _MOST: Final = 1 << 30  # bytes a send, so that their number is an ``int`` in C
 
 
@@ -40,9 +41,9 @@ def send(fd: int, data: bytes, flags: int) -> int:
     return sent
 
 
-def shut_down(fd: int) -> None:
-    """End a connection in both directions, if the descriptor is one's."""
-    _shutdown(fd, _BOTH)
+def shut_down(fd: int, how: int = BOTH) -> None:
+    """End a connection in both directions or one, if the descriptor is one's."""
+    _shutdown(fd, how)
 
 
 class Receiver:

@@ -53,6 +53,8 @@ class Tally:
         :param sent: bytes of content.
         """
         self._by_method.get(method, self._others)[code] += 1
+        if code == 101 or method == "CONNECT":  # a tunnel lasts as long as its client likes
+            return
         self.latency[bisect_left(BOUNDS, seconds)] += 1
         self.seconds += seconds
         self.sent += sent

@@ -16,15 +16,16 @@ anything for it.
 """
 
 import ctypes
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from time import monotonic, sleep
 from typing import Any, Final
 
 from spawning.errors import RequestTimeout
 from spawning.logs.log import Log
-from spawning.worker.details import stack_of
+from spawning.primitives import get_ident
 from spawning.worker.dispatch import Dispatch
+from spawning.worker.executor import stack_of
 from spawning.worker.loop import Loop
 from spawning.wsgi.blocks import HAVE_ALL
 from spawning.wsgi.environ import Environ
@@ -49,16 +50,20 @@ class Timeouts:
 
     :param worker: its name, for the log.
     :param seconds: that the application may take, or go on without sending anything.
+    :param call: makes the application as one exchange sees it.
     """
 
-    def __init__(self, worker: str, seconds: float) -> None:
+    def __init__(
+        self, worker: str, seconds: float, call: "Callable[[Exchange, WSGIApplication], Call] | None" = None
+    ) -> None:
         self._worker = worker
         self._seconds = seconds
+        self._call = call or Call
         self._calls: dict[int, Call] = {}  # by thread
 
     def run(self, exchange: Exchange, application: WSGIApplication) -> None:
         """Run an exchange so that it can be interrupted. The thread that owns it."""
-        call = Call(exchange, application)
+        call = self._call(exchange, application)
         self._calls[call.ident] = call
         try:
             exchange.run(call)
@@ -78,9 +83,9 @@ class Timeouts:
                 found = STUCK
                 log.error("request stuck %s", self._names(call, now))
             elif call.claim(now - self._seconds):
-                log.error("request timed out %s\n%s", self._names(call, now), stack_of(call.ident))
-                call.interrupt()
-                found = found or INTERRUPTED
+                log.error("request timed out %s\n%s", self._names(call, now), call.stack())
+                if call.interrupt():
+                    found = found or INTERRUPTED
         return found
 
     @property
@@ -102,21 +107,25 @@ class Call:
     :ivar claimed: the watchdog is about to interrupt it, or has.
     :ivar interrupted_at: (monotonic seconds) when the exception was set; 0: it was not.
     :ivar given_up: it has not ended in time after that.
+    :ivar untimed: it has taken its connection (``wsgi.tunnel``), and may go on for as long as it likes.
     """
 
-    __slots__ = ("_application", "_window", "claimed", "exchange", "given_up", "ident", "interrupted_at")
+    __slots__ = ("_application", "_window", "claimed", "exchange", "given_up", "ident", "interrupted_at", "untimed")
 
     def __init__(self, exchange: Exchange, application: WSGIApplication) -> None:
         self.exchange = exchange
-        self.ident = threading.get_ident()
+        self.ident = get_ident()
         self.claimed = False
         self.interrupted_at = 0.0
         self.given_up = False
+        self.untimed = False
         self._application = application
         self._window: list[float] = []
 
     def __call__(self, environ: Environ, start_response: object) -> Iterable[bytes]:
         environ["wsgi.early_hints"] = self._hint
+        if "spawning.socket" in environ:
+            environ["spawning.socket"].before = self._untime
         result: Iterable[bytes] = self.inside(self._application, environ, self._start_response)
         if type(result) in (list, tuple) or (type(result) is FileWrapper and result.extent() is not None):
             return result
@@ -130,7 +139,8 @@ class Call:
         if self.interrupted_at:
             raise RequestTimeout
         try:
-            self._window.append(monotonic())
+            if not self.untimed:
+                self._window.append(monotonic())
             return function(*arguments)
         finally:
             self._leave()
@@ -184,6 +194,21 @@ class Call:
             if was_inside:
                 self._window.append(monotonic())
 
+    def _untime(self) -> None:
+        """Let nobody interrupt from now on.
+
+        :raises RequestTimeout: somebody has, a moment ago.
+        """
+        self.untimed = True
+        if self._is_current():
+            self._leave()
+        else:  # a thread of the application, which is not to be interrupted in any case
+            with suppress(IndexError):
+                self._window.pop()
+
+    def _is_current(self) -> bool:
+        return get_ident() == self.ident
+
     # -- the main thread ----------------------------------------------------------------------------------------------
 
     def is_stuck(self, now: float) -> bool:
@@ -204,10 +229,18 @@ class Call:
             return False
         return True
 
-    def interrupt(self) -> None:
-        """Raise in the thread."""
+    def interrupt(self) -> bool:
+        """Raise in the thread.
+
+        :returns: whether that may strike between any two steps of it, and leave behind it anything half done.
+        """
         _set_exception(self.ident, ctypes.py_object(RequestTimeout))
         self.interrupted_at = monotonic()
+        return True
+
+    def stack(self) -> str:
+        """Return where it is, as a traceback shows it."""
+        return stack_of(self.ident)
 
 
 class Blocks:
@@ -243,7 +276,7 @@ class Blocks:
             self._call.inside(close)
 
 
-def nothing_but(stuck: set[Exchange], dispatch: Dispatch, loop: Loop) -> bool:
+def nothing_but(stuck: Collection[Exchange], dispatch: Dispatch, loop: Loop) -> bool:
     """Whether a retired worker has nothing left to do but what is stuck. Main thread."""
-    executing = dispatch.threads.executing + len(dispatch.lead.box)
+    executing = dispatch.executor.executing + len(dispatch.lead.box)
     return executing <= len(stuck) and loop.connections <= len(stuck)

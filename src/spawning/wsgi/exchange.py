@@ -6,6 +6,7 @@ traceback if it was raised; 500 if nothing was sent, otherwise a cut connection,
 """
 
 import contextlib
+import errno
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from types import TracebackType
@@ -25,6 +26,9 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
 WSGIApplication = Callable[[Environ, Any], Iterable[bytes]]
 
 ENDED: Final[Environ] = {}  # the environ of an exchange that has ended
+_ENDS: Final = (
+    errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ENOTCONN, errno.ETIMEDOUT, errno.EBADF,
+)  # fmt: skip
 _LOOK_EVERY: Final = 0.5  # seconds that an iterable gives empty blocks, before its client is looked for
 
 log = Log("spawning.app")
@@ -105,6 +109,7 @@ class Exchange:
             if forked.child:
                 forked.leave()
             self.responder.cut = True
+            self._note_tunnel()
         except RequestTimeout:  # the log has its stack already
             self._answer(504, "Gateway Timeout", "the application takes too long")
         except BaseException as error:  # boundary: whatever the application raises, sys.exit() too, is this request's
@@ -206,11 +211,11 @@ class Exchange:
 
     def _send_block(self, block: bytes) -> bool:
         """Send a piece of content; False: nothing more may be sent."""
+        if self.responder.cut:
+            raise ClientGone("the client had gone before")
         head = self.head
         if head is None:
             head = self._started()
-        if self.responder.cut:
-            raise ClientGone("the client had gone before")
         return self.responder.block(head, block)
 
     def _end(self) -> None:
@@ -259,7 +264,26 @@ class Exchange:
                 forked.leave(error)
             self._tell("close() of the response raised")
 
+    def refuse(self, code: int, phrase: str, reason: str) -> None:
+        """Answer in the application's place while that goes on; all that it says from now on is dropped."""
+        self._answer(code, phrase, reason)
+        self.responder.cut = True
+
+    def _note_tunnel(self) -> bool:
+        """If the application has taken the connection: note what it has answered there, whatever it has said here."""
+        head = self.responder.tunnel_head()
+        if head is None:
+            return False
+        self.head = head
+        return True
+
     def _failed(self, error: BaseException) -> None:
+        if self._note_tunnel():
+            if _is_end_of_tunnel(error):
+                log.debug("tunnel ended error=%s %s", type(error).__name__, names(self.environ))
+            else:
+                self._tell("application raised")
+            return
         if self.responder.cut:  # this is what the application has made of ClientGone
             log.info("client gone, the application raised error=%s %s", type(error).__name__, names(self.environ))
         elif isinstance(error, BadResponse):
@@ -284,3 +308,15 @@ class Exchange:
         head = self.responder.answer(code, phrase, reason)
         if head is not None:
             self.head = head
+
+
+def _is_end_of_tunnel(error: BaseException) -> bool:
+    """Whether an exception is how a tunnel ends: its client has gone, or its socket is closed.
+
+    Libraries for other servers say by StopIteration, or a ConnectionError without more, that nothing is to be answered.
+    """
+    return (
+        isinstance(error, StopIteration)
+        or type(error) is ConnectionError
+        or (isinstance(error, OSError) and error.errno in _ENDS)
+    )

@@ -88,6 +88,17 @@ class Responder(ABC):
     def send_file(self, head: bytes, descriptor: int, offset: int, count: int) -> None:
         """Send a head and a part of an open file; the descriptor may be closed afterwards. Raises as :meth:`send`."""
 
+    @property
+    def is_tunnel(self) -> bool:
+        """Whether the application has taken the connection (``wsgi.tunnel``). Any thread."""
+        return False
+
+    def tunnel_head(self) -> ResponseHead | None:
+        """Return the head that the application has sent itself through the connection that it has taken, and note how
+        much content; None: it has not.
+        """
+        return None
+
     @abstractmethod
     def has_gone(self) -> bool:
         """Ask whether the client has closed the connection, or at least its sending half."""
