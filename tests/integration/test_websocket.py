@@ -27,10 +27,10 @@ def control(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("control") / "socket"
 
 
-@pytest.fixture(scope="module")
-def server(control: Path) -> Iterator[Server]:
-    """One worker and one thread: a tunnel must not cost it."""
-    options = ("-s", "1", "-t", "1", "--allow-connect", "--control-socket", str(control))
+@pytest.fixture(scope="module", params=["1", "0"], ids=["threads", "green"])
+def server(request: pytest.FixtureRequest, control: Path) -> Iterator[Server]:
+    """One worker and one thread, which a tunnel must not cost; and greenlets."""
+    options = ("-s", "1", "-t", request.param, "--allow-connect", "--control-socket", str(control))
     with Server("sockets.application", *options) as server:
         yield server
 
@@ -311,6 +311,7 @@ def test_the_request_timeout_is_not_for_tunnels() -> None:
             assert ws.read() == HELLO
             client.send(b"alive")
             client.wait_for(b"alive")
+        server.wait_for_log("request timed out .* path='/hangs'")
         assert len(re.findall("request timed out", server.log())) == 1
 
 
@@ -352,8 +353,9 @@ def site(directory: Path, *options: str) -> Iterator[Server]:
         yield server
 
 
-def test_open_ones_go_on_at_a_reload_and_new_ones_get_the_new_code(tmp_path: Path) -> None:
-    with site(tmp_path, "--deadman_timeout", "1") as server:
+@pytest.mark.parametrize("threads", ["2", "0"])
+def test_open_ones_go_on_at_a_reload_and_new_ones_get_the_new_code(tmp_path: Path, threads: str) -> None:
+    with site(tmp_path, "--deadman_timeout", "1", "-t", threads) as server:
         with (
             RawWebSocket(server.port, "/greeting") as old,
             tunnel(server) as raw,
