@@ -32,7 +32,7 @@ test: $(VENV)/test.stamp
 
 # Containers, machines in network namespaces, proxies, systemd: as root on Debian. A program that is missing fails its
 # tests with the name of its package. DEPLOY holds what to run instead of everything.
-deploy-test: $(VENV)/test.stamp
+deploy-test: $(VENV)/deploy.stamp
 	@echo "This takes some minutes, and more at the first time, which makes a base system."
 	$(BIN)/python -m pytest $(DEPLOY)
 
@@ -82,7 +82,7 @@ $(FUZZ_VENV)/fuzz.stamp: fuzz/requirements.txt pyproject.toml
 	$(FUZZ_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable . -r fuzz/requirements.txt
 	touch $@
 
-# serve.stamp and test.stamp: the package, editable, and the dependency group of that name.
+# serve.stamp, test.stamp and deploy.stamp: the package, editable, and the dependency group of that name.
 $(VENV)/%.stamp: $(VENV)/venv.stamp pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable . --group $*
 	touch $@

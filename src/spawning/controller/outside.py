@@ -59,7 +59,7 @@ class Outside:
         self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
         directory = self.logs.directory
         self.listeners = Listeners(legacy.held, legacy.inherited, legacy.outside, directory, legacy.handoff[0])
-        self.identities = Identities(legacy.identities)
+        self.identities = Identities(fleet, links, legacy.identities, legacy.ticket_keys)
         self.status = StatusProcess(fleet, links, legacy.status_listeners, legacy.metrics, situation)
         self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
         self._standard = StandardFiles(directory)
@@ -136,7 +136,7 @@ class Outside:
 
     def _provide_listeners(self, generation: GenerationRecord) -> None:
         origins = self._reader.origins(generation)
-        self.identities.provide(generation, origins, self._fleet)
+        self.identities.provide(generation, origins)
         if generation.trigger == PAGE:  # it shows itself where the site is
             self.listeners.recall(generation)
         else:

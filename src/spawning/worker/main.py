@@ -26,6 +26,7 @@ from spawning.ipc.messages import (
     Frozen,
     Message,
     Ready,
+    Renew,
     ReopenLog,
     ReopenStream,
     Report,
@@ -39,6 +40,7 @@ from spawning.logs.formats import make
 from spawning.logs.log import Log
 from spawning.logs.setup import has_colours, lost_lines, redirect, stream
 from spawning.logs.streams import open_file
+from spawning.net import tickets
 from spawning.net.identity import HTTP_1_1, Identity, Material, context_of, pick_up
 from spawning.primitives import sleep
 from spawning.settings import Settings
@@ -178,13 +180,13 @@ class Worker:
         self._channel = channel
         self._access_log = access_log
         self._handed: list[int] = []  # descriptors beside the message that was received last
-        self._errors = ErrorStream()
         application = redirected(mounted(application, settings.script_name), settings, _https_port(listeners))
         application = identified(application, settings.request_id_header)
         find_directory()
         context = Context(settings, access_log)
         self._context = context
         executor, watchdog, call = mode(context, name)
+        self._errors = ErrorStream(ident=executor.ident)
         room = room_for_connections(settings.max_connections, executor.limit, executor.threaded)
         self._dispatch = context.dispatcher = Dispatch(context, application, self._access_log, executor)
         self._dispatch.wake_watchdog = self._wake
@@ -201,9 +203,10 @@ class Worker:
         self._poll.register(self._dispatch.alarm.fd, select.POLLIN)
         self._timeouts = Timeouts(name, settings.request_timeout, call) if settings.request_timeout else None
         if self._timeouts is not None:
-            self._dispatch.run_exchange = self._timeouts.run
+            self._dispatch.run_exchange = executor.around(self._timeouts.run)
         self._handlers: dict[type[Any], Callable[[Message], None]] = {
             Start: self._on_start,
+            Renew: self._on_renew,
             Retire: self._on_retire,
             Announce: self._on_announce,
             Stop: self._on_stop,
@@ -385,8 +388,24 @@ class Worker:
             self._context.fence = attach(self._handed[0])
             self._context.term = message.term
         if len(self._handed) > 1:
-            self._identity.context = context_of(_picked_up(self._handed[1]), self._settings, {})
+            self._identify(self._handed[1], message.tickets)
         self._context.post(self._loop.start)
+
+    def _on_renew(self, message: Message) -> None:
+        assert isinstance(message, Renew)
+        if self._handed:
+            self._identify(self._handed[0], message.tickets)
+
+    def _identify(self, fd: int, keys: str) -> None:
+        """Show clients these certificates from the next handshake on.
+
+        :param fd: of what has been read, which is closed.
+        :param keys: of session tickets.
+        """
+        context = context_of(_picked_up(fd), self._settings, {})
+        if keys:
+            tickets.share(context, bytes.fromhex(keys))
+        self._identity.context = context
 
     def _on_retire(self, message: Message) -> None:
         assert isinstance(message, Retire)
@@ -484,6 +503,7 @@ class Worker:
 
     def _close_in_child(self) -> None:
         """Close what is this worker's, in a process that the application has forked; the rest is closed already."""
+        self._dispatch.executor.stay_in_child()
         self._loop.close_in_child()
         for fd in (self._context.mail.fd, self._wake_fd, self._dispatch.alarm.fd):
             os.close(fd)
