@@ -5,6 +5,8 @@ such connections is told with the next response that it is the last one (``Conne
 the keep-alive timeout.
 """
 
+from typing import Any
+
 from spawning.worker.http1 import Http1
 
 
@@ -17,6 +19,9 @@ class Secured(Http1):
         super()._begin()
         if self.context.closing and not self.reader.unread:
             self.keep_alive = False
+
+    def offer_tunnel(self, environ: dict[str, Any]) -> None:
+        """Offer none: what an application sent through the descriptor would not be encrypted."""
 
     def leave(self) -> bool:
         """Stay: see the module."""
