@@ -8,13 +8,14 @@ import pytest
 
 from integration.client import Client
 from integration.gate import Gate
-from integration.server import Server
+from integration.server import Server, Way
 
 
-@pytest.fixture(scope="module")
-def basics() -> Iterator[Server]:
-    """A server of ``apps/basics.py``: one worker, four threads, no access log."""
-    with Server("basics.application", "-s", "1", "-t", "4", "-l", "/dev/null") as server:
+@pytest.fixture(scope="module", params=["threads", "green"])
+def basics(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server of ``apps/basics.py``: one worker, four threads or greenlets, no access log."""
+    way = Way("127.0.0.1:0", green=request.param == "green")
+    with way("basics.application", "-s", "1", "-t", "4", "-l", "/dev/null") as server:
         yield server
 
 
@@ -37,3 +38,11 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
     """A gate that requests to ``gate.target`` wait at."""
     with Gate(tmp_path) as gate:
         yield gate
+
+
+@pytest.fixture(params=["tcp", "unix", "green"])
+def way(request: pytest.FixtureRequest) -> Iterator[Way]:
+    """A way in which a server may serve: what holds in one has to hold in each."""
+    with tempfile.TemporaryDirectory(prefix="spawning-") as directory:
+        bind = f"unix:{directory}/socket" if request.param == "unix" else "127.0.0.1:0"
+        yield Way(bind, green=request.param == "green")
