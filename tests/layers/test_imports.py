@@ -148,10 +148,10 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
             "tally",
         }
     ),
-    frozenset({"alarm", "descriptors", "sensor", "listener", "output", "tls"}),
+    frozenset({"alarm", "descriptors", "sensor", "listener", "output", "passage", "tls"}),
     frozenset({"roles", "routes"}),
     frozenset({"context", "waiting"}),
-    frozenset({"poller", "sending", "threads", "arrival"}),
+    frozenset({"poller", "sending", "threads", "arrival", "ferry"}),
     frozenset({"closing", "lead", "trials", "overdue", "handoff"}),
     frozenset({"migrating", "dispatch", "accepting", "preamble", "handshake"}),
     frozenset({"refusing"}),

@@ -153,9 +153,12 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """A newer generation takes over: stop accepting, answer :class:`Frozen`, finish within `seconds`, exit."""
+    """A newer generation takes over: stop accepting, answer :class:`Frozen`, finish within `seconds`, exit. While there
+    are ferries (``worker/ferry.py``), `ferrying` seconds more.
+    """
 
     seconds: float
+    ferrying: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +254,7 @@ class Report:
     waited: float = 0.0
     prompt: int = 0
     sent: int = 0
+    ferries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +302,7 @@ class Handoff:
     listener: str = ""
     environ: dict[str, str] = field(default_factory=dict)
     fresh: bool = False
+    ferried: bool = False
 
 
 Message = (
