@@ -51,6 +51,7 @@ def status_text(values: Values) -> str:
         f"Spawning {values['version']} (Python {values['python']}), pid {values['pid']}, {_listening(values)},"
         f" up {duration(values['uptime'])}" + ("" if values["service"] == "run" else ", stopping")
     ]
+    lines += map(_certificate, values.get("certificates", ()))  # a server of an earlier version has none
     for generation in values["generations"]:
         lines += ["", *_generation(generation)]
     if (refusal := values["last_refusal"]) is not None:
@@ -85,6 +86,13 @@ def stacks_text(values: Values) -> str:
         for thread, stack in sorted((worker["stacks"] or {}).items())
     ]
     return "\n".join([*stacks, *_silent(values)])
+
+
+def _certificate(certificate: Values) -> str:
+    until = time.strftime("%Y-%m-%d", time.localtime(certificate["ends"]))
+    days = certificate["days"]
+    left = f"{days} days left" if days >= 0 else "expired"
+    return f"certificate {certificate['file']} ({', '.join(certificate['names'])}): {left}, until {until}"
 
 
 def _generation(generation: Values) -> list[str]:

@@ -10,14 +10,16 @@ Rules: nothing here knows any other part of Spawning. Names are imported from he
 import sys
 import threading
 from _thread import LockType, allocate_lock, get_ident, get_native_id, start_new_thread
+from collections.abc import Callable
 from contextlib import suppress
 from socket import SocketType, socket
 from time import monotonic, sleep
 from types import TracebackType
+from typing import Protocol
 
 __all__ = [
-    "Condition", "LockType", "ServerThread", "SocketType", "allocate_lock", "get_ident", "get_native_id", "monotonic",
-    "open_socket", "sleep", "socket", "start_new_thread",
+    "Bell", "Condition", "LockType", "ServerThread", "SocketType", "allocate_lock", "get_ident", "get_native_id",
+    "monotonic", "open_socket", "sleep", "socket", "start_new_thread",
 ]  # fmt: skip
 
 
@@ -97,6 +99,14 @@ def _nothing() -> None:
     """Be called, which is what hooks are told of."""
 
 
+class Bell(Protocol):
+    """What waits acquires it, what wakes releases it: a lock, or something like one that does not hold the thread."""
+
+    def acquire(self) -> bool: ...
+
+    def release(self) -> object: ...
+
+
 class Condition:
     """A lock, and waiting for what it guards to change: the part of ``threading.Condition`` that the server uses."""
 
@@ -104,7 +114,7 @@ class Condition:
 
     def __init__(self) -> None:
         self._lock = allocate_lock()
-        self._waiting: list[LockType] = []
+        self._waiting: list[Bell] = []
 
     def __enter__(self) -> bool:
         return self._lock.acquire()
@@ -114,9 +124,12 @@ class Condition:
     ) -> None:
         self._lock.release()
 
-    def wait(self) -> None:
-        """Release the lock, wait for :meth:`notify_all`, and take the lock again. With the lock."""
-        bell = allocate_lock()
+    def wait(self, make_bell: Callable[[], Bell] = allocate_lock) -> None:
+        """Release the lock, wait for :meth:`notify_all`, and take the lock again. With the lock.
+
+        :param make_bell: makes what is waited on.
+        """
+        bell = make_bell()
         bell.acquire()
         self._waiting.append(bell)
         self._lock.release()

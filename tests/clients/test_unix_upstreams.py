@@ -4,8 +4,6 @@ import contextlib
 import http.client
 import json
 import ssl
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +20,6 @@ from integration.sites import write
 CLIENT = "127.0.0.2"  # another address than the proxy's, which is 127.0.0.1
 
 each_proxy = pytest.mark.parametrize("kind", [Nginx, HAProxy])
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A directory with a short path, for sockets."""
-    with tempfile.TemporaryDirectory(prefix="spawning-") as directory:
-        yield Path(directory)
 
 
 def seen(proxy: Proxy, context: ssl.SSLContext | None = None, **fields: str) -> dict[str, Any]:
@@ -93,9 +84,9 @@ def test_what_a_proxy_on_a_unix_socket_says_counts_when_unix_is_trusted(
 
 
 @pytest.mark.parametrize("how", ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id"])
-def test_haproxy_announces_its_client(bind: str, tmp_path: Path, how: str) -> None:
+def test_haproxy_announces_its_client(plain_bind: str, tmp_path: Path, how: str) -> None:
     with (
-        Server("basics.application", "-s", "1", bind=f"{bind}?proxy") as server,
+        Server("basics.application", "-s", "1", bind=f"{plain_bind}?proxy") as server,
         HAProxy(tmp_path, server.where, ["option httpchk GET /hello"], f"{how} check inter 50ms") as proxy,
     ):
         for _ in range(2):
@@ -107,7 +98,7 @@ def test_haproxy_announces_its_client(bind: str, tmp_path: Path, how: str) -> No
         assert "no PROXY header" not in server.log()
 
 
-def test_haproxy_tells_of_its_clients_tls(bind: str, tmp_path: Path) -> None:
+def test_haproxy_tells_of_its_clients_tls(plain_bind: str, tmp_path: Path) -> None:
     key, certificate, both = (tmp_path / name for name in ("key", "certificate", "both"))
     programs.run(
         "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=Jane Doe", "-days", "2",
@@ -117,7 +108,7 @@ def test_haproxy_tells_of_its_clients_tls(bind: str, tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
-        Server("basics.application", "-s", "1", bind=f"{bind}?proxy") as server,
+        Server("basics.application", "-s", "1", bind=f"{plain_bind}?proxy") as server,
         HAProxy(
             tmp_path, server.where, (), "send-proxy-v2-ssl-cn", f"ssl crt {both} ca-file {certificate} verify optional"
         ) as proxy,
@@ -135,9 +126,9 @@ def test_haproxy_tells_of_its_clients_tls(bind: str, tmp_path: Path) -> None:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 
 
-def test_a_proxy_that_does_not_announce_anybody_is_told_apart(bind: str, tmp_path: Path) -> None:
+def test_a_proxy_that_does_not_announce_anybody_is_told_apart(plain_bind: str, tmp_path: Path) -> None:
     with (
-        Server("basics.application", "-s", "1", bind=f"{bind}?proxy") as server,
+        Server("basics.application", "-s", "1", bind=f"{plain_bind}?proxy") as server,
         HAProxy(tmp_path, server.where) as proxy,
     ):
         assert fetch(proxy.port, "/hello").status in (502, 503)

@@ -26,12 +26,23 @@ def client(basics: Server) -> Iterator[Client]:
         yield client
 
 
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory with a short path: a socket's may have 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="spawning-") as directory:
+        yield Path(directory)
+
+
 @pytest.fixture(params=["tcp", "unix", "tls"])
-def bind(request: pytest.FixtureRequest) -> Iterator[str]:
+def bind(request: pytest.FixtureRequest, directory: Path) -> str:
     """Where a server is to listen: what holds in one way has to hold in each."""
-    with tempfile.TemporaryDirectory(prefix="spawning-") as directory:  # a short path: a socket's may have 107 bytes
-        where = {"tcp": "127.0.0.1:0", "unix": f"unix:{directory}/socket", "tls": "127.0.0.1:0?tls"}
-        yield where[request.param]
+    return {"tcp": "127.0.0.1:0", "unix": f"unix:{directory}/socket", "tls": "127.0.0.1:0?tls"}[request.param]
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def plain_bind(request: pytest.FixtureRequest, directory: Path) -> str:
+    """As ``bind``, where it is about what comes before TLS."""
+    return {"tcp": "127.0.0.1:0", "unix": f"unix:{directory}/socket"}[request.param]
 
 
 @pytest.fixture(scope="session")

@@ -133,7 +133,7 @@ def test_no_server_section(ini: Ini) -> None:
             "use = egg:spawning\nthread = 4",
             "{} [server:main]: there is no setting thread; did you mean threads?",
         ),
-        ("use = egg:spawning\nthreads = many", "{} [server:main] threads: 'many' is not a whole number from 1 to 4096"),
+        ("use = egg:spawning\nthreads = many", "{} [server:main] threads: 'many' is not a whole number from 0 to 4096"),
         (
             "use = egg:spawning\nthreads = 4\nthreadpool_workers = 5",
             "{} [server:main]: threadpool_workers says what another name of the setting threadpool_workers has said",

@@ -99,10 +99,10 @@ def test_what_a_worker_receives_behind_its_time_is_answered_by_the_new_code(
 
 
 @pytest.mark.parametrize("said", [b"", b"PROXY TCP4 203.0.113.7"])
-def test_so_is_what_waits_for_the_rest_of_a_proxy_header(tmp_path: Path, bind: str, said: bytes) -> None:
+def test_so_is_what_waits_for_the_rest_of_a_proxy_header(tmp_path: Path, plain_bind: str, said: bytes) -> None:
     write_site(tmp_path, "1")
     with (
-        Server("site_app:application", "-s", "1", cwd=tmp_path, bind=f"{bind}?proxy") as server,
+        Server("site_app:application", "-s", "1", cwd=tmp_path, bind=f"{plain_bind}?proxy") as server,
         contextlib.ExitStack() as stack,
     ):
         clients = [stack.enter_context(Client(server.where)) for _ in range(CLIENTS)]

@@ -20,9 +20,9 @@ SAID = tls(1, 0, field(0x21, b"TLSv1.3"), field(0x23, b"TLS_AES_128_GCM_SHA256")
 
 
 @pytest.fixture
-def server(bind: str) -> Iterator[Server]:
+def server(plain_bind: str) -> Iterator[Server]:
     """A server whose only listener wants a header."""
-    with Server("basics.application", "-s", "1", "-t", "2", bind=f"{bind}?proxy") as server:
+    with Server("basics.application", "-s", "1", "-t", "2", bind=f"{plain_bind}?proxy") as server:
         yield server
 
 
@@ -116,9 +116,9 @@ def test_who_must_send_one_and_does_not_is_closed_without_an_answer(server: Serv
 
 @pytest.mark.parametrize("header", [version_1(), version_2()])
 @pytest.mark.parametrize("property_", ["?proxy", ""])
-def test_who_may_not_and_does_is_answered_400(bind: str, header: bytes, property_: str) -> None:
+def test_who_may_not_and_does_is_answered_400(plain_bind: str, header: bytes, property_: str) -> None:
     options = ("--proxy-allow-ips", "10.0.0.0/8") if property_ else ()
-    with Server("basics.application", "-s", "1", *options, bind=f"{bind}{property_}") as server:
+    with Server("basics.application", "-s", "1", *options, bind=f"{plain_bind}{property_}") as server:
         assert fetch(server.where, "/hello").status == 200
         with Client(server.where) as client:
             client.send(header + HELLO)
@@ -126,8 +126,8 @@ def test_who_may_not_and_does_is_answered_400(bind: str, header: bytes, property
             assert client.read_eof() == b""
 
 
-def test_it_has_to_come_within_the_time_of_a_head(bind: str) -> None:
-    with Server("basics.application", "-s", "1", "--head-timeout", "1", bind=f"{bind}?proxy") as server:
+def test_it_has_to_come_within_the_time_of_a_head(plain_bind: str) -> None:
+    with Server("basics.application", "-s", "1", "--head-timeout", "1", bind=f"{plain_bind}?proxy") as server:
         for begin in (b"", b"PROXY TCP4 ", SIGNATURE, version_1()):
             with raw(server) as sock:
                 if begin:
@@ -135,10 +135,10 @@ def test_it_has_to_come_within_the_time_of_a_head(bind: str) -> None:
                 assert sock.recv(1000) == b""
 
 
-def test_forwarded_fields_are_those_of_whom_the_header_announces(bind: str) -> None:
+def test_forwarded_fields_are_those_of_whom_the_header_announces(plain_bind: str) -> None:
     """Not of the balancer, which has passed on what its client wrote."""
     options = ("-s", "1", "--forwarded-allow-ips", "127.0.0.1,unix,203.0.113.0/24")
-    with Server("basics.application", *options, bind=f"{bind}?proxy") as server:
+    with Server("basics.application", *options, bind=f"{plain_bind}?proxy") as server:
         for source, trusted in (("203.0.113.7", True), ("198.51.100.1", False)):
             with Client(server.where) as client:
                 client.send(version_1("TCP4", source))
@@ -167,8 +167,8 @@ def test_connections_move_with_what_was_announced_and_half_a_header_too(server: 
         assert pipelined.read().status == 200
 
 
-def test_a_stop_leaves_nobody_waiting(bind: str, gate: Gate) -> None:
-    with Server("basics.application", "-s", "1", "-t", "2", bind=f"{bind}?proxy") as server:
+def test_a_stop_leaves_nobody_waiting(plain_bind: str, gate: Gate) -> None:
+    with Server("basics.application", "-s", "1", "-t", "2", bind=f"{plain_bind}?proxy") as server:
         with Client(server.where) as busy, Client(server.where) as idle, Client(server.where) as silent:
             busy.send(version_1() + request(gate.target))
             gate.wait_entered()

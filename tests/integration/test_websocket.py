@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -310,6 +311,33 @@ def test_the_request_timeout_is_not_for_tunnels() -> None:
             client.send(b"alive")
             client.wait_for(b"alive")
         assert len(re.findall("request timed out", server.log())) == 1
+
+
+def test_a_thousand_of_them_are_served_and_closed_at_a_reload(tmp_path: Path) -> None:
+    with (
+        site(tmp_path, "--deadman_timeout", "0.5", "-l", "/dev/null") as server,
+        contextlib.ExitStack() as stack,
+        more_descriptors(2000),
+    ):
+        sockets = [stack.enter_context(RawWebSocket(server.port, "/plain")) for _ in range(1000)]
+        for ws in sockets:
+            ws.send(HELLO)
+        assert [ws.read() for ws in sockets] == [HELLO] * 1000
+        assert server.reload()
+        assert {code_of(ws.read_all()) for ws in sockets} == {1012}
+        server.wait_for_log(r" worker retired worker=1.1 ")
+        assert "request given up" not in server.log()
+
+
+@contextlib.contextmanager
+def more_descriptors(count: int) -> Iterator[None]:
+    """Allow this process to open so many, which some shells do not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(count, hard)), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 # Reload and stop ------------------------------------------------------------------------------------------------------

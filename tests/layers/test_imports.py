@@ -58,7 +58,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "contrib": LEAVES | {"cli_options", "websocket"},
     "check_config": BASE | {"controller"},
     "cli": BASE | {"account", "cli_options", "controller", "daemon", "django_project", "questions", "upgrade_check"},
-    "questions": BASE | {"check_config", "controller"},
+    "elsewhere": {"settings", "errors", "lifecycle"},
+    "questions": BASE | {"check_config", "controller", "elsewhere"},
     "ctl_text": {"figures"},
     "ctl_report": {"ctl_text"},
     "ctl_logs": set(),
@@ -72,13 +73,15 @@ THIRD_PARTY: dict[str, set[str]] = {
     "cli": {"click"},
     "cli_options": {"click"},
     "ctl": {"click"},
-    "controller": {"setproctitle", "watchfiles"},
-    "forkserver": {"setproctitle"},
+    "controller": {"watchfiles"},
+    "forkserver": {"gevent"},
+    "ipc": {"setproctitle"},
+    "worker": {"gevent"},
     "contrib": {"django", "click"},
     "django_factory": {"django"},
     "paste_factory": {"paste"},
     "readable": {"rich"},
-    "status": {"prometheus_client", "setproctitle"},
+    "status": {"prometheus_client"},
     "websocket": {"wsproto"},
 }
 
@@ -151,14 +154,16 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"alarm", "descriptors", "sensor", "listener", "output", "passage", "tls"}),
     frozenset({"roles", "routes"}),
     frozenset({"context", "waiting"}),
-    frozenset({"poller", "sending", "threads", "arrival", "ferry"}),
-    frozenset({"closing", "lead", "trials", "overdue", "handoff"}),
+    frozenset({"poller", "sending", "executor", "arrival", "ferry"}),
+    frozenset({"closing", "lead", "trials", "overdue", "handoff", "threads", "greenlets"}),
     frozenset({"migrating", "dispatch", "accepting", "preamble", "handshake"}),
     frozenset({"refusing"}),
     frozenset({"tunnelling"}),
     frozenset({"http1"}),
     frozenset({"loop", "watchdog", "details", "secured"}),
-    frozenset({"timeouts", "streams", "tunnels"}),
+    frozenset({"timeouts", "streams", "tunnels", "unyielding"}),
+    frozenset({"greencall"}),
+    frozenset({"modes"}),
     frozenset({"main"}),
 )
 # Rooms beside each other: neither the loop nor what is below it knows HTTP, and a connection does not know who runs it.
@@ -168,7 +173,7 @@ STRANGERS = {
     "handoff": {"http1"},
     "handshake": {"http1"},
     "dispatch": {"http1", "loop", "accepting", "poller", "stream"},
-    "threads": {"loop", "accepting", "dispatch", "lead"},
+    "executor": {"loop", "accepting", "dispatch", "lead"},
 }
 
 

@@ -147,6 +147,13 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
     return [b""]
 
 
+def leading(crew: Any) -> threading.Thread:
+    """Return the thread that leads."""
+    leader = crew.dispatch.lead.leader
+    assert isinstance(leader, threading.Thread)
+    return leader
+
+
 def end_threads(threads: Threads, order: Callable[[], object]) -> None:
     """End all threads; they lead one after the other, and the order has each of them end.
 
@@ -175,9 +182,9 @@ class Crew:
 
     def __init__(self, threads: int = 2, access_log: Any = None, **settings: Any) -> None:
         self.context = Context(Settings(threadpool_workers=threads, num_processes=1, **settings), None)
-        self.dispatch = Dispatch(self.context, application, access_log)
+        self.threads = Threads(self.context)
+        self.dispatch = Dispatch(self.context, application, access_log, self.threads)
         self.context.dispatcher = self.dispatch
-        self.threads = self.dispatch.threads
         self.lead = self.dispatch.lead
         self.failures: list[threading.Thread] = []
         self.wrong: list[str] = []

@@ -13,6 +13,7 @@ from spawning.worker.dispatch import Dispatch
 from spawning.worker.http1 import Http1
 from spawning.worker.listener import Listener, Listeners
 from spawning.worker.loop import Loop
+from spawning.worker.threads import Threads
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
 from unit.crew import end_threads
@@ -35,7 +36,8 @@ class Office:
         self._listening.setblocking(False)
         self._address = self._listening.getsockname()
         self.context = Context(Settings(threadpool_workers=threads, num_processes=1, **settings), None)
-        self.dispatch = self.context.dispatcher = Dispatch(self.context, application, None)
+        self._threads = Threads(self.context)
+        self.dispatch = self.context.dispatcher = Dispatch(self.context, application, None, self._threads)
         base = EnvironBase(
             server_name="office", server_port="0", multithread=True, multiprocess=False, errors=ErrorStream(),
         )  # fmt: skip
@@ -55,7 +57,7 @@ class Office:
         self.clients: list[socket.socket] = []
 
     def __enter__(self) -> "Office":
-        self.dispatch.threads.start()
+        self._threads.start()
         self.done(self.loop.start)
         return self
 
@@ -66,7 +68,7 @@ class Office:
             self.context.post(connection.abandon)
         self.context.post(self.loop.stop)
         assert self._ended.wait(DEADLINE)
-        end_threads(self.dispatch.threads, lambda: None)
+        end_threads(self._threads, lambda: None)
         for channel in self._channels:
             channel.sock.close()
         self._listening.close()
@@ -146,4 +148,4 @@ def respond(start_response: Any, body: bytes = b"ok") -> list[bytes]:
 
 
 def nothing_executes(office: Office) -> None:
-    eventually(lambda: not office.dispatch.threads.executing, "nothing executes")
+    eventually(lambda: not office.dispatch.executor.executing, "nothing executes")

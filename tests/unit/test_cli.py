@@ -105,7 +105,7 @@ def test_every_switch_of_the_table_is_off_until_given_and_those_with_an_opposite
         (["a:b", "--prot", "80"], r"there is no option --prot; did you mean --port\?"),
         (["a:b", "--port"], "Option '--port' requires an argument"),
         (["a:b", "-p", "http"], "option --port: 'http' is not a whole number from 0 to 65535"),
-        (["a:b", "--threads=-1"], "option --threads: '-1' is not a whole number from 1 to 4096"),
+        (["a:b", "--threads=-1"], "option --threads: '-1' is not a whole number from 0 to 4096"),
         (["a:b", "--deadman", "x"], "option --deadman_timeout: 'x' is not a number of seconds above 0"),
         (["a:b", "--reload", "svn"], "option --reload: 'svn' is not 'dev'"),
         (["a:b", "--verbose=1"], "Option '--verbose' does not take a value"),

@@ -24,8 +24,8 @@ def test_status() -> None:
         "generation 1 kept, no fork server, start 1 h 1 min ago",
         "",
         "generation 2 serving, fork server 16, SIGHUP 1 min 1 s ago",
-        "  worker  pid  state    age    requests  errors  refused  executing  queued  tunnels  connections  ferries",
-        "  2.1     17   serving  6.0 s  5         0       2        1          0       3        -            0",
+        "  worker  pid  state    age  requests  errors  refused  executing  queued  tunnels  connections  ferries",
+        "  2.1     17   serving  6 s  5         0       2        1          0       3        -            0",
     ]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from spawning.worker.threads import RequestThread
-from unit.crew import Crew, Held, Job
+from unit.crew import Crew, Held, Job, leading
 from unit.interleave import Running, Stop, eventually, stopping
 
 
@@ -15,7 +15,7 @@ def settled(crew: Crew) -> None:
     job = Job("the next one")
     crew.execute(job)
     job.wait()
-    assert job.threads == [crew.lead.leader]
+    assert job.threads == [leading(crew)]
     assert (crew.lead.box, crew.wrong, crew.failures) == ([], [], [])
 
 

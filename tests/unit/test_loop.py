@@ -256,7 +256,7 @@ def lose_lead(office: Office) -> None:
     """Lose the lead, as a call does from which it is taken. The leader."""
     dispatch = office.dispatch
     dispatch.lead.box.append(cast("Job", None))
-    assert dispatch.threads.executing == 0
+    assert dispatch.executor.executing == 0
     dispatch.lead.take()
     raise LeadLost
 

@@ -105,7 +105,7 @@ def test_accepted(name: str, value: Any, result: Any) -> None:
         ("num_processes", 1.5, "option --processes: 1.5 is not a whole number from 1 to 1024"),
         ("num_processes", float("inf"), "option --processes: inf is not a whole number from 1 to 1024"),
         ("num_processes", None, "option --processes: None is not a whole number from 1 to 1024"),
-        ("threadpool_workers", "0", "option --threads: '0' is not a whole number from 1 to 4096"),
+        ("threadpool_workers", "-1", "option --threads: '-1' is not a whole number from 0 to 4096"),
         ("server_header", "a\nb", "option --server-header: 'a\\nb' is not printable ASCII, as in a header field"),
         ("boot_timeout", "soon", "option --boot-timeout: 'soon' is not a number of seconds above 0"),
         ("boot_timeout", "nan", "option --boot-timeout: 'nan' is not a number of seconds above 0"),

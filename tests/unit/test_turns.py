@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from spawning.worker.http1 import TURN_SECONDS
-from unit.crew import Held, Route
+from unit.crew import Held, Route, leading
 from unit.interleave import DEADLINE, Stop, eventually, stopping
 from unit.office import REQUEST, Office, answer, respond
 
@@ -98,7 +98,7 @@ def test_behind_a_call_that_was_taken_over_the_leader_goes_on_unless_the_route_w
         assert [answer(client), answer(client)] == [b"ok", b"ok"]
         taken_over, behind = site.threads
         assert (behind is taken_over) == (by == "its thread")
-        assert (behind is office.dispatch.lead.leader) == (by == "the leader")
+        assert (behind is leading(office)) == (by == "the leader")
 
 
 @pytest.mark.parametrize("stops", [False, True])

@@ -143,7 +143,8 @@ class Commands:
         """Return what the controller knows beside its records."""
         listeners = self._server.outside.listeners
         urls = [each.url for each in listeners.addresses]
-        return Situation(self._server.wanted, urls, self._started_at, listeners.open)
+        certificates = self._server.outside.identities.terms
+        return Situation(self._server.wanted, urls, self._started_at, listeners.open, certificates)
 
     @property
     def handed_on(self) -> tuple[int, str] | None:

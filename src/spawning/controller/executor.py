@@ -362,7 +362,7 @@ class Executor:
 
     def _start(self, worker: WorkerRecord) -> None:
         descriptors = [*self._fence.descriptors, *self._identities.of(worker.source.generation)]
-        self._links.send(worker.source, Start(self._fence.term), descriptors)
+        self._links.send(worker.source, Start(self._fence.term, self._identities.keys), descriptors)
         worker.step(WorkerStep.STARTED)
         log.info("worker started %s", fields(worker=worker.source, pid=worker.pid))
 

@@ -54,6 +54,7 @@ class Legacy:
     terminal: bool = True
     status_listeners: list[socket.socket] = field(default_factory=list)
     identities: dict[int, int] = field(default_factory=dict)
+    ticket_keys: tuple[str, float] = ("", 0.0)
     metrics: str = ""
 
 
@@ -112,6 +113,7 @@ def _taken_over(state: State, sockets: frozenset[int]) -> Legacy:
         status_listeners=[socket.socket(fileno=fd) for fd in state.status_listeners],
         metrics=state.metrics,
         identities=state.identities,
+        ticket_keys=state.ticket_keys,
     )
 
 

@@ -21,7 +21,7 @@ from spawning.controller.records import PAGE, GenerationRecord
 from spawning.controller.snapshot import Situation
 from spawning.controller.standard import NAMES, StandardFiles
 from spawning.controller.status_process import StatusProcess
-from spawning.controller.triggers import Triggers
+from spawning.controller.triggers import Triggers, check_library
 from spawning.ipc.messages import ReopenLog, ReopenStream
 from spawning.logs.log import Log
 from spawning.logs.setup import fields, redirect
@@ -59,7 +59,7 @@ class Outside:
         self.logs = LogFiles(legacy.started_in or os.getcwd(), legacy.logs, self._hand_out_log)
         directory = self.logs.directory
         self.listeners = Listeners(legacy.held, legacy.inherited, legacy.outside, directory, legacy.handoff[0])
-        self.identities = Identities(legacy.identities)
+        self.identities = Identities(fleet, links, legacy.identities, legacy.ticket_keys)
         self.status = StatusProcess(fleet, links, legacy.status_listeners, legacy.metrics, situation)
         self.pidfile = Pidfile.handed_on(legacy.pidfile, legacy.pidfile_lock) if legacy.pidfile else None
         self._standard = StandardFiles(directory)
@@ -108,10 +108,11 @@ class Outside:
     def follow(self, generation: GenerationRecord) -> None:
         """Do for a later generation what its settings say, and log which of them need a restart.
 
-        :raises ConfigError: an address cannot be bound.
+        :raises ConfigError: an address cannot be bound, or what is to watch files is not installed.
         """
         assert self.bound is not None
         settings = generation.settings
+        check_library(settings, self._reader.origins(generation).get("reload", "setting reload"))
         self.logs.want(settings.access_log_file)
         self._provide_listeners(generation)
         self.status.compare(generation.number, settings)
@@ -135,7 +136,7 @@ class Outside:
 
     def _provide_listeners(self, generation: GenerationRecord) -> None:
         origins = self._reader.origins(generation)
-        self.identities.provide(generation, origins, self._fleet)
+        self.identities.provide(generation, origins)
         if generation.trigger == PAGE:  # it shows itself where the site is
             self.listeners.recall(generation)
         else:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 EVERY = 1.0  # seconds; a look at 2,000 files takes some 5 ms
 QUIET = 0.1  # seconds in which nothing may change before something is reported
 
-_Seen = dict[str, tuple[int, ...]]
+Seen = dict[str, tuple[int, ...]]
 
 
 def changes(look: Callable[[], Iterable[str]], ended: threading.Event) -> Iterator[list[str]]:
@@ -17,20 +17,20 @@ def changes(look: Callable[[], Iterable[str]], ended: threading.Event) -> Iterat
     :param look: lists the files to look at; they need not exist.
     :param ended: ends it.
     """
-    before = _seen(look())
+    before = seen(look())
     while not ended.wait(EVERY):
-        now = _seen(look())
+        now = seen(look())
         if now == before:
             continue
-        while not ended.wait(QUIET) and (later := _seen(look())) != now:
+        while not ended.wait(QUIET) and (later := seen(look())) != now:
             now = later
         yield sorted(path for path in {*before, *now} if before.get(path) != now.get(path))
         before = now
 
 
-def _seen(files: Iterable[str]) -> _Seen:
+def seen(files: Iterable[str]) -> Seen:
     """Describe each file that is there, and each link. What is created in a directory does not change that."""
-    found: _Seen = {}
+    found: Seen = {}
     for file in files:
         try:
             found[file] = (os.lstat(file).st_ino,)

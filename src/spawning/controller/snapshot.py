@@ -21,6 +21,7 @@ from spawning.controller.plan import Service, Wanted
 from spawning.controller.records import GenerationRecord, Source, WorkerRecord, WorkerState
 from spawning.controller.totals import Totals
 from spawning.ipc.messages import Details
+from spawning.net.identity import Term
 from spawning.net.listeners import bound
 from spawning.settings import as_dict
 
@@ -36,12 +37,14 @@ class Situation:
     :param addresses: the URLs that are served, the first of which names the server; empty before they are bound.
     :param started_at: (monotonic seconds) when the controller's program was started.
     :param listeners: the listening sockets of the service.
+    :param certificates: until when those are valid that are served.
     """
 
     wanted: Wanted
     addresses: Sequence[str]
     started_at: float
     listeners: Sequence[socket.socket] = ()
+    certificates: Sequence[Term] = ()
 
 
 def snapshot(situation: Situation, fleet: Fleet, now: float) -> dict[str, Any]:
@@ -61,6 +64,7 @@ def snapshot(situation: Situation, fleet: Fleet, now: float) -> dict[str, Any]:
         "service": wanted.service.value,
         "serving": serving.number if serving else None,
         "workers_wanted": wanted.workers(serving) if serving else None,
+        "certificates": [_certificate(each) for each in situation.certificates],
         "generations": [_generation(each, now) for each in fleet],
         "last_refusal": dataclasses.asdict(fleet.last_refusal) if fleet.last_refusal else None,
     }
@@ -113,6 +117,16 @@ def _totals(totals: Totals) -> dict[str, Any]:
         "lost": totals.lost,
         "exits": totals.exits,
         "reloads": totals.results,
+    }
+
+
+def _certificate(term: Term) -> dict[str, Any]:
+    """Describe a certificate: its file, for whom it is, and until when."""
+    return {
+        "file": term.file,
+        "names": list(term.names),
+        "ends": int(term.ends),
+        "days": term.days_left(time.time()),
     }
 
 

@@ -35,6 +35,7 @@ class State:
     :param held: what is to be known of each listening socket; empty if the writer did not know.
     :param inherited: descriptors of the service manager's sockets, by name.
     :param identities: numbers of generations to the files with their certificates (``net/identity.py``).
+    :param ticket_keys: keys of session tickets, and when they were made (seconds since the epoch).
     :param bound: the settings with which the sockets were bound.
     :param pidfile: its absolute path.
     :param pidfile_lock: the descriptor that has its lock; negative: none has.
@@ -70,6 +71,7 @@ class State:
     held: list[Held] = field(default_factory=list)
     inherited: dict[str, list[int]] = field(default_factory=dict)
     identities: dict[int, int] = field(default_factory=dict)
+    ticket_keys: tuple[str, float] = ("", 0.0)
     version: int = VERSION
 
     @property

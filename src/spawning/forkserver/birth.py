@@ -43,6 +43,8 @@ _skipped: dict[str, Fork] = {"before": Fork.SECOND, "after_in_parent": Fork.SECO
 _under_way = Fork.ANY
 _by = 0  # the thread that forks; others may do so at the same time
 _register = os.register_at_fork
+_os_fork = os.fork  # by these names, whatever gevent makes of the module
+_waitpid = os.waitpid
 
 
 def gate_hooks() -> None:
@@ -95,7 +97,7 @@ def fork_twice(generation: int, controller: int) -> bool:
         if between == 0:
             return _forked_again(controller)
     with contextlib.suppress(ChildProcessError):  # the application may have had all its children reaped
-        os.waitpid(between, 0)
+        _waitpid(between, 0)
     return False
 
 
@@ -103,7 +105,7 @@ def _fork(which: Fork) -> int:
     global _under_way, _by  # noqa: PLW0603 - hooks get no argument that could tell them
     _by, _under_way = get_ident(), which
     try:
-        return os.fork()
+        return _os_fork()
     finally:
         _under_way = Fork.ANY
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from spawning.errors import AppLoadError, ConfigError
-from spawning.forkserver import app_metrics, files, hooks, surroundings
+from spawning.forkserver import app_metrics, files, green, hooks, surroundings
 from spawning.ipc.messages import Boot, Configured, Loaded, LoadFailed
 from spawning.lifecycle import Event, registered
 from spawning.logs.log import Log
@@ -57,6 +57,7 @@ class Generation:
         self._loading_since = time.time_ns()
         self._config: dict[str, Any] = {}
         self._application: WSGIApplication | None = None
+        self._green = False  # the standard library is patched
         self._surroundings = surroundings.Surroundings(descriptors)
 
     def configure(self) -> Configured:
@@ -72,6 +73,7 @@ class Generation:
             raise AppLoadError(f"cannot start in directory {self._directory}: {error.strerror}") from None
         self._check_same()
         self._set_variables()
+        self._prepare_green()
         self._prepare_path()
         self._prepare_metrics()  # the factory may import what has some
         name = self.settings.factory
@@ -90,10 +92,25 @@ class Generation:
                 )
         self.settings = settings
         self._prepare_path()
+        self._prepare_green()
         self._prepare_metrics()
         if self.settings.umask is not None:
             os.umask(int(self.settings.umask, 8))
         return Configured(as_dict(self.settings))
+
+    def _prepare_green(self) -> None:
+        """Patch the standard library for ``-t 0``; the factory may be the one that says so.
+
+        :raises ConfigError: it cannot be, or it has been, and the factory says otherwise.
+        """
+        wanted = self.settings.threadpool_workers == 0
+        if wanted and not self._green:
+            green.patch()
+            self._green = self._surroundings.green = True
+        elif self._green and not wanted:
+            raise ConfigError(
+                f"factory {self.settings.factory} gives threads={self.settings.threadpool_workers} in place of 0"
+            )
 
     def _prepare_metrics(self) -> None:
         if self.settings.app_metrics and self._metrics:
@@ -148,6 +165,8 @@ class Generation:
     def in_worker(self, descriptors: Sequence[int]) -> None:
         """Go on in a worker, which has other descriptors."""
         self._surroundings.hold(descriptors)
+        if self._green:
+            green.begin_in_worker()
 
     def application(self) -> WSGIApplication:
         """Return the application; load it when first asked.

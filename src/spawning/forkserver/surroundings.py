@@ -24,6 +24,11 @@ from spawning.wsgi import forked
 _FREE: Final = (signal.SIGUSR1, signal.SIGUSR2)
 
 _PATCHERS: Final = {"gevent.monkey": "gevent", "eventlet.patcher": "eventlet"}
+_CALLS: Final = {"gevent": "monkey.patch_all()", "eventlet": "monkey_patch()"}
+_ADVICE: Final = {
+    False: "Spawning serves with threads of the operating system, so leave out the {call}, or serve with gevent: -t 0",
+    True: "with -t 0 Spawning serves with gevent, so leave out the {call}",
+}
 _IMPORT_MACHINERY: Final = ("<frozen importlib", os.path.dirname(os.path.abspath(contextlib.__file__)) + "/importlib/")
 _STREAMS: Final = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
 
@@ -40,6 +45,8 @@ class Surroundings:
     """The process as it was before the application's code ran.
 
     :param descriptors: those of the server that have to stay open.
+
+    :ivar green: gevent has patched the standard library on behalf of the server (``-t 0``).
     """
 
     def __init__(self, descriptors: Sequence[int] = ()) -> None:
@@ -47,6 +54,7 @@ class Surroundings:
         self._sockets = set(_open_sockets())
         self._importers: dict[str, str] = {}
         self._held: dict[int, tuple[int, int]] = {}
+        self.green = False
         self.hold(descriptors)
 
     def hold(self, descriptors: Sequence[int]) -> None:
@@ -95,11 +103,10 @@ class Surroundings:
                 f" {LEAST_RECURSION} leaves no room for the server"
             )
         for name, package in _PATCHERS.items():
-            if _has_patched(sys.modules.get(name)):
+            if _has_patched(sys.modules.get(name)) and not (self.green and package == "gevent"):
                 raise PatchedError(
-                    f"{package} has patched the standard library during the import"
-                    f"{self._where(package)}: Spawning serves with threads of the operating system, so leave out the"
-                    f" {'monkey.patch_all()' if package == 'gevent' else 'monkey_patch()'}"
+                    f"{package} has patched the standard library during the import{self._where(package)}: "
+                    f"{_ADVICE[self.green].format(call=_CALLS[package])}"
                 )
 
     def _where(self, package: str) -> str:

@@ -145,10 +145,19 @@ class Watching:
 @dataclass(frozen=True, slots=True)
 class Start:
     """Begin to accept, in term `term`. Beside it: the page of the fence (``ipc/fence.py``), and, if TLS is spoken, the
-    file of certificates (``net/identity.py``).
+    file of certificates (``net/identity.py``); `tickets` are the keys of session tickets (``net/tickets.py``), as
+    text, or empty.
     """
 
     term: int = 0
+    tickets: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Use other certificates, in the file beside this, and other keys of session tickets, as in :class:`Start`."""
+
+    tickets: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +326,7 @@ Message = (
     | Loaded
     | LoadFailed
     | Start
+    | Renew
     | Retire
     | Announce
     | Stop
@@ -337,8 +347,8 @@ _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Prepare, Boot, BootStatus, Snapshot, Watching, ForkWorker, WorkerGone, Configured, Loaded, LoadFailed, Start,
-        Retire, Announce, Stop, EndStreams, ReopenLog, ReopenStream, AskDetails, Born, Ready, Frozen, Report, Details,
-        Unwell, Handoff,
+        Renew, Retire, Announce, Stop, EndStreams, ReopenLog, ReopenStream, AskDetails, Born, Ready, Frozen, Report,
+        Details, Unwell, Handoff,
     )
 }  # fmt: skip
 

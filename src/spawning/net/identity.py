@@ -28,7 +28,7 @@ PROTOCOLS: Final = (HTTP_1_1,)
 _COMMAND_SECONDS: Final = 10.0  # that the command for the passphrase may take
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-_NAMED: Final = ("certfile", "keyfile", "key_passphrase_file", "key_passphrase_command", "ca_certs", "crl_file")
+NAMED: Final = ("certfile", "keyfile", "key_passphrase_file", "key_passphrase_command", "ca_certs", "crl_file")
 
 _said: Final[Memo[bytes, Mapping[str, str]]] = Memo(256, 1 << 20, 1 << 16)  # certificate of a client to its words
 
@@ -312,12 +312,14 @@ class Term:
         """Return the whole days that are left; negative when there are none."""
         return int((self.ends - now) // 86400)
 
-    def warning(self, now: float) -> str:
-        """Return what is to be said of one that is not valid now; empty if it is."""
+    def warning(self, now: float, soon: int) -> str:
+        """Return what is to be said of one that is not valid, or only for so many days; empty if nothing is."""
         if now >= self.ends:
             return f"certificate has expired file={self.file} ended={_date(self.ends)}"
         if now < self.begins:
             return f"certificate is not valid yet file={self.file} begins={_date(self.begins)}"
+        if self.days_left(now) < soon:
+            return f"certificate expires soon file={self.file} days={self.days_left(now)} ends={_date(self.ends)}"
         return ""
 
 
@@ -399,5 +401,5 @@ def _of_client(der: bytes) -> Mapping[str, str]:
 
 def files_of(settings: Settings) -> Sequence[str]:
     """List the files that the settings name."""
-    values = (getattr(settings, name) for name in _NAMED if name != "key_passphrase_command")
+    values = (getattr(settings, name) for name in NAMED if name != "key_passphrase_command")
     return [file for value in values for file in ((value,) if isinstance(value, str) else value or ())]

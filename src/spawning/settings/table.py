@@ -161,8 +161,12 @@ class Settings:
         habits=("--workers",), group=_WORKERS, help="Workers; by default one for each usable CPU.",
     )
     threadpool_workers: int = option(
-        16, "-t", "--threads", parse=values.Integer(1, 4096), metavar="N", group=_WORKERS,
-        help="Most request threads a worker.",
+        16, "-t", "--threads", parse=values.Integer(0, 4096), metavar="N", group=_WORKERS,
+        help="Most request threads a worker; 0 is coroutines: a greenlet of gevent for each request that waits.",
+    )
+    max_green: int = option(
+        10000, "--max-green", parse=values.Integer(1, 2**20), metavar="N", group=_WORKERS,
+        help="With -t 0: most requests a worker that are executed at a time.",
     )
     deadman_timeout: float = option(
         120.0, "--deadman_timeout", "--deadman", parse=values.seconds, metavar="SECONDS",
@@ -372,7 +376,7 @@ class Settings:
     )
     max_tunnels: int = option(
         1000, "--max-tunnels", parse=values.Integer(0, 100000), metavar="N", group=_LIMITS,
-        help="WebSockets and other tunnels a worker at a time, each in a thread that is not one of --threads.",
+        help="WebSockets and other tunnels a worker, each in a thread beside --threads; with -t 0 it is --max-green.",
     )
     max_request_line: int = option(
         16384, "--max-request-line", parse=values.Integer(32, 2**24), metavar="BYTES", group=_LIMITS,

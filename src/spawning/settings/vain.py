@@ -18,6 +18,8 @@ _EFFECT: Final[Mapping[str, tuple[Callable[[Settings], bool], str]]] = {
     "ready_status": (lambda settings: settings.ready_path is not None, "has no effect without --ready-path"),
     "ready_host": (lambda settings: settings.ready_path is not None, "has no effect without --ready-path"),
     "log_level": (lambda settings: not settings.verbose or settings.log_level == "debug", "contradicts --verbose"),
+    "max_green": (lambda settings: settings.threadpool_workers == 0, "has no effect without -t 0"),
+    "max_tunnels": (lambda settings: settings.threadpool_workers > 0, "has no effect with -t 0, write --max-green"),
     "group": (lambda settings: settings.chuid is not None, "has no effect without --chuid"),
     "keyfile": (lambda settings: bool(settings.certfile), "has no effect without --certfile"),
     "key_passphrase_file": (lambda settings: bool(settings.certfile), "has no effect without --certfile"),

@@ -159,6 +159,10 @@ def _now(values: Values, workers: list[Values]) -> Iterator[Any]:
     most = [((each["address"],), each["most"]) for each in listeners]
     yield _gauge("listener_backlog_limit", "Connections that may wait to be accepted.", ("address",), most)
 
+    ends = [((each["file"],), each["ends"]) for each in values["certificates"]]
+    text = "When the certificates that are served cease to be valid, seconds since the epoch."
+    yield _gauge("certificate_expiry_timestamp_seconds", text, ("file",), ends)
+
 
 def _events(totals: Values) -> Iterator[Any]:
     yield _counted("worker_exits", "Workers that have exited, by cause.", "cause", _CAUSES, totals["exits"])

@@ -59,6 +59,7 @@ def fragment(view: View) -> str:
             _in_flight(values["requests"]),
             _reloads(values),
             _listeners(values["listeners"]),
+            _certificates(values["certificates"]),
             _configuration(values["settings"]),
         ]
     )
@@ -182,6 +183,25 @@ def _reload(identity: str, reload: Values) -> str:
 def _listeners(listeners: list[Values]) -> str:
     rows = [[each["address"], count(each["backlog"]), count(each["most"])] for each in listeners]
     return "<h2>Listeners</h2>" + _table(("address", "waiting to be accepted", "at most"), rows, texts=(0,))
+
+
+def _certificates(certificates: list[Values]) -> str:
+    if not certificates:
+        return ""
+    rows = [
+        [
+            each["file"],
+            ", ".join(each["names"]),
+            time.strftime("%Y-%m-%d", time.localtime(each["ends"])),
+            str(each["days"]),
+        ]
+        for each in certificates
+    ]
+    return "<h2>Certificates</h2>" + _table(("file", "names", "until", "days left"), rows, texts=(0, 1, 2))
+
+
+def _date(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(seconds))
 
 
 def _configuration(settings: Values) -> str:

@@ -65,7 +65,9 @@ class WebSocketWSGI:
         except Refused as refused:
             start_response(refused.status, refused.fields)
             return [f"{refused}\n".encode()]
-        return []  # the server has been given the connection back, and drops it
+        # What is in between wants to see an answer; the server, which has been given the connection back, drops it.
+        start_response("200 OK", [])
+        return []
 
     def serve(self, environ: dict[str, Any]) -> None:
         """Open a WebSocket and have it served, until it is closed.

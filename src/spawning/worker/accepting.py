@@ -33,6 +33,7 @@ STARVED_FOR: Final = 1.0  # seconds until the next attempt when there were no de
 CALM: Final = 2.0  # seconds of accepting after which a limit that was reached is news again
 FULL_FOR: Final = 0.05  # seconds that connections are left to the siblings when there is no room, and between two looks
 ROOM: Final = 1 / 256  # share of the connections that is closed, idle ones, when somebody waits and no sibling accepts
+_poll: Final = select.poll  # by this name, whatever the application makes of the module
 _NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 log = Log("spawning.worker")
@@ -86,7 +87,7 @@ class Accepting:
         self._poller = poller
         self._handoff = handoff
         self._listeners = {each.sock.fileno(): each for each in listeners if each.sock is not None}
-        self._waiting = select.poll()  # tells whether anybody waits to be accepted
+        self._waiting = _poll()  # tells whether anybody waits to be accepted
         for fd in self._listeners:
             self._waiting.register(fd, select.POLLIN)
         self._look_at = 0.0  # monotonic seconds

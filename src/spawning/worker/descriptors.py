@@ -41,8 +41,13 @@ def plan(wanted: int, threads: int, soft: int, hard: int) -> tuple[int, int, int
     return limit, room, min(free - room, max(room, _FEW_BODIES), _MOST_BODIES)
 
 
-def room_for_connections(wanted: int, threads: int) -> int:
-    """Raise the soft limit, limit bodies in files, and return for how many connections there is room (:func:`plan`)."""
+def room_for_connections(wanted: int, jobs: int, threaded: bool) -> int:
+    """Raise the soft limit, limit bodies in files, and return for how many connections there is room (:func:`plan`).
+
+    :param jobs: most requests that are executed at a time.
+    :param threaded: in threads; greenlets, of which there are many, mostly wait, and then for one thing.
+    """
+    threads = jobs if threaded else jobs // _A_THREAD
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit, room, bodies = plan(wanted, threads, soft, hard)
     limit_files(bodies)

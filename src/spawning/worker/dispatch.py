@@ -10,7 +10,7 @@ way back to the loop touches what belongs to the leader.
 :meth:`~Dispatch.take_lead` for the watchdog.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import monotonic, sleep
 from typing import Any, Final, NoReturn
 
@@ -19,16 +19,14 @@ from spawning.logs.access import AccessLog, Entry
 from spawning.worker.alarm import Alarm
 from spawning.worker.bug import tell_of_bug
 from spawning.worker.context import Context
+from spawning.worker.executor import Executor
 from spawning.worker.lead import Lead
 from spawning.worker.output import Output
 from spawning.worker.overdue import Overdue
-from spawning.worker.policy import Policy
 from spawning.worker.roles import Job, LeadLost
 from spawning.worker.routes import Routes
 from spawning.worker.sensor import Sensor
-from spawning.worker.threads import Threads
 from spawning.worker.trials import Trials
-from spawning.worker.waiting import Waiting
 from spawning.wsgi.exchange import ENDED, Exchange, WSGIApplication
 from spawning.wsgi.not_ready import NotReady
 from spawning.wsgi.responder import ClientGone
@@ -48,6 +46,7 @@ class Dispatch:
     :param context: of the worker.
     :param application: the WSGI application.
     :param access_log: None switches it off.
+    :param executor: what executes requests that are not run inline.
 
     :ivar calls: inline calls so far; with the box it tells the watchdog whether a call lasts.
     :ivar handed_over: jobs that the leader has handed over so far.
@@ -60,14 +59,14 @@ class Dispatch:
     :ivar run_exchange: runs an exchange with the application; may be replaced before anything is executed.
     """
 
-    def __init__(self, context: Context, application: WSGIApplication, access_log: AccessLog | None) -> None:
-        settings = context.settings
+    def __init__(
+        self, context: Context, application: WSGIApplication, access_log: AccessLog | None, executor: Executor
+    ) -> None:
         self.application = application
-        self.threads = Threads(
-            context, settings.threadpool_workers, _waiting(context), Policy(siblings=settings.num_processes > 1)
-        )
-        self.threads.run = self.run_in_thread
-        self.lead = Lead(self.threads)
+        self.executor = executor
+        executor.run = self.run_in_thread
+        self.lead = Lead(executor)
+        executor.take_lead = self.lead.take
         self.calls = 0
         self.handed_over = 0
         self.disturbed = 0
@@ -81,14 +80,14 @@ class Dispatch:
         self._access_log = access_log
         self._tally = context.tally
         self._timed = access_log is not None or context.tally is not None
-        self._routes = Routes(enabled=settings.threadpool_workers > 1)
-        self._trials = Trials(self, context, self.threads)
-        self._overdue = Overdue(context, self.threads, self._answer)
+        self._routes = Routes(enabled=executor.threaded and executor.limit > 1)
+        self._trials = Trials(self, context, executor)
+        self._overdue = Overdue(context, executor, self._answer)
 
     @property
     def requests(self) -> int:
         """Requests whose execution has begun."""
-        return self.calls + self.handed_over + self.threads.read
+        return self.calls + self.handed_over + self.executor.read
 
     def sensor(self, line: RequestLine) -> Sensor:
         """Return the sensor of a request line's route, which is kept with the line."""
@@ -101,7 +100,7 @@ class Dispatch:
         context = self._context
         if not context.full:
             sensor = job.sensor
-            if sensor.inline or (context.now >= sensor.due and not self.threads.executing):
+            if sensor.inline or (context.now >= sensor.due and not self.executor.executing):
                 return self._execute_measured(job)
             if context.now >= sensor.due and context.now >= self._trials.next:
                 self._trials.hold(job)
@@ -109,7 +108,7 @@ class Dispatch:
         # From here on another thread may own the job at any moment, so its events must be known by then.
         job.register()
         self.handed_over += 1
-        if not self.threads.hand_over(job) and not self.threads.holding:
+        if not self.executor.hand_over(job) and not self.executor.holding:
             context.crowded = True
         return False
 
@@ -135,7 +134,7 @@ class Dispatch:
 
     def _execute_measured(self, job: Job) -> bool:
         sensor = job.sensor
-        alone = not self.threads.executing
+        alone = not self.executor.executing
         self._context.now = began = sensor.begin(self.disturbed)
         if sensor.suspicious:
             self.watched_until = began + WATCHED
@@ -209,7 +208,7 @@ class Dispatch:
     def _finish_in_thread(self, job: Job) -> None:
         try:
             if job.finish_in_thread():
-                self.threads.queue(job)
+                self.executor.queue(job)
         except BaseException:  # boundary: as in _perform()
             self._abandon(job)
 
@@ -236,14 +235,14 @@ class Dispatch:
         """
         if not self.lead.give_up():
             raise ClientGone("no thread is left to serve the client")
-        threads = self.threads
-        if not threads.excuse(1):
-            output.wait()
+        executor = self.executor
+        if not executor.excuse(1):
+            output.wait(executor.make_bell)
             return
         try:
-            output.wait()
+            output.wait(executor.make_bell)
         finally:
-            threads.excuse(-1)
+            executor.excuse(-1)
 
     def begin_tunnel(self, job: Job) -> bool:
         """Let a job hold its thread for as long as its client stays; see ``roles``. Any thread of the application, so
@@ -255,7 +254,7 @@ class Dispatch:
             if job in lead.box:
                 return False  # no thread is left to serve the others
         lead.settle()  # the watchdog may have taken it, and be about to count the thread
-        return self.threads.begin_tunnel(job)
+        return self.executor.begin_tunnel(job)
 
     # -- between polls: leader only -----------------------------------------------------------------------------------
 
@@ -263,21 +262,21 @@ class Dispatch:
         """Go on with what waits for a thread, or for the threads to run dry: when ``threads`` says that something does.
         Raises LeadLost.
         """
-        threads = self.threads
-        if threads.holding:
+        executor = self.executor
+        if executor.holding:
             self._trials.go_on()
-        if threads.waiting.size:
+        if executor.waiting.size:
             self._overdue.answer()
-            if self._context.full and threads.waiting.size >= PLENTY:
+            if executor.threaded and self._context.full and executor.waiting.size >= PLENTY:
                 sleep(REST)
-            if not self._context.full and not threads.holding:
+            if not self._context.full and not executor.holding:
                 self._hand_out()
 
     def seconds_left(self) -> float:
         """Return how long (seconds) nothing has to be done here, if nothing happens; infinite if never."""
-        if self.threads.holding:
+        if self.executor.holding:
             return 0.005
-        return self._overdue.seconds_left() if self.threads.waiting.size else float("inf")
+        return self._overdue.seconds_left() if self.executor.waiting.size else float("inf")
 
     def sweep(self) -> None:
         """Once a second: tell the log of what is overdue."""
@@ -286,11 +285,11 @@ class Dispatch:
     @property
     def idle(self) -> bool:
         """Whether no thread executes anything."""
-        return not self.threads.executing
+        return not self.executor.executing
 
     def relieve(self, count: int) -> None:
         """Allow for `count` threads more, in place of stuck ones; what waits for a thread gets them."""
-        self.threads.allow(count)  # before the next poll, _hand_out() gives them what waits
+        self.executor.allow(count)  # before the next poll, _hand_out() gives them what waits
 
     def announce_end(self) -> None:
         """Answer ``--ready-path`` with 503 from now on."""
@@ -304,18 +303,10 @@ class Dispatch:
         A trial that waits costs the lead, so the next leader comes here as well: nobody else would find the idle
         threads for these requests.
         """
-        threads = self.threads
-        while not threads.holding and (job := threads.take_waiting()) is not None:
+        executor = self.executor
+        while not executor.holding and (job := executor.take_waiting()) is not None:
             self.handed_over -= 1  # execute() counts it once more
             self.resume(job)
-
-
-def _waiting(context: Context) -> Waiting:
-    settings = context.settings
-    paths: Iterable[str] = settings.health_paths
-    if settings.ready_path is not None:
-        paths = (*settings.health_paths, settings.ready_path)
-    return Waiting(paths, timed=settings.queue_timeout > 0, tally=context.tally)
 
 
 def _nothing() -> None:

@@ -12,28 +12,31 @@ so a token cannot be mistaken for that of a later leader.
 Who takes the token has the successor in hand already, a thread that has been started and waits, so that the worker is
 never without a leader. Popping the token, a new box, and counting the old leader among the threads that execute are one
 critical section (``_change``): the old leader, which finds its token gone, waits for the end of that section before it
-asks for its next request. Locks are taken in this order: ``_change``, then that of ``threads``.
+asks for its next request. Locks are taken in this order: ``_change``, then that of the executor.
+
+Greenlets lead in the same way, one after the other in one thread. The hub takes the token: when it gets the thread from
+a leader that is inside the application, that one waits.
 """
 
-from _thread import allocate_lock, get_ident
+from _thread import allocate_lock
 
+from spawning.worker.executor import Executor, Runner
 from spawning.worker.roles import Job
-from spawning.worker.threads import RequestThread, Threads
 
 
 class Lead:
     """See the module.
 
-    :param threads: where the next leader comes from.
+    :param executor: where the next leader comes from.
 
     :ivar box: holds the token while the leader is inside the application: the job that it executes.
     :ivar leader: the thread that leads; None before the first one does.
     """
 
-    def __init__(self, threads: Threads) -> None:
+    def __init__(self, executor: Executor) -> None:
         self.box: list[Job] = []
-        self.leader: RequestThread | None = None
-        self._threads = threads
+        self.leader: Runner | None = None
+        self._executor = executor
         self._change = allocate_lock()
 
     def settle(self) -> None:
@@ -46,25 +49,25 @@ class Lead:
 
         :returns: the job that call serves; None if there is none, or no thread to lead.
         """
-        successor = self._threads.reserve()
+        successor = self._executor.reserve()
         if successor is None:
             return None
         try:
             job = self._pop(successor)
         except IndexError:
-            self._threads.release(successor)
+            self._executor.release(successor)
             return None
         successor.wake()
         return job
 
-    def _pop(self, successor: RequestThread) -> Job:
+    def _pop(self, successor: Runner) -> Job:
         """Take the token for a successor; IndexError: it is not in the box."""
         with self._change:
             job = self.box.pop()
             self.box = []
             old, self.leader = self.leader, successor
             assert old is not None
-            self._threads.note_held_up(old, job)
+            self._executor.note_held_up(old, job)
         return job
 
     def give_up(self) -> bool:
@@ -73,4 +76,4 @@ class Lead:
         :returns: False when this thread still leads, since no other thread can be started.
         """
         leader = self.leader
-        return leader is None or leader.ident != get_ident() or self.take() is not None or self.leader is not leader
+        return leader is None or not leader.is_current() or self.take() is not None or self.leader is not leader

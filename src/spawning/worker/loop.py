@@ -20,11 +20,11 @@ from spawning.worker.accepting import LOOKS, ON, Accepting
 from spawning.worker.bug import tell_of_bug
 from spawning.worker.context import Context
 from spawning.worker.dispatch import Dispatch
+from spawning.worker.executor import Runner
 from spawning.worker.handoff import HandoffSocket
 from spawning.worker.listener import Listeners
 from spawning.worker.poller import ENDED, Poller
 from spawning.worker.roles import LeadLost, Pollable
-from spawning.worker.threads import RequestThread
 
 SWEEP_EVERY: Final = 1.0  # seconds between looks at the deadlines
 FAREWELL: Final = 5.0  # seconds that an idle connection is kept when the controller has died
@@ -72,8 +72,8 @@ class Loop:
         context.poller = self._poller
         context.hand_off = self._handoff.put
         context.stand_back = self.stand_back
-        dispatch.threads.lead = self.lead
-        dispatch.threads.failed = self.fail
+        dispatch.executor.lead = self.lead
+        dispatch.executor.failed = self.fail
 
     @property
     def connections(self) -> int:
@@ -87,13 +87,13 @@ class Loop:
 
     # -- leading ------------------------------------------------------------------------------------------------------
 
-    def lead(self, me: RequestThread) -> bool:
+    def lead(self, me: Runner) -> bool:
         """Run the loop until the lead is lost (True) or the worker has ended (False)."""
         dispatch = self._dispatch
         dispatch.lead.leader = me
-        threads = dispatch.threads
+        executor = dispatch.executor
         context = self._context
-        poll = self._poller.epoll.poll
+        poll = executor.poll(self._poller.epoll)
         try:
             while True:
                 self._handle_events()
@@ -103,7 +103,7 @@ class Loop:
                 context.now = context.polled = now = monotonic()
                 context.idle_deadline = now + self._keepalive_timeout
                 context.clock.set(time())
-                in_threads = dispatch.handed_over + threads.read
+                in_threads = dispatch.handed_over + executor.read
                 context.contended = in_threads != self._in_threads
                 self._in_threads = in_threads
                 self._events = iter(polled)
@@ -127,16 +127,16 @@ class Loop:
     def _timeout(self) -> float:
         """Return how long (seconds) to wait for events."""
         seconds = LOOKS.get(self._accepting.state, SWEEP_EVERY)
-        threads = self._dispatch.threads
-        if threads.holding or threads.waiting.size:
+        executor = self._dispatch.executor
+        if executor.holding or executor.waiting.size:
             return min(seconds, self._dispatch.seconds_left())
         return seconds
 
     def _between_polls(self) -> bool:
         """Do what is not an event; False: the worker has ended. Raises LeadLost."""
         context = self._context
-        threads = self._dispatch.threads
-        if threads.holding or threads.waiting.size:
+        executor = self._dispatch.executor
+        if executor.holding or executor.waiting.size:
             self._guarded(self._dispatch.before_poll)
         if context.now >= self._next_sweep:
             self._next_sweep = context.now + SWEEP_EVERY

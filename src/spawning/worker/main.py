@@ -26,6 +26,7 @@ from spawning.ipc.messages import (
     Frozen,
     Message,
     Ready,
+    Renew,
     ReopenLog,
     ReopenStream,
     Report,
@@ -39,6 +40,7 @@ from spawning.logs.formats import make
 from spawning.logs.log import Log
 from spawning.logs.setup import has_colours, lost_lines, redirect, stream
 from spawning.logs.streams import open_file
+from spawning.net import tickets
 from spawning.net.identity import HTTP_1_1, Identity, Material, context_of, pick_up
 from spawning.primitives import sleep
 from spawning.settings import Settings
@@ -55,12 +57,12 @@ from spawning.worker.http1 import Http1
 from spawning.worker.leaving import look_after_end
 from spawning.worker.listener import Listener, Listeners
 from spawning.worker.loop import Loop
+from spawning.worker.modes import mode
 from spawning.worker.preamble import accepted
 from spawning.worker.secured import Ferried, Secured
 from spawning.worker.streams import LAST_WORDS, Streams
 from spawning.worker.timeouts import Timeouts, nothing_but
 from spawning.worker.tunnels import Tunnels
-from spawning.worker.watchdog import Watchdog
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
 from spawning.wsgi.exchange import Exchange, WSGIApplication
@@ -75,6 +77,7 @@ from spawning.wsgi.tunnel import GOING_AWAY, RESTART
 REPORT_EVERY: Final = 1.0  # seconds
 ORPHAN_SECONDS: Final = 30.0  # seconds to finish when the controller is dead
 PAUSE: Final = 0.05  # seconds behind a turn that has failed
+_poll: Final = select.poll  # by this name, whatever the application makes of the module
 LOG_AWAKE: Final = 0.05  # seconds between writes of the access log while requests come in
 
 log = Log("spawning.worker")
@@ -181,27 +184,29 @@ class Worker:
         application = redirected(mounted(application, settings.script_name), settings, _https_port(listeners))
         application = identified(application, settings.request_id_header)
         find_directory()
-        room = room_for_connections(settings.max_connections, settings.threadpool_workers)
         context = Context(settings, access_log)
         self._context = context
-        self._dispatch = context.dispatcher = Dispatch(context, application, self._access_log)
+        executor, watchdog, call = mode(context, name)
+        room = room_for_connections(settings.max_connections, executor.limit, executor.threaded)
+        self._dispatch = context.dispatcher = Dispatch(context, application, self._access_log, executor)
         self._dispatch.wake_watchdog = self._wake
-        self._watchdog = Watchdog(self._dispatch)
+        self._watchdog = watchdog(self._dispatch)
         self._trust = Trust(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None
         self._proxies = Trust(settings.proxy_allow_ips)
         self._identity = Identity()
         own = Listeners([self._listener(name, sock) for name, sock in listeners], self._listener)
         self._loop = Loop(context, self._dispatch, own, handoff, room, self._on_end)
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._poll = select.poll()
+        self._poll = _poll()
         self._poll.register(channel.fileno(), select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
         self._poll.register(self._dispatch.alarm.fd, select.POLLIN)
-        self._timeouts = Timeouts(name, settings.request_timeout) if settings.request_timeout else None
+        self._timeouts = Timeouts(name, settings.request_timeout, call) if settings.request_timeout else None
         if self._timeouts is not None:
             self._dispatch.run_exchange = self._timeouts.run
         self._handlers: dict[type[Any], Callable[[Message], None]] = {
             Start: self._on_start,
+            Renew: self._on_renew,
             Retire: self._on_retire,
             Announce: self._on_announce,
             Stop: self._on_stop,
@@ -211,10 +216,12 @@ class Worker:
             AskDetails: self._on_ask_details,
         }
         self._ended = False
+        self._status = 1
         self.give_up_at = float("inf")
         self._ferry_until = 0.0  # (monotonic seconds) as give_up_at, while there are ferries
         self._streams: Streams | None = None  # to be ended
         self._tunnels: Tunnels | None = None  # likewise
+        self._stops = False  # the service does, and not this worker alone
         self._unwell = ""  # why it is to be replaced, which the controller has to be told
         self._relieved = 0  # stuck requests whose threads have been replaced
         self._next_report = 0.0
@@ -229,7 +236,7 @@ class Worker:
         base = EnvironBase(
             server_name=server_name,
             server_port=server_port,
-            multithread=settings.threadpool_workers > 1,
+            multithread=settings.threadpool_workers != 1,
             multiprocess=settings.num_processes > 1,
             errors=self._errors,
             trust=self._trust,
@@ -245,8 +252,12 @@ class Worker:
         """Serve; see :func:`run`."""
         signal.signal(signal.SIGTERM, self._on_term)
         self._channel.sock.setblocking(False)
-        self._dispatch.threads.start()
         self._channel.send(Ready(list(files)))
+        self._dispatch.executor.serve(self._attend)
+        return self._status
+
+    def _attend(self) -> None:
+        """Do what there is for the main thread to do, until the worker has ended or what is left is given up."""
         while not self._ended and (monotonic() < self.give_up_at or self._has_last_words() or self._is_ferrying()):
             try:
                 self._turn()
@@ -256,9 +267,7 @@ class Worker:
             self._access_log.end()
         self._errors.close()
         self._report()  # what has been counted since the last time
-        if self._ended:
-            return int(self._loop.failed)
-        return self._name_stuck_requests()
+        self._status = int(self._loop.failed) if self._ended else self._name_stuck_requests()
 
     # -- one turn of the main thread ----------------------------------------------------------------------------------
 
@@ -324,7 +333,7 @@ class Worker:
 
     def _end_tunnels(self, now: float) -> None:
         self._tunnels = self._tunnels or Tunnels(self._dispatch)
-        self._tunnels.end(now, GOING_AWAY if self._context.stopping else RESTART)
+        self._tunnels.end(now, GOING_AWAY if self._stops else RESTART)
 
     def _has_last_words(self) -> bool:
         """When the time is over: end the tunnels, and give the application a moment to do so itself."""
@@ -385,8 +394,24 @@ class Worker:
             self._context.fence = attach(self._handed[0])
             self._context.term = message.term
         if len(self._handed) > 1:
-            self._identity.context = context_of(_picked_up(self._handed[1]), self._settings, {})
+            self._identify(self._handed[1], message.tickets)
         self._context.post(self._loop.start)
+
+    def _on_renew(self, message: Message) -> None:
+        assert isinstance(message, Renew)
+        if self._handed:
+            self._identify(self._handed[0], message.tickets)
+
+    def _identify(self, fd: int, keys: str) -> None:
+        """Show clients these certificates from the next handshake on.
+
+        :param fd: of what has been read, which is closed.
+        :param keys: of session tickets.
+        """
+        context = context_of(_picked_up(fd), self._settings, {})
+        if keys:
+            tickets.share(context, bytes.fromhex(keys))
+        self._identity.context = context
 
     def _on_retire(self, message: Message) -> None:
         assert isinstance(message, Retire)
@@ -402,6 +427,7 @@ class Worker:
 
     def _on_stop(self, message: Message) -> None:
         assert isinstance(message, Stop)
+        self._stops = True
         self.give_up_at = monotonic() + message.seconds
         self._context.post(self._loop.stop)
         self._context.post(self._acknowledge)
@@ -437,6 +463,7 @@ class Worker:
         log.error("controller died worker=%s pid=%d", self.name, os.getpid())
         self._poll.unregister(self._channel.fileno())
         self.give_up_at = min(self.give_up_at, monotonic() + ORPHAN_SECONDS)
+        self._stops = True
         self._context.post(self._loop.stop_orphaned)
 
     def _on_term(self, _signal: int, _frame: FrameType | None) -> None:
@@ -447,17 +474,17 @@ class Worker:
 
     def _report(self) -> None:
         dispatch = self._dispatch
-        threads = dispatch.threads
+        executor = dispatch.executor
         report = Report(
             requests=dispatch.requests,
             errors=self._context.errors,
-            executing=threads.executing + len(dispatch.lead.box),
-            queued=threads.waiting.size,
+            executing=executor.executing + len(dispatch.lead.box),
+            queued=executor.waiting.size,
             connections=self._loop.connections,
             inline=dispatch.calls,
             refused=self._context.refused,
-            threads=len(threads.all),
-            tunnels=threads.tunnels,
+            threads=len(executor.runners),
+            tunnels=executor.tunnels,
             lost=self._lost(),
         )
         if (tally := self._context.tally) is not None:

@@ -18,11 +18,12 @@ import tempfile
 import termios
 from _thread import allocate_lock
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from typing import Final, Protocol
 
 from spawning.logs.log import Log
-from spawning.primitives import Condition
+from spawning.primitives import Bell, Condition
 from spawning.standard import copy, occupy
 from spawning.worker.stream import Stream
 from spawning.wsgi.responder import ClientGone
@@ -195,14 +196,15 @@ class Output:
     def above_high_water(self) -> bool:
         return self._size > HIGH_WATER
 
-    def wait(self) -> None:
+    def wait(self, make_bell: Callable[[], Bell] = allocate_lock) -> None:
         """Wait until the client has taken enough. The one thread that makes the response.
 
+        :param make_bell: makes a lock that this thread, or greenlet, may wait on.
         :raises ClientGone: it has gone, or the sweep has given it up.
         """
         with self._condition:
             while self._size > HIGH_WATER and not self._broken:
-                self._condition.wait()
+                self._condition.wait(make_bell)
             if self._broken:
                 raise ClientGone("the client has gone")
 

@@ -8,8 +8,8 @@ from time import monotonic
 
 from spawning.logs.log import Log
 from spawning.worker.context import Context
+from spawning.worker.executor import Executor
 from spawning.worker.roles import Job
-from spawning.worker.threads import Threads
 from spawning.wsgi.exchange import WSGIApplication
 from spawning.wsgi.overloaded import Overloaded
 
@@ -20,17 +20,17 @@ class Overdue:
     """Leader only.
 
     :param context: of the worker.
-    :param threads: where requests wait.
+    :param executor: where requests wait.
     :param refuse: answers a job with this application.
 
     :ivar count: requests answered so far.
     """
 
-    def __init__(self, context: Context, threads: Threads, refuse: Callable[[Job, WSGIApplication], None]) -> None:
+    def __init__(self, context: Context, executor: Executor, refuse: Callable[[Job, WSGIApplication], None]) -> None:
         self.count = 0
         self._told = 0
         self._context = context
-        self._threads = threads
+        self._executor = executor
         self._refuse = refuse
         self._timeout = context.settings.queue_timeout
         self._answer = Overloaded(self._timeout)
@@ -39,7 +39,7 @@ class Overdue:
         """Answer what is overdue. Raises LeadLost."""
         if not self._timeout:
             return
-        while (overdue := self._threads.take_overdue(self._context.now - self._timeout)) is not None:
+        while (overdue := self._executor.take_overdue(self._context.now - self._timeout)) is not None:
             job, since = overdue
             self.count += 1
             job.exchange.started = since
@@ -49,7 +49,7 @@ class Overdue:
         """Return how long (seconds) until the next one will be overdue; infinite if none will."""
         if not self._timeout:
             return float("inf")
-        return max(0.0, self._threads.waiting_since() + self._timeout - monotonic())
+        return max(0.0, self._executor.waiting_since() + self._timeout - monotonic())
 
     def tell(self) -> None:
         """Log how many there have been since the last time; once a second."""

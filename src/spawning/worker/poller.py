@@ -14,6 +14,7 @@ from spawning.worker.roles import Leaver, Pollable
 
 _EVENTS: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 ENDED: Final = select.EPOLLRDHUP  # the other side will send nothing more; the greatest of the bits that are reported
+_epoll: Final = select.epoll  # by this name: gevent takes it away
 
 
 class Poller:
@@ -26,7 +27,7 @@ class Poller:
     """
 
     def __init__(self, context: Context) -> None:
-        self.epoll = select.epoll()
+        self.epoll = _epoll()
         self.pollables: dict[int, Pollable] = {}
         self.tells = False
         self._context = context

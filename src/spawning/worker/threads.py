@@ -1,29 +1,25 @@
 """Request threads: created on demand, used last idle first, so that few are warm.
 
 Every thread of a worker but the main one is a request thread; one of them leads (``lead``), the others run jobs that
-were handed over, or wait for one. At most ``limit`` execute jobs; the leader is one more while it polls. What it is to
-run a job, or to lead, the pool is told when it starts.
+were handed over, or wait for one. At most ``limit`` execute jobs; the leader is one more while it polls.
 
 One thread is woken at a time: it wakes the next one when it has the interpreter lock. Until then the next one could
 not run either, and a thread that finishes a job meanwhile takes the next without being woken (``docs/design/0012``).
 
-``lock`` guards ``_idle``, ``_ready``, ``_starting``, ``waiting`` and ``executing``. It is taken for jobs that are
-handed over, never for inline ones. ``executing`` counts handed-over and taken-over jobs; only the thread that leads (or
-takes the lead) raises it, so a leader may read it, and ``context.full``, without the lock: at worst it sees a thread as
-busy that has just finished, and looks again under the lock.
+``lock`` guards ``_idle``, ``_ready`` and ``_starting`` as well as what is said in ``executor``.
 """
 
+import select
 from collections import deque
 from collections.abc import Callable
 
 from spawning.errors import ProtocolError
 from spawning.logs.log import Log
-from spawning.primitives import ServerThread, allocate_lock
-from spawning.worker.bug import tell_of_bug
+from spawning.primitives import ServerThread, allocate_lock, get_ident
 from spawning.worker.context import Context
+from spawning.worker.executor import Executor, Poll, Runner, stack_of
 from spawning.worker.policy import Policy
 from spawning.worker.roles import Job
-from spawning.worker.waiting import Waiting
 
 log = Log("spawning.worker")
 
@@ -32,7 +28,7 @@ class RequestThread(ServerThread):
     """A thread with a mailbox for one task; the lock is the bell.
 
     :ivar job: the job that it executes; any thread may read it. None while idle or leading.
-    :ivar in_tunnel: its job does not count; with the lock of ``Threads``.
+    :ivar in_tunnel: its job does not count; with the lock of the executor.
     """
 
     def __init__(self, threads: "Threads", number: int) -> None:
@@ -53,6 +49,12 @@ class RequestThread(ServerThread):
             self.start()
         else:
             self._bell.release()
+
+    def is_current(self) -> bool:
+        return self.ident == get_ident()
+
+    def stack(self) -> str:
+        return stack_of(self.ident)
 
     def run(self) -> None:
         try:
@@ -79,44 +81,34 @@ class RequestThread(ServerThread):
                 job = threads.next(self)
 
 
-class Threads:
-    """The request threads of a worker. See the module for who may call what.
+class Threads(Executor):
+    """The request threads of a worker. See the modules for who may call what.
 
-    :param context: of the worker; ``full`` is written here.
-    :param limit: most jobs executed at a time.
-    :param waiting: jobs that wait for a thread.
-    :param policy: how the threads are scheduled.
-
-    :ivar lead: run the loop in the calling thread; True when that thread is an ordinary one again, False when it has to
-        end.
-    :ivar run: execute a job in the calling thread, all of it; raises nothing.
-    :ivar failed: called when a bug has ended a thread; the worker cannot go on.
-    :ivar read: jobs that request threads have read.
-    :ivar excused: jobs that wait for their clients and do not count.
-    :ivar tunnels: jobs that hold a thread for as long as their clients stay, and do not count.
-    :ivar holding: jobs are kept back so that the threads run dry, for a trial (``sensor``).
+    :param context: of the worker.
     """
 
-    lead: Callable[[RequestThread], bool]
-    run: Callable[[Job], None]
-    failed: Callable[[], None]
+    threaded = True
+    make_bell = staticmethod(allocate_lock)
 
-    def __init__(self, context: Context, limit: int, waiting: Waiting, policy: Policy) -> None:
-        self.limit = limit
-        self.waiting = waiting
-        self.policy = policy
-        self.lock = allocate_lock()
-        self.executing = 0
-        self.holding = False
-        self.read = 0
-        self.excused = 0
-        self.tunnels = 0
+    def __init__(self, context: Context) -> None:
+        super().__init__(context, context.settings.threadpool_workers, context.settings.max_tunnels)
+        self.policy = Policy(siblings=context.settings.num_processes > 1)
         self.all: list[RequestThread] = []
-        self._context = context
         self._starting = False  # a thread has been woken for a job, and has not begun with it
         self._ready: deque[Job] = deque()  # to be executed next
         self._short_of_threads = False
         self._idle: list[RequestThread] = []
+
+    @property
+    def runners(self) -> list[Runner]:
+        return list(self.all)
+
+    def serve(self, attend: Callable[[], None]) -> None:
+        self.start()
+        attend()
+
+    def poll(self, epoll: select.epoll) -> Poll:
+        return epoll.poll
 
     # -- jobs ---------------------------------------------------------------------------------------------------------
 
@@ -140,11 +132,6 @@ class Threads:
             thread = self._to_wake()
         if thread is not None:
             self._wake(thread)
-
-    def _count(self, more: int) -> None:
-        """Count jobs that are executed. With the lock."""
-        self.executing += more
-        self._context.full = self.executing >= self.limit
 
     def _to_wake(self) -> RequestThread | None:
         """Choose the thread for the first ready job, unless one is waking up. With the lock."""
@@ -176,15 +163,6 @@ class Threads:
         if alone:
             job.refuse(ProtocolError(503, "no thread can be started for the request"))
 
-    def queue(self, job: Job) -> None:
-        """Take a request that a request thread has read; its turn is behind those that wait.
-
-        That thread must ask for its own next job afterwards.
-        """
-        with self.lock:
-            self.read += 1
-            self.waiting.put(job)
-
     def next(self, thread: RequestThread) -> Job | None:
         """Return the next job for `thread`, which has finished one; None: it is idle from now on."""
         context = self._context
@@ -206,60 +184,6 @@ class Threads:
         if tell:
             context.mail.wake()
         return job
-
-    def allow(self, count: int) -> None:
-        """Allow for `count` jobs more at a time, or fewer. Any thread."""
-        with self.lock:
-            self.limit += count
-            self._count(0)
-
-    def excuse(self, count: int) -> bool:
-        """Let a job that waits for its client not count (1), or count again (-1).
-
-        :returns: False when as many are excused as may be.
-        """
-        context = self._context
-        with self.lock:
-            if count > 0 and self.excused >= context.settings.max_waiting_writers:
-                return False
-            self.excused += count
-            self.limit += count
-            self._count(0)
-            tell = count > 0 and (context.crowded or self.waiting.size)
-        if tell:
-            context.mail.wake()
-        return True
-
-    def begin_tunnel(self, job: Job) -> bool:
-        """Let a job not count any more, until its thread asks for the next one. Any thread.
-
-        :returns: False when as many do not as may be (``--max-tunnels``), or no thread executes the job.
-        """
-        context = self._context
-        with self.lock:
-            thread = next((each for each in self.all if each.job is job), None)
-            if thread is None or self.tunnels >= context.settings.max_tunnels:
-                return False
-            thread.in_tunnel = True
-            self.tunnels += 1
-            self._count(-1)
-        context.mail.wake()  # another one may be executed in its place
-        return True
-
-    def take_waiting(self) -> Job | None:
-        """Take out the waiting job whose turn it is, if it may be executed. Leader only."""
-        with self.lock:
-            return self.waiting.take() if self.waiting.size and not self._context.full else None
-
-    def take_overdue(self, before: float) -> tuple[Job, float] | None:
-        """Take out a job that waits since before that time, and since when. Leader only."""
-        with self.lock:
-            return self.waiting.take_overdue(before)
-
-    def waiting_since(self) -> float:
-        """Since when the job waits that will be overdue next; infinite if none will."""
-        with self.lock:
-            return self.waiting.since
 
     def queued(self) -> list[Job]:
         """Return the jobs that no thread has begun with. Any thread."""
@@ -289,23 +213,13 @@ class Threads:
                 return None
         return thread
 
-    def release(self, thread: RequestThread) -> None:
+    def release(self, runner: Runner) -> None:
         """Put a reserved thread back, which is not needed."""
+        assert isinstance(runner, RequestThread)
         with self.lock:
-            self._idle.append(thread)
-
-    def note_held_up(self, thread: RequestThread, job: Job) -> None:
-        """Count the old leader among the threads that execute: it is held up by a job, and another one leads."""
-        with self.lock:
-            self._count(1)
-            thread.job = job
+            self._idle.append(runner)
 
     # -- threads ------------------------------------------------------------------------------------------------------
-
-    def fail(self) -> None:
-        """End the worker, from inside an ``except`` block: a thread has met a bug. Any thread."""
-        tell_of_bug("the worker ends")
-        self.failed()
 
     def _discard(self, thread: RequestThread, error: RuntimeError) -> None:
         """Forget a thread that could not be started, and tell the log of the first one."""

@@ -16,7 +16,6 @@ anything for it.
 """
 
 import ctypes
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from time import monotonic, sleep
@@ -24,8 +23,9 @@ from typing import Any, Final
 
 from spawning.errors import RequestTimeout
 from spawning.logs.log import Log
-from spawning.worker.details import stack_of
+from spawning.primitives import get_ident
 from spawning.worker.dispatch import Dispatch
+from spawning.worker.executor import stack_of
 from spawning.worker.loop import Loop
 from spawning.wsgi.blocks import HAVE_ALL
 from spawning.wsgi.environ import Environ
@@ -50,16 +50,20 @@ class Timeouts:
 
     :param worker: its name, for the log.
     :param seconds: that the application may take, or go on without sending anything.
+    :param call: makes the application as one exchange sees it.
     """
 
-    def __init__(self, worker: str, seconds: float) -> None:
+    def __init__(
+        self, worker: str, seconds: float, call: "Callable[[Exchange, WSGIApplication], Call] | None" = None
+    ) -> None:
         self._worker = worker
         self._seconds = seconds
+        self._call = call or Call
         self._calls: dict[int, Call] = {}  # by thread
 
     def run(self, exchange: Exchange, application: WSGIApplication) -> None:
         """Run an exchange so that it can be interrupted. The thread that owns it."""
-        call = Call(exchange, application)
+        call = self._call(exchange, application)
         self._calls[call.ident] = call
         try:
             exchange.run(call)
@@ -79,9 +83,9 @@ class Timeouts:
                 found = STUCK
                 log.error("request stuck %s", self._names(call, now))
             elif call.claim(now - self._seconds):
-                log.error("request timed out %s\n%s", self._names(call, now), stack_of(call.ident))
-                call.interrupt()
-                found = found or INTERRUPTED
+                log.error("request timed out %s\n%s", self._names(call, now), call.stack())
+                if call.interrupt():
+                    found = found or INTERRUPTED
         return found
 
     @property
@@ -110,7 +114,7 @@ class Call:
 
     def __init__(self, exchange: Exchange, application: WSGIApplication) -> None:
         self.exchange = exchange
-        self.ident = threading.get_ident()
+        self.ident = get_ident()
         self.claimed = False
         self.interrupted_at = 0.0
         self.given_up = False
@@ -196,11 +200,14 @@ class Call:
         :raises RequestTimeout: somebody has, a moment ago.
         """
         self.untimed = True
-        if threading.get_ident() == self.ident:
+        if self._is_current():
             self._leave()
         else:  # a thread of the application, which is not to be interrupted in any case
             with suppress(IndexError):
                 self._window.pop()
+
+    def _is_current(self) -> bool:
+        return get_ident() == self.ident
 
     # -- the main thread ----------------------------------------------------------------------------------------------
 
@@ -222,10 +229,18 @@ class Call:
             return False
         return True
 
-    def interrupt(self) -> None:
-        """Raise in the thread."""
+    def interrupt(self) -> bool:
+        """Raise in the thread.
+
+        :returns: whether that may strike between any two steps of it, and leave behind it anything half done.
+        """
         _set_exception(self.ident, ctypes.py_object(RequestTimeout))
         self.interrupted_at = monotonic()
+        return True
+
+    def stack(self) -> str:
+        """Return where it is, as a traceback shows it."""
+        return stack_of(self.ident)
 
 
 class Blocks:
@@ -263,5 +278,5 @@ class Blocks:
 
 def nothing_but(stuck: Collection[Exchange], dispatch: Dispatch, loop: Loop) -> bool:
     """Whether a retired worker has nothing left to do but what is stuck. Main thread."""
-    executing = dispatch.threads.executing + len(dispatch.lead.box)
+    executing = dispatch.executor.executing + len(dispatch.lead.box)
     return executing <= len(stuck) and loop.connections <= len(stuck) and not loop.ferries

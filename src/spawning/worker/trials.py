@@ -6,8 +6,8 @@ On a busy worker threads are never idle by chance. So requests are kept back for
 from typing import Final
 
 from spawning.worker.context import Context
+from spawning.worker.executor import Executor
 from spawning.worker.roles import Dispatcher, Job
-from spawning.worker.threads import Threads
 
 _HOLD: Final = 0.02  # seconds that requests may be kept back …
 _HOLD_EVERY: Final = 0.25  # … and at least between two times that they are
@@ -18,16 +18,16 @@ class Trials:
 
     :param dispatcher: executes the trial.
     :param context: of the worker.
-    :param threads: those that are to run dry.
+    :param executor: the threads that are to run dry.
 
     :ivar next: (monotonic seconds) when requests may be kept back again.
     """
 
-    def __init__(self, dispatcher: Dispatcher, context: Context, threads: Threads) -> None:
+    def __init__(self, dispatcher: Dispatcher, context: Context, executor: Executor) -> None:
         self.next = 0.0
         self._dispatcher = dispatcher
         self._context = context
-        self._threads = threads
+        self._executor = executor
         self._job: Job | None = None
         self._until = 0.0
 
@@ -38,17 +38,17 @@ class Trials:
         self._job = job
         self._until = now + _HOLD
         self.next = now + _HOLD_EVERY
-        self._threads.holding = True
+        self._executor.holding = True
 
     def go_on(self) -> None:
         """End the wait for the threads to run dry, if they have or if it takes too long. Raises LeadLost."""
         now = self._context.now
         job = self._job
         assert job is not None
-        if self._threads.executing:
+        if self._executor.executing:
             if now < self._until:
                 return
             job.sensor.trial_failed(now)
-        self._threads.holding = False
+        self._executor.holding = False
         self._job = None
         self._dispatcher.resume(job)

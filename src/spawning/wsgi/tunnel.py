@@ -154,6 +154,7 @@ class Tunnel:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def makefile(self, mode: str = "r", buffering: int | None = None, **options: Any) -> IO[Any]:
+        self._own()
         make: Any = socket.socket.makefile
         made: IO[Any] = make(self, mode, buffering, **options)
         return made

@@ -16,6 +16,9 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import condition
 
+from spawning.contrib.django.websocket import websocket
+from spawning.websocket import WebSocket
+
 CHANGED = datetime(2024, 2, 29, 12, 0, tzinfo=UTC)
 
 
@@ -85,7 +88,16 @@ def broken(request: HttpRequest) -> HttpResponse:
     raise LookupError("broken on purpose")
 
 
+@websocket(supported_protocols=["chat"])
+def chat(request: HttpRequest, ws: WebSocket, room: str) -> None:
+    """Echo into a room, named by the URL, for a user that the session knows."""
+    ws.send(f"{room} {ws.protocol} {request.session.get('last')}")
+    for message in ws:
+        ws.send(message)
+
+
 urlpatterns = [
+    path("chat/<room>", chat),
     path("guest/", guest),
     path("upload/", upload),
     path("raw/", raw),
