@@ -151,10 +151,10 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
             "tally",
         }
     ),
-    frozenset({"alarm", "descriptors", "sensor", "listener", "output", "tls"}),
+    frozenset({"alarm", "descriptors", "sensor", "listener", "output", "passage", "tls"}),
     frozenset({"roles", "routes"}),
     frozenset({"context", "waiting", "vanished"}),
-    frozenset({"poller", "sending", "executor", "arrival"}),
+    frozenset({"poller", "sending", "executor", "arrival", "ferry"}),
     frozenset({"closing", "lead", "trials", "overdue", "handoff", "threads", "greenlets"}),
     frozenset({"migrating", "dispatch", "accepting", "preamble", "handshake"}),
     frozenset({"refusing"}),

@@ -171,7 +171,9 @@ def _generation(generation: GenerationRecord, now: float) -> dict[str, Any]:
     }
 
 
-_REPORTED = ("requests", "errors", "executing", "queued", "connections", "inline", "refused", "threads", "tunnels")
+_REPORTED = (
+    "requests", "errors", "executing", "queued", "connections", "ferries", "inline", "refused", "threads", "tunnels",
+)  # fmt: skip
 
 
 def _worker(worker: WorkerRecord, now: float) -> dict[str, Any]:

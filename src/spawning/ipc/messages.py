@@ -162,9 +162,12 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """A newer generation takes over: stop accepting, answer :class:`Frozen`, finish within `seconds`, exit."""
+    """A newer generation takes over: stop accepting, answer :class:`Frozen`, finish within `seconds`, exit. While there
+    are ferries (``worker/ferry.py``), `ferrying` seconds more.
+    """
 
     seconds: float
+    ferrying: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +263,7 @@ class Report:
     waited: float = 0.0
     prompt: int = 0
     sent: int = 0
+    ferries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +311,7 @@ class Handoff:
     listener: str = ""
     environ: dict[str, str] = field(default_factory=dict)
     fresh: bool = False
+    ferried: bool = False
 
 
 Message = (

@@ -279,4 +279,4 @@ class Blocks:
 def nothing_but(stuck: Collection[Exchange], dispatch: Dispatch, loop: Loop) -> bool:
     """Whether a retired worker has nothing left to do but what is stuck. Main thread."""
     executing = dispatch.executor.executing + len(dispatch.lead.box)
-    return executing <= len(stuck) and loop.connections <= len(stuck)
+    return executing <= len(stuck) and loop.connections <= len(stuck) and not loop.ferries
