@@ -62,8 +62,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ctl_text": {"figures"},
     "ctl_report": {"ctl_text"},
     "ctl_logs": set(),
+    "ctl_console": {"ctl_text", "ipc"},
     "ctl_top": {"ctl_text", "figures", "status"},
-    "ctl": BASE | {"ctl_report", "ctl_text", "ctl_top", "ctl_logs"},
+    "ctl": BASE | {"ctl_report", "ctl_text", "ctl_top", "ctl_logs", "ctl_console"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -138,6 +139,7 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
             "__init__",
             "bug",
             "children",
+            "interrupt",
             "leaving",
             "syscalls",
             "lifecycle",
@@ -148,7 +150,7 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
             "tally",
         }
     ),
-    frozenset({"alarm", "descriptors", "sensor", "listener", "output", "tls"}),
+    frozenset({"alarm", "console", "descriptors", "sensor", "listener", "output", "tls"}),
     frozenset({"roles", "routes"}),
     frozenset({"context", "waiting"}),
     frozenset({"poller", "sending", "threads", "arrival"}),

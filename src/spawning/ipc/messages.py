@@ -200,6 +200,11 @@ class AskDetails:
     stacks: bool
 
 
+@dataclass(frozen=True, slots=True)
+class OpenConsole:
+    """Give a console to who is at the other end of the connection beside this (``ipc/control.py``)."""
+
+
 # Worker to controller ------------------------------------------------------------------------------------------------
 
 
@@ -319,6 +324,7 @@ Message = (
     | ReopenLog
     | ReopenStream
     | AskDetails
+    | OpenConsole
     | Born
     | Ready
     | Frozen
@@ -332,8 +338,8 @@ _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Prepare, Boot, BootStatus, Snapshot, Watching, ForkWorker, WorkerGone, Configured, Loaded, LoadFailed, Start,
-        Retire, Announce, Stop, EndStreams, ReopenLog, ReopenStream, AskDetails, Born, Ready, Frozen, Report, Details,
-        Unwell, Handoff,
+        Retire, Announce, Stop, EndStreams, ReopenLog, ReopenStream, AskDetails, OpenConsole, Born, Ready, Frozen,
+        Report, Details, Unwell, Handoff,
     )
 }  # fmt: skip
 
