@@ -63,8 +63,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ctl_text": {"figures"},
     "ctl_report": {"ctl_text"},
     "ctl_logs": set(),
+    "ctl_console": {"ctl_text", "ipc"},
     "ctl_top": {"ctl_text", "figures", "status"},
-    "ctl": BASE | {"ctl_report", "ctl_text", "ctl_top", "ctl_logs"},
+    "ctl": BASE | {"ctl_report", "ctl_text", "ctl_top", "ctl_logs", "ctl_console"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -141,6 +142,7 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
             "__init__",
             "bug",
             "children",
+            "interrupt",
             "leaving",
             "syscalls",
             "lifecycle",
@@ -151,7 +153,7 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
             "tally",
         }
     ),
-    frozenset({"alarm", "descriptors", "sensor", "listener", "output", "passage", "tls"}),
+    frozenset({"alarm", "console", "descriptors", "sensor", "listener", "output", "passage", "tls"}),
     frozenset({"roles", "routes"}),
     frozenset({"context", "waiting", "vanished"}),
     frozenset({"poller", "sending", "executor", "arrival", "ferry"}),

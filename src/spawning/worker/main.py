@@ -25,6 +25,7 @@ from spawning.ipc.messages import (
     EndStreams,
     Frozen,
     Message,
+    OpenConsole,
     Ready,
     Renew,
     ReopenLog,
@@ -48,6 +49,7 @@ from spawning.settings.destination import STREAMS, is_file, syslog
 from spawning.standard import occupy
 from spawning.worker import children
 from spawning.worker.bug import keep_recursion_limit, mend_recursion_limit
+from spawning.worker.console import Backdoor
 from spawning.worker.context import Context
 from spawning.worker.descriptors import room_for_connections
 from spawning.worker.details import details, executions, queued
@@ -180,6 +182,9 @@ class Worker:
         self._channel = channel
         self._access_log = access_log
         self._handed: list[int] = []  # descriptors beside the message that was received last
+        self._backdoor = Backdoor(
+            name, settings.backdoor, {"application": application, "settings": settings, "worker": self}
+        )
         application = redirected(mounted(application, settings.script_name), settings, _https_port(listeners))
         application = identified(application, settings.request_id_header)
         find_directory()
@@ -214,6 +219,7 @@ class Worker:
             ReopenLog: self._on_reopen,
             ReopenStream: self._on_reopen_stream,
             AskDetails: self._on_ask_details,
+            OpenConsole: self._on_open_console,
         }
         self._ended = False
         self._status = 1
@@ -459,6 +465,10 @@ class Worker:
         with contextlib.suppress(BlockingIOError):
             self._channel.send(details(self._dispatch, message.question, message.stacks, monotonic()))
 
+    def _on_open_console(self, _: Message) -> None:
+        for fd in self._handed:
+            self._backdoor.open(fd)
+
     def _on_orphaned(self) -> None:
         log.error("controller died worker=%s pid=%d", self.name, os.getpid())
         self._poll.unregister(self._channel.fileno())
@@ -513,6 +523,7 @@ class Worker:
         """Close what is this worker's, in a process that the application has forked; the rest is closed already."""
         self._dispatch.executor.stay_in_child()
         self._loop.close_in_child()
+        self._backdoor.close_in_child()
         for fd in (self._context.mail.fd, self._wake_fd, self._dispatch.alarm.fd):
             os.close(fd)
 
