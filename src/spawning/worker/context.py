@@ -44,6 +44,7 @@ class Context:
     :ivar errors: responses with status 5xx; any thread, so at worst a few are not counted.
     :ivar tunnels_told: (monotonic seconds) when the log was told last that there are too many tunnels; any thread.
     :ivar refused: requests that were refused as no HTTP, or as against a limit; likewise.
+    :ivar ferries: TLS sessions of connections that others serve (``ferry``); leader.
     :ivar tally: what is counted for the metrics, if somebody wants them; any thread.
     :ivar receiver: receives without giving the interpreter lock away; leader.
     :ivar mail: what the leader is asked to do.
@@ -87,4 +88,5 @@ class Context:
         self.errors = 0
         self.tunnels_told = -inf
         self.refused = 0
+        self.ferries = 0
         self.tally = tally(settings)
