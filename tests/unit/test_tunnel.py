@@ -78,6 +78,22 @@ def test_its_first_use_takes_it_and_no_later_one(offer: Offer) -> None:
     assert tunnel.gettimeout() is None
 
 
+def test_a_socket_that_the_application_does_not_let_be_made_leaves_nothing_behind(
+    offer: Offer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(fileno: int) -> None:
+        raise RuntimeError("no sockets in these tests")
+
+    before = os.listdir("/proc/self/fd")
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", cannot)
+        with pytest.raises(RuntimeError, match="no sockets"):
+            offer.tunnel.recv(1)
+    assert os.listdir("/proc/self/fd") == before
+    with pytest.raises(OSError, match="closed"):
+        offer.tunnel.recv(1)
+
+
 @pytest.mark.parametrize("default", [None, 0.01])
 def test_it_waits_whatever_is_the_default(offer: Offer, default: float | None) -> None:
     socket.setdefaulttimeout(default)

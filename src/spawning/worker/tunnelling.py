@@ -8,7 +8,7 @@ A tunnel holds a thread, which does not count as one of ``--threads``; so many t
 """
 
 import os
-from typing import Any, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 
 from spawning.http.response import ResponseHead, TunnelHead
 from spawning.logs.log import Log
@@ -20,6 +20,8 @@ from spawning.wsgi.encrypted import Session
 from spawning.wsgi.exchange import Exchange
 from spawning.wsgi.responder import ClientGone
 from spawning.wsgi.tunnel import Tunnel
+
+TELL_EVERY: Final = 1.0  # seconds, at least, between two warnings
 
 log = Log("spawning.worker")
 
@@ -66,10 +68,15 @@ class Tunnelling(Refusing):
         return descriptor, ahead, None if self.stream.bare else self.stream
 
     def _refuse_tunnel(self) -> NoReturn:
-        most = self.context.settings.max_tunnels
-        log.warning("no connection can be taken, there are as many tunnels as may be, see --max-tunnels most=%d", most)
+        context = self.context
+        settings = context.settings
+        if context.now >= context.tunnels_told + TELL_EVERY:
+            context.tunnels_told = context.now
+            green = settings.threadpool_workers == 0
+            option, most = ("--max-green", settings.max_green) if green else ("--max-tunnels", settings.max_tunnels)
+            log.warning("no connection can be taken, there are as many tunnels as may be, see %s most=%d", option, most)
         self.exchange.refuse(503, "Service Unavailable", "too many tunnels")
-        raise ClientGone("there are as many tunnels as there may be (--max-tunnels)")
+        raise ClientGone("there are as many tunnels as there may be")
 
     @property
     def is_tunnel(self) -> bool:

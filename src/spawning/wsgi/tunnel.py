@@ -15,6 +15,7 @@ What a client has sent ahead, behind its request, comes first from ``recv``, ``r
 Threads. The application's may use it as they may use a socket. ``leave`` is called by the worker's main thread.
 """
 
+import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -208,8 +209,7 @@ class Tunnel:
             descriptor, self._ahead, session = self._offerer.give_away(self)
             self._offerer = None
             self.taken = True
-            made = socket.socket(fileno=descriptor)  # whatever the application has made of it
-            made.setblocking(True)  # whatever socket.setdefaulttimeout() says
+            made = _socket_of(descriptor)
             if session is None:
                 self._socket = made
                 return made
@@ -231,3 +231,14 @@ class Tunnel:
         """End what the application may do with the server's part of the connection. The owner of the connection."""
         if self._encrypted is not None:
             self._encrypted.revoke()
+
+
+def _socket_of(descriptor: int) -> socket.socket:
+    """Make a blocking socket of a descriptor, by what the application has made of ``socket.socket``."""
+    try:
+        made = socket.socket(fileno=descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    made.setblocking(True)  # whatever socket.setdefaulttimeout() says
+    return made
