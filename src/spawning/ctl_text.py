@@ -16,6 +16,7 @@ _SEVERAL_LINES = ("traceback", "stacks")  # keys of what has lines of its own
 
 _COLUMNS = (
     "worker", "pid", "state", "age", "requests", "errors", "refused", "executing", "queued", "tunnels", "connections",
+    "ferries",
 )  # fmt: skip
 
 

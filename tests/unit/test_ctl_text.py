@@ -5,8 +5,8 @@ import pytest
 from spawning.ctl_text import escaped, in_lines, requests_text, stacks_text, status_text
 from spawning.figures import duration
 
-WORKER = {"name": "2.1", "pid": 17, "state": "serving", "age": 61.0, "requests": 5, "errors": 0, "refused": 2,
-          "executing": 1, "queued": 0, "tunnels": 3, "connections": None}  # fmt: skip
+WORKER = {"name": "2.1", "pid": 17, "state": "serving", "age": 6.0, "requests": 5, "errors": 0, "refused": 2,
+          "executing": 1, "queued": 0, "tunnels": 3, "connections": None, "ferries": 0}  # fmt: skip
 STATUS = {
     "version": "1.0", "python": "3.12.1", "pid": 4, "address": "http://127.0.0.1:8080", "uptime": 3700.0,
     "service": "run", "serving": 2, "workers_wanted": 1, "last_refusal": None,
@@ -24,8 +24,8 @@ def test_status() -> None:
         "generation 1 kept, no fork server, start 1 h 1 min ago",
         "",
         "generation 2 serving, fork server 16, SIGHUP 1 min 1 s ago",
-        "  worker  pid  state    age        requests  errors  refused  executing  queued  tunnels  connections",
-        "  2.1     17   serving  1 min 1 s  5         0       2        1          0       3        -",
+        "  worker  pid  state    age  requests  errors  refused  executing  queued  tunnels  connections  ferries",
+        "  2.1     17   serving  6 s  5         0       2        1          0       3        -            0",
     ]
 
 

@@ -28,12 +28,12 @@ class Offer:
         self._error = error
         self.tunnel = Tunnel(self)
 
-    def give_away(self, tunnel: Tunnel) -> tuple[int, bytes]:
+    def give_away(self, tunnel: Tunnel) -> tuple[int, bytes, None]:
         assert tunnel is self.tunnel
         if self._error is not None:
             raise self._error
         self.taken += 1
-        return os.dup(self.server.fileno()), self._ahead
+        return os.dup(self.server.fileno()), self._ahead, None
 
     def close(self) -> None:
         self.tunnel.close()

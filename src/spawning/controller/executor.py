@@ -367,12 +367,16 @@ class Executor:
         log.info("worker started %s", fields(worker=worker.source, pid=worker.pid))
 
     def _retire_worker(self, action: RetireWorker) -> None:
-        self._tell_to_leave(action.source, Retire(action.seconds), action.seconds)
+        self._retire(action.source, action.seconds)
 
     def _recycle_worker(self, action: RecycleWorker) -> None:
         pid = self._worker(action.source).pid
         log.info("worker recycled %s", fields(worker=action.source, pid=pid, reason=action.reason))
-        self._tell_to_leave(action.source, Retire(action.seconds), action.seconds)
+        self._retire(action.source, action.seconds)
+
+    def _retire(self, source: Source, seconds: float) -> None:
+        ferrying = self._fleet.generations[source.generation].ferrying
+        self._tell_to_leave(source, Retire(seconds, ferrying), seconds + ferrying)
 
     def _suspect_worker(self, action: SuspectWorker) -> None:
         log.warning("worker silent %s", fields(worker=action.source, pid=self._worker(action.source).pid))

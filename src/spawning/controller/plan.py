@@ -317,6 +317,9 @@ class _Planner:
     def end_oldest(self) -> Iterator[Action]:
         """Have no more generations finish their requests than ``--max-old-generations``; each has its memory, and one
         that has served twice has workers of both terms.
+
+        Those that only ferry have finished theirs. Their clients would lose connections of which nobody has told them
+        that they end, and asked often enough for a reload, all would.
         """
         serving = self.fleet.serving
         most = serving.settings.max_old_generations if serving is not None else 0
@@ -326,7 +329,7 @@ class _Planner:
         for each in self.fleet:
             over = each.state in (GenerationState.KEPT, GenerationState.RETIRING)
             for worker in each.workers.values():
-                if worker.is_leaving and (over or worker.term != each.started_at):
+                if worker.is_leaving and not worker.only_ferries and (over or worker.term != each.started_at):
                     terms.setdefault((worker.term, each.number), []).append(worker)
         for term in sorted(terms)[: max(0, len(terms) - most)]:
             for worker in terms[term]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from spawning.address import parse
 from spawning.ipc.messages import LoadFailed, Report
 from spawning.settings import Settings
 
@@ -220,6 +221,14 @@ class WorkerRecord:
         """Whether its process, if there is one, is not known."""
         return self.pid is None
 
+    @property
+    def only_ferries(self) -> bool:
+        """Whether it has nothing of its own left to do: it carries for others (``worker/ferry.py``)."""
+        report = self.report
+        return (
+            report is not None and report.ferries > 0 and report.executing == report.queued == report.connections == 0
+        )
+
     def has_died_at_start(self, now: float) -> bool:
         """Whether one that dies now has never got to work."""
         return self.ready_at == math.inf or (
@@ -272,6 +281,14 @@ class GenerationRecord:
     @property
     def boot_until(self) -> float:
         return self.started_at + self.settings.boot_timeout
+
+    @property
+    def ferrying(self) -> float:
+        """Seconds that its workers may take beyond ``--deadman_timeout`` for connections that others serve.
+
+        Such a connection is idle for that long at most, and then a request on it has as long as any.
+        """
+        return self.settings.keepalive_timeout if any(parse(each).secure for each in self.listeners) else 0.0
 
     @property
     def active(self) -> list[WorkerRecord]:

@@ -162,9 +162,12 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """A newer generation takes over: stop accepting, answer :class:`Frozen`, finish within `seconds`, exit."""
+    """A newer generation takes over: stop accepting, answer :class:`Frozen`, finish within `seconds`, exit. While there
+    are ferries (``worker/ferry.py``), `ferrying` seconds more.
+    """
 
     seconds: float
+    ferrying: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +210,11 @@ class AskDetails:
 
     question: int
     stacks: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenConsole:
+    """Give a console to who is at the other end of the connection beside this (``ipc/control.py``)."""
 
 
 # Worker to controller ------------------------------------------------------------------------------------------------
@@ -260,6 +268,7 @@ class Report:
     waited: float = 0.0
     prompt: int = 0
     sent: int = 0
+    ferries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +316,7 @@ class Handoff:
     listener: str = ""
     environ: dict[str, str] = field(default_factory=dict)
     fresh: bool = False
+    ferried: bool = False
 
 
 Message = (
@@ -329,6 +339,7 @@ Message = (
     | ReopenLog
     | ReopenStream
     | AskDetails
+    | OpenConsole
     | Born
     | Ready
     | Frozen
@@ -342,8 +353,8 @@ _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Prepare, Boot, BootStatus, Snapshot, Watching, ForkWorker, WorkerGone, Configured, Loaded, LoadFailed, Start,
-        Renew, Retire, Announce, Stop, EndStreams, ReopenLog, ReopenStream, AskDetails, Born, Ready, Frozen, Report,
-        Details, Unwell, Handoff,
+        Renew, Retire, Announce, Stop, EndStreams, ReopenLog, ReopenStream, AskDetails, OpenConsole, Born, Ready,
+        Frozen, Report, Details, Unwell, Handoff,
     )
 }  # fmt: skip
 

@@ -139,6 +139,10 @@ class Arrival(ABC):
             dict(self.listener.said),
         )
 
+    def has_left(self) -> None:
+        """Let go of the socket: another worker has it."""
+        self.close()
+
     def forget(self) -> None:  # noqa: B027 - nothing is remembered
         """Do nothing: nothing is remembered."""
 

@@ -42,6 +42,7 @@ class Context:
     :ivar term: that of this worker; main thread, before the worker accepts.
     :ivar errors: responses with status 5xx; any thread, so at worst a few are not counted.
     :ivar refused: requests that were refused as no HTTP, or as against a limit; likewise.
+    :ivar ferries: TLS sessions of connections that others serve (``ferry``); leader.
     :ivar tally: what is counted for the metrics, if somebody wants them; any thread.
     :ivar receiver: receives without giving the interpreter lock away; leader.
     :ivar mail: what the leader is asked to do.
@@ -84,4 +85,5 @@ class Context:
         self.term = 0
         self.errors = 0
         self.refused = 0
+        self.ferries = 0
         self.tally = tally(settings)

@@ -84,7 +84,7 @@ class HandoffSocket:
             if error.errno in _LATER:
                 return False
             raise
-        connection.close()
+        connection.has_left()
         return True
 
     def _wait(self, wait: bool) -> None:
@@ -113,7 +113,7 @@ class HandoffSocket:
         """Serve a connection that was received. Raises LeadLost: a request that came along has cost it."""
         listener = self._listeners.named(message.listener).saying(message.environ)
         stream = Stream(message.family, _KIND, 0, fd)
-        make = listener.first if message.fresh else listener.protocol
+        make = listener.first if message.fresh else listener.ferried if message.ferried else listener.protocol
         connection = make(self._context, listener, stream, message.address, message.port)
         self._poller.pollables[fd] = connection
         try:

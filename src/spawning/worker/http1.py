@@ -54,9 +54,9 @@ TURN_REQUESTS: Final = 32  # pipelined requests
 _NO_LINE: Final = RequestLine("", "", "", "", "")  # none has come
 _ANY_LINE: Final = RequestLine("", "", "", "", "")  # one has come, and is forgotten
 _ANY_FIELDS: Final = Fields(1, [])  # likewise
-_NO_TEMPLATE: Final[Environ] = {}
+NO_TEMPLATE: Final[Environ] = {}
 # Between requests: nothing of the last one is kept alive, and a look from another thread finds an exchange.
-_NO_EXCHANGE: Final = Exchange(cast("Http1", None), {})
+NO_EXCHANGE: Final = Exchange(cast("Http1", None), {})
 
 
 class Http1(Tunnelling):
@@ -100,7 +100,7 @@ class Http1(Tunnelling):
         self.tunnel = None
         self.fields: Fields | None = None
         self.line = _NO_LINE
-        self.exchange = _NO_EXCHANGE
+        self.exchange = NO_EXCHANGE
         self.reader = RequestReader(BodyBuffer, context.limits)
 
     @property
@@ -288,7 +288,7 @@ class Http1(Tunnelling):
             return False
         if not self.registered:
             self.register()
-        self.exchange = _NO_EXCHANGE
+        self.exchange = NO_EXCHANGE
         self.state = READING
         return True
 
@@ -428,7 +428,7 @@ class Http1(Tunnelling):
         self.awaited = REQUEST
         if context.closing and self.leave():
             return
-        self.exchange = _NO_EXCHANGE
+        self.exchange = NO_EXCHANGE
         self.state = READING
         self.go_on()
 
@@ -495,9 +495,9 @@ class Http1(Tunnelling):
         if self.fields is not None and self.state is READING and self.reader.idle:
             self.fields = None
             self.line = _ANY_LINE
-            self.template = _NO_TEMPLATE
+            self.template = NO_TEMPLATE
             self.entry = NO_ENTRY
-            self.exchange = _NO_EXCHANGE
+            self.exchange = NO_EXCHANGE
             self.reader.forget()
 
     def close_if_idle(self, fresh_too: bool) -> None:
@@ -526,8 +526,8 @@ class Http1(Tunnelling):
             assert type(body) is BodyBuffer
             body.close()
         # Both hold this connection: they would keep each other alive until a garbage collection.
-        self.exchange = _NO_EXCHANGE
-        self.template = _NO_TEMPLATE
+        self.exchange = NO_EXCHANGE
+        self.template = NO_TEMPLATE
         if self.tunnel is not None:
             self.leave_tunnel(self.tunnel)
         self.context.poller.forget(self.fd)

@@ -30,14 +30,15 @@ class Listener:
     :param proxies: who has to begin with a PROXY header.
     :param identity: certificates, where TLS is spoken; `protocol` is the handshake then.
     :param speaks: the classes of connections whose handshake is complete, by their names in ALPN.
+    :param ferried: the class of connections whose sessions are in another worker (``secured``); by default `protocol`.
 
     :ivar told: that a connection has not begun with one, the log has said; leader.
     :ivar said: what an environ says of a connection beside ``base``; it is part of ``base`` already.
     """
 
     __slots__ = (
-        "_variants", "accept", "base", "family", "first", "identity", "kind", "name", "proto", "protocol", "proxies",
-        "said", "sock", "speaks", "told",
+        "_variants", "accept", "base", "family", "ferried", "first", "identity", "kind", "name", "proto", "protocol",
+        "proxies", "said", "sock", "speaks", "told",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +51,7 @@ class Listener:
         proxies: Trust | None = None,
         identity: Identity | None = None,
         speaks: Mapping[str, Callable[..., Any]] = NO_PROTOCOLS,
+        ferried: Callable[..., Any] | None = None,
     ) -> None:
         self.name = name
         self.sock = sock
@@ -59,6 +61,7 @@ class Listener:
         self.proxies = proxies
         self.identity = identity
         self.speaks = speaks
+        self.ferried = ferried or protocol
         self.said = NOTHING
         self.told = False
         self._variants: Memo[tuple[tuple[str, str], ...], Listener] = Memo(1024, 1 << 22, 1 << 16)
@@ -81,7 +84,7 @@ class Listener:
         if variant is None:
             variant = Listener(
                 self.name, None, self.base.saying(values), self.protocol, self.first, self.proxies, self.identity,
-                self.speaks,
+                self.speaks, self.ferried,
             )  # fmt: skip
             variant.said = {**self.said, **values}
             size = ENTRY + 4096 + sum(2 * STRING + 4 * len(name) + 4 * len(value) for name, value in key)

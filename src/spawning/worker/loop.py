@@ -77,8 +77,13 @@ class Loop:
 
     @property
     def connections(self) -> int:
-        """How many there are. Any thread."""
-        return len(self._poller.pollables)
+        """How many are served here. Any thread."""
+        return len(self._poller.pollables) - 2 * self._context.ferries
+
+    @property
+    def ferries(self) -> int:
+        """How many are served elsewhere, through this worker. Any thread."""
+        return self._context.ferries
 
     # -- leading ------------------------------------------------------------------------------------------------------
 

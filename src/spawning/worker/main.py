@@ -25,6 +25,7 @@ from spawning.ipc.messages import (
     EndStreams,
     Frozen,
     Message,
+    OpenConsole,
     Ready,
     Renew,
     ReopenLog,
@@ -48,6 +49,7 @@ from spawning.settings.destination import STREAMS, is_file, syslog
 from spawning.standard import occupy
 from spawning.worker import children
 from spawning.worker.bug import keep_recursion_limit, mend_recursion_limit
+from spawning.worker.console import Backdoor
 from spawning.worker.context import Context
 from spawning.worker.descriptors import room_for_connections
 from spawning.worker.details import details, executions, queued
@@ -59,7 +61,7 @@ from spawning.worker.listener import Listener, Listeners
 from spawning.worker.loop import Loop
 from spawning.worker.modes import mode
 from spawning.worker.preamble import accepted
-from spawning.worker.secured import Secured
+from spawning.worker.secured import Ferried, Secured
 from spawning.worker.streams import LAST_WORDS, Streams
 from spawning.worker.timeouts import Timeouts, nothing_but
 from spawning.worker.tunnels import Tunnels
@@ -180,6 +182,9 @@ class Worker:
         self._channel = channel
         self._access_log = access_log
         self._handed: list[int] = []  # descriptors beside the message that was received last
+        self._backdoor = Backdoor(
+            name, settings.backdoor, {"application": application, "settings": settings, "worker": self}
+        )
         application = redirected(mounted(application, settings.script_name), settings, _https_port(listeners))
         application = identified(application, settings.request_id_header)
         find_directory()
@@ -214,10 +219,12 @@ class Worker:
             ReopenLog: self._on_reopen,
             ReopenStream: self._on_reopen_stream,
             AskDetails: self._on_ask_details,
+            OpenConsole: self._on_open_console,
         }
         self._ended = False
         self._status = 1
         self.give_up_at = float("inf")
+        self._ferry_until = 0.0  # (monotonic seconds) as give_up_at, while there are ferries
         self._streams: Streams | None = None  # to be ended
         self._tunnels: Tunnels | None = None  # likewise
         self._stops = False  # the service does, and not this worker alone
@@ -244,7 +251,7 @@ class Worker:
         first, proxies = (accepted, self._proxies) if address.proxy else (None, None)
         if address.secure:
             base = base.saying({"wsgi.url_scheme": "https", "HTTPS": "on"})
-            return Listener(name, sock, base, Handshake, first, proxies, self._identity, {HTTP_1_1: Secured})
+            return Listener(name, sock, base, Handshake, first, proxies, self._identity, {HTTP_1_1: Secured}, Ferried)
         return Listener(name, sock, base, Http1, first, proxies)
 
     def run(self, files: Sequence[str]) -> int:
@@ -257,7 +264,7 @@ class Worker:
 
     def _attend(self) -> None:
         """Do what there is for the main thread to do, until the worker has ended or what is left is given up."""
-        while not self._ended and (monotonic() < self.give_up_at or self._has_last_words()):
+        while not self._ended and (monotonic() < self.give_up_at or self._has_last_words() or self._is_ferrying()):
             try:
                 self._turn()
             except BaseException:  # boundary: a signal handler of the application raises here, whatever thread it means
@@ -283,7 +290,8 @@ class Worker:
         if self._streams is not None:
             self._end_streams(self._streams, before)
         soon = LOG_AWAKE if self._log_waits() else REPORT_EVERY
-        wait = max(0.0, min(tick, self._next_report - before, soon, self.give_up_at - before))
+        until = max(self.give_up_at, self._ferry_until) if self._loop.ferries else self.give_up_at
+        wait = max(0.0, min(tick, self._next_report - before, soon, until - before))
         ready = self._poll.poll(wait * 1000)
         self._dispatch.disturbed += 1
         now = monotonic()
@@ -341,6 +349,10 @@ class Worker:
         self._end_tunnels(now)
         self.give_up_at = now + LAST_WORDS
         return bool(self._ended_from_here())
+
+    def _is_ferrying(self) -> bool:
+        """Whether the worker is still needed when the time for its own requests is over."""
+        return bool(self._loop.ferries) and monotonic() < self._ferry_until
 
     def _ended_from_here(self) -> Collection[Exchange]:
         """Return what was ended and is still under way, because it has no end of its own."""
@@ -410,9 +422,11 @@ class Worker:
     def _on_retire(self, message: Message) -> None:
         assert isinstance(message, Retire)
         self.give_up_at = monotonic() + message.seconds
+        self._ferry_until = self.give_up_at + message.ferrying
         self._context.post(self._loop.retire)
         self._context.post(self._acknowledge)
         self._context.post(self._loop.leave)
+        self._context.post(self._report)  # whether there is anything left but ferries
 
     def _on_announce(self, _: Message) -> None:
         self._context.post(self._loop.announce_end)
@@ -450,6 +464,10 @@ class Worker:
         # A controller that does not read gets no answer, and tells its client so.
         with contextlib.suppress(BlockingIOError):
             self._channel.send(details(self._dispatch, message.question, message.stacks, monotonic()))
+
+    def _on_open_console(self, _: Message) -> None:
+        for fd in self._handed:
+            self._backdoor.open(fd)
 
     def _on_orphaned(self) -> None:
         log.error("controller died worker=%s pid=%d", self.name, os.getpid())
@@ -505,6 +523,7 @@ class Worker:
         """Close what is this worker's, in a process that the application has forked; the rest is closed already."""
         self._dispatch.executor.stay_in_child()
         self._loop.close_in_child()
+        self._backdoor.close_in_child()
         for fd in (self._context.mail.fd, self._wake_fd, self._dispatch.alarm.fd):
             os.close(fd)
 
@@ -512,6 +531,11 @@ class Worker:
         """Log what could not be finished: request, age, and where its thread is. Return the exit status."""
         ended = self._ended_from_here()
         status = 0
+        if ferries := self._loop.ferries:
+            status = 1
+            log.error(
+                "connections cut, served by others through this worker worker=%s connections=%d", self.name, ferries
+            )
         for each in executions(self._dispatch, monotonic()):
             if each.exchange in ended:
                 log.debug("event stream or tunnel ended worker=%s path=%s", self.name, shown(each.path))

@@ -79,6 +79,10 @@ class Migrating(Closing):
             dict(self.listener.said),
         )
 
+    def has_left(self) -> None:
+        """Let go of the socket: another worker has it."""
+        self.close()
+
     def take_up(self, unread: bytes, deadline: float) -> None:
         """Go on where another worker has left off.
 

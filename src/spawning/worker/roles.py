@@ -71,12 +71,11 @@ class Pollable(Protocol):
 
 
 class Leaver(Protocol):
-    """A connection that may be sent to another worker. Leader only.
+    """A connection that may be sent to another worker. Leader only."""
 
-    :ivar fd: its descriptor.
-    """
-
-    fd: int
+    @property
+    def fd(self) -> int:
+        """The descriptor that is sent."""
 
     @property
     def leaving(self) -> bool:
@@ -85,8 +84,8 @@ class Leaver(Protocol):
     def luggage(self) -> Handoff:
         """Return what the next worker has to know."""
 
-    def close(self) -> None:
-        """Close the socket; the connection is forgotten."""
+    def has_left(self) -> None:
+        """Let go of the descriptor: another worker has it."""
 
     def abandon(self) -> None:
         """Be closed abruptly, whatever the state."""
