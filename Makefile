@@ -32,9 +32,9 @@ test: $(VENV)/test.stamp
 
 # Containers, machines in network namespaces, proxies, systemd: as root on Debian. A program that is missing fails its
 # tests with the name of its package. DEPLOY holds what to run instead of everything.
-deploy-test: $(VENV)/test.stamp
+deploy-test: $(VENV)/deploy.stamp
 	@echo "This takes some minutes, and more at the first time, which makes a base system."
-	$(BIN)/python -m pytest $(DEPLOY)
+	$(BIN)/python -m pytest -o faulthandler_timeout=900 $(DEPLOY)
 
 # What is executed by the tests, and by the processes of the servers that they start. Takes twice as long as `make test`.
 # COVERAGE holds what to run instead of everything, for example COVERAGE="tests/integration/test_reload.py".
@@ -57,9 +57,10 @@ fuzz: $(FUZZ_VENV)/fuzz.stamp
 soak: $(VENV)/test.stamp
 	$(BIN)/python -m fuzz.soak
 
-# The tables of docs/settings.md, from the table of settings; a test fails where that was forgotten.
+# The tables of docs/settings.md and docs/from/, from the table of settings; a test fails where that was forgotten.
 settings: $(VENV)/test.stamp
 	$(BIN)/python -m spawning.settings.page docs/settings.md
+	$(BIN)/python -m spawning.elsewhere.page docs/from/*.md
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) bench/.work $(FUZZ_VENV) fuzz/.work tests/deploy/.work $(SITE)/data .mypy_cache .ruff_cache .pytest_cache .coverage-data
@@ -81,7 +82,7 @@ $(FUZZ_VENV)/fuzz.stamp: fuzz/requirements.txt pyproject.toml
 	$(FUZZ_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable . -r fuzz/requirements.txt
 	touch $@
 
-# serve.stamp and test.stamp: the package, editable, and the dependency group of that name.
+# serve.stamp, test.stamp and deploy.stamp: the package, editable, and the dependency group of that name.
 $(VENV)/%.stamp: $(VENV)/venv.stamp pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable . --group $*
 	touch $@

@@ -20,7 +20,7 @@ from spawning.controller import identities, process
 from spawning.controller.descent import descendants
 from spawning.controller.logfiles import check_syslog
 from spawning.controller.paths import working_directory
-from spawning.controller.triggers import check_exist
+from spawning.controller.triggers import check_exist, check_library
 from spawning.errors import AppLoadError, ConfigError
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Boot, Configured, ForkWorker, Loaded, LoadFailed, Message, Ready, Retire
@@ -112,6 +112,7 @@ def _check_surroundings(settings: Settings, sources: dict[str, str]) -> None:
     if settings.max_memory or settings.max_worker_memory:
         memory.check_readable(sources["max_memory" if settings.max_memory else "max_worker_memory"])
     check_exist(map(os.path.abspath, settings.watch), sources["watch"])
+    check_library(settings, sources["reload"])
     if settings.reload == "git":
         from spawning.controller import git
 

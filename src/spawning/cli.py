@@ -65,7 +65,7 @@ def _run(arguments: Sequence[str]) -> int:
     if asked.question:
         from spawning.questions import answer  # late: see the rules above
 
-        return answer(asked.question, asked.sources)
+        return answer(asked.question, asked.sources, asked.words)
     try:
         configuration = asked.sources.read_all()
     except ConfigError as error:
@@ -153,10 +153,14 @@ def _line(message: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A command line that has been understood: serve, or answer a question (a key of ``QUESTIONS``)."""
+    """A command line that has been understood: serve, or answer a question (a key of ``QUESTIONS``).
+
+    :param words: of a question with a value: that, and what stands on the command line besides options.
+    """
 
     sources: Sources
     question: str = ""
+    words: tuple[str, ...] = ()
 
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str], directory: str) -> Asked | None:
@@ -170,10 +174,15 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str], directory: str) 
     typed = typed_values(arguments)
     if typed is None:
         return None
-    questions = [name for name in QUESTIONS if typed.pop(name, False)]
+    questions = {name: typed.pop(name) for name in QUESTIONS if name in typed}
     if len(questions) > 1:
         raise ConfigError(f"{' and '.join(QUESTIONS[name][0] for name in questions)}: ask one thing at a time")
-    return Asked(Sources(typed, directory, environ, django_here), questions[0] if questions else "")
+    words: tuple[str, ...] = ()
+    if "from_gunicorn" in questions:
+        words = (os.path.join(directory, questions["from_gunicorn"]), *typed["args"])
+        if typed.keys() != {"args"} or len(typed["args"]) > 1:
+            raise ConfigError("option --from-gunicorn: at most an APP stands beside it, which the file may lack")
+    return Asked(Sources(typed, directory, environ, django_here), next(iter(questions), ""), words)
 
 
 def django_here(said: Mapping[str, Said], directory: str, environ: Mapping[str, str]) -> dict[str, Said]:

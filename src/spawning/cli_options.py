@@ -34,7 +34,9 @@ QUESTIONS: Final = {
     "check_config": ("--check-config", "Check all settings, load the application in a process of its own, and exit."),
     "print_config": ("--print-config", "Show all settings as a file of settings, and where each comes from."),
     "print_schema": ("--print-schema", "Show the JSON Schema of a file of settings, for editors."),
+    "from_gunicorn": ("--from-gunicorn", "Show a gunicorn.conf.py, which is executed, as a file of settings."),
 }
+_ASKED_OF: Final = {"from_gunicorn": "FILE"}  # questions that have a value
 _HABIT = "__habit"  # behind the name of a setting: its parameter for spellings of other servers
 _CHOICES: Final = {"reload": ("dev", "git"), "factory": tuple(FACTORY_SHORT_NAMES)}
 _PLACES: Final = {"FILE": "file", "DIRECTORY": "dir", "PATH": "file"}
@@ -87,7 +89,7 @@ def _merged(values: dict[str, Any]) -> dict[str, Any]:
     :raises ConfigError: an option is given twice, or its value was meant for another one.
     """
     found: dict[str, Any] = {"args": values["args"]}
-    found |= {name: True for name in QUESTIONS if values[name]}
+    found |= {name: values[name] for name in QUESTIONS if values[name]}
     for name, option in OPTIONS.items():
         given, habit = values.get(name), values.get(name + _HABIT)
         if option.is_switch:
@@ -161,6 +163,8 @@ def _arguments() -> click.Argument:
 
 def _question(name: str) -> click.Option:
     flag, help_text = QUESTIONS[name]
+    if name in _ASKED_OF:
+        return click.Option([flag, name], metavar=_ASKED_OF[name], type=click.Path(), help=help_text)
     return click.Option([flag, name], is_flag=True, help=help_text)
 
 

@@ -1,9 +1,11 @@
-"""What ``spawn`` answers instead of serving: ``--print-schema``, ``--print-config``, ``--check-config``."""
+"""What ``spawn`` answers instead of serving: ``--print-schema``, ``--print-config``, ``--check-config`` and
+``--from-gunicorn``.
+"""
 
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from spawning.errors import ConfigError
@@ -13,26 +15,27 @@ from spawning.settings.show import as_toml
 from spawning.settings.sources import Sources
 
 
-def answer(question: str, sources: Sources) -> int:
+def answer(question: str, sources: Sources, words: Sequence[str] = ()) -> int:
     """Answer a question; return the exit status.
 
+    :param words: what was asked about, of a question with a value.
     :raises ConfigError: something has to be changed.
     :raises AppLoadError: the application does not load.
     """
-    return _ANSWERS[question](sources)
+    return _ANSWERS[question](sources, words)
 
 
-def _schema(sources: Sources) -> int:
+def _schema(sources: Sources, words: Sequence[str]) -> int:
     _write(json.dumps(schema(), indent=2, ensure_ascii=False) + "\n")
     return 0
 
 
-def _configuration(sources: Sources) -> int:
+def _configuration(sources: Sources, words: Sequence[str]) -> int:
     _write(as_toml(sources.read()))
     return 0
 
 
-def _check(sources: Sources) -> int:
+def _check(sources: Sources, words: Sequence[str]) -> int:
     from spawning.check_config import check  # late: it takes what a controller takes
     from spawning.controller.start import find_account
 
@@ -43,6 +46,14 @@ def _check(sources: Sources) -> int:
     find_account(configuration)
     check(configuration)
     _write(f"the configuration is good: {' '.join(settings.args)} loads\n")
+    return 0
+
+
+def _from_gunicorn(sources: Sources, words: Sequence[str]) -> int:
+    from spawning.elsewhere.convert import from_gunicorn  # late: only who moves needs it
+
+    path, *application = words
+    _write(from_gunicorn(path, application, os.environ))
     return 0
 
 
@@ -59,8 +70,9 @@ def _write(text: str) -> None:
         raise ConfigError(f"cannot write to stdout: {error.strerror}") from None
 
 
-_ANSWERS: Final[Mapping[str, Callable[[Sources], int]]] = {
+_ANSWERS: Final[Mapping[str, Callable[[Sources, Sequence[str]], int]]] = {
     "print_schema": _schema,
     "print_config": _configuration,
     "check_config": _check,
+    "from_gunicorn": _from_gunicorn,
 }

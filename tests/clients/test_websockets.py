@@ -86,7 +86,7 @@ def test_websocket_client(server: Server) -> None:
     assert client.recv() == "/about https://a.example chat.v2 13"
     assert client.recv_data() == (websocket.ABNF.OPCODE_CLOSE, b"\x03\xe8")
     assert client.sock is not None
-    client.sock.close()  # its close() does nothing to a connection that has been closed
+    client.sock.close()  # its own close() does nothing to a connection that has been closed
     client = websocket.create_connection(f"ws://127.0.0.1:{server.port}/echo", timeout=DEADLINE)
     for message in MESSAGES:
         client.send(message, websocket.ABNF.OPCODE_TEXT if isinstance(message, str) else websocket.ABNF.OPCODE_BINARY)

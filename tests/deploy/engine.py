@@ -1,16 +1,14 @@
 """A Docker engine of the tests' own, with a base system instead of a registry.
 
 It runs in namespaces of its own (network, mounts, processes), so neither another engine nor the machine's network
-notices, and when it ends nothing of it is left but files. Its data lie in a directory of the run. The base system is
-made once by debootstrap and kept in ``tests/deploy/.work``; it has the name that the shipped ``Dockerfile`` begins
-with, so that nothing else is fetched. What pip needs are the wheels that the test puts beside it.
+notices, and when it ends nothing of it is left but files. Its data lie in a directory of the run. The base system has
+the name that the shipped ``Dockerfile`` begins with, so that nothing is fetched. What pip needs lies beside it.
 """
 
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -19,18 +17,15 @@ from typing import Self
 import psutil
 
 from clients.programs import program, run
+from deploy.base import LONG, ROOT, system, wheels
 from deploy.namespaces import inside
 from integration.server import DEADLINE, until
 
-ROOT = Path(__file__).parents[2]
-WORK = Path(__file__).parent / ".work"
 EXAMPLE = ROOT / "examples" / "docker"
 
 RELEASE, PYTHON = "bookworm", "3.11"  # Debian's, and the Python that it has
-MIRROR = "http://deb.debian.org/debian"
 BASE = f"python:{PYTHON}-slim"
 SITE = "mysite:1"
-LONG = 900.0  # seconds; for what loads packages over the network
 
 
 class Engine:
@@ -88,20 +83,10 @@ class Engine:
         """
         context = self.directory / "context"
         if not context.exists():
-            self.docker("import", "--change", "ENV PIP_NO_INDEX=1", base(), BASE)
+            self.docker("import", "--change", "ENV PIP_NO_INDEX=1", system(RELEASE), BASE)
             shutil.copytree(EXAMPLE, context)
             shutil.copy(Path(__file__).parent / "site" / "mysite.py", context / "site")
-            wheels = [
-                sys.executable,
-                "-m",
-                "pip",
-                "wheel",
-                "--quiet",
-                "--wheel-dir",
-                str(context / "wheels"),
-                str(ROOT),
-            ]
-            subprocess.run(wheels, check=True, timeout=LONG)
+            wheels(context / "wheels", PYTHON)
             build = ("build", "--quiet", "--network", "none", "--build-arg", f"PYTHON={PYTHON}")
             self.docker(*build, "--tag", "as-shipped", context, timeout=LONG)
         remove = "import os; [os.remove(f'/usr/bin/{name}') for name in ('sh', 'dash', 'bash')]"
@@ -127,20 +112,3 @@ class Engine:
             self._process.kill()
             self._process.wait(DEADLINE)
             self._directory.cleanup()
-
-
-def base() -> Path:
-    """Return the file of a base system with Python, as what ``docker import`` takes; it is made at the first time."""
-    kept = WORK / f"{RELEASE}.tar"
-    if kept.exists():
-        return kept
-    WORK.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="spawning-base-") as directory:
-        packages = "--include=python3,python3-venv,ca-certificates"
-        run("debootstrap", "--variant=minbase", packages, RELEASE, directory, MIRROR, timeout=LONG)
-        part = kept.with_suffix(".part")
-        excluded = ("./var/cache/apt/*", "./var/lib/apt/lists/*", "./usr/share/doc/*", "./usr/share/locale/*")
-        patterns = [f"--exclude={each}" for each in excluded]
-        run("tar", "--create", "--file", part, "--directory", directory, *patterns, ".", timeout=LONG)
-        part.rename(kept)
-    return kept

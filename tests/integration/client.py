@@ -170,7 +170,7 @@ def request(target: str, *fields: str, method: str = "GET", version: str = "HTTP
     return "\r\n".join(lines).encode("latin-1")
 
 
-def fetch(where: int | str, target: str = "/", *fields: str, method: str = "GET") -> Response:
+def fetch(where: int | str, target: str = "/", *fields: str, method: str = "GET", host: str = "127.0.0.1") -> Response:
     """Get `target` on a connection of its own."""
-    with Client(where) as client:
+    with Client(where, host) as client:
         return client.get(target, "Connection: close", *fields, method=method)

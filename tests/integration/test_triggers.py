@@ -352,3 +352,49 @@ def test_outside_of_a_repository(tmp_path: Path) -> None:
     assert finished.err == (
         f"spawn: option --reload (git): {tmp_path} is not in a git repository; start in a checkout of the application"
     )
+
+
+# Without the libraries -----------------------------------------------------------------------------------------------
+
+
+def absent(directory: Path, *names: str) -> dict[str, str]:
+    """Return variables with which these packages are as if they were not installed."""
+    directory.mkdir()
+    hook = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+    (directory / "sitecustomize.py").write_text(hook)
+    return {"PYTHONPATH": str(directory)}
+
+
+@pytest.mark.parametrize("mode", ["dev", "git"])
+@pytest.mark.parametrize("question", [[], ["--check-config"]])
+def test_to_watch_without_the_library_is_one_line_that_names_the_extra(
+    site: Path, tmp_path: Path, mode: str, question: list[str]
+) -> None:
+    result = run(APP, "--reload", mode, *question, cwd=site, env=absent(tmp_path / "absent", "watchfiles"))
+    assert result.status == 2
+    needed = f"{mode} needs watchfiles, the extra spawning[reload]: pip install watchfiles"
+    assert result.err.splitlines()[-1] == f"spawn: option --reload: {needed}"
+
+
+def test_a_reload_that_wants_to_watch_without_the_library_is_refused(site: Path, tmp_path: Path) -> None:
+    config = site / "spawning.toml"
+    config.write_text("processes = 1\n")
+    with Server(APP, cwd=site, env=absent(tmp_path / "absent", "watchfiles")) as server:
+        config.write_text('processes = 1\nreload = "dev"\n')
+        assert not server.reload()
+        server.wait_for_log(r"needs watchfiles, the extra spawning\[reload\]")
+
+
+def test_a_server_that_reloads_by_signal_needs_neither_watchfiles_nor_setproctitle(site: Path, tmp_path: Path) -> None:
+    without = absent(tmp_path / "absent", "watchfiles", "setproctitle", "rich", "prometheus_client")
+    with Server(APP, "-s", "1", "--status", "0", cwd=site, env=without) as server:
+        assert server.reload()
+        names = {process.name() for process in server.processes()}
+        assert {name[:9] for name in names} == {"spawning:"}

@@ -1,6 +1,7 @@
 """Whatever one job raises, or the server while it serves that job, costs that job alone, however it is run."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -239,3 +240,113 @@ def test_a_leader_without_a_successor_does_not_wait_for_a_client_that_only_it_se
             assert job.done.wait(DEADLINE)
         assert (told, job.events) == (["gone"], ["finish"])
         serves_on(crew, crew.lead.leader)
+
+
+# Tunnels -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["inline", "measured", "waits"])
+def test_a_tunnel_does_not_lead_and_does_not_count(kind: str) -> None:
+    held = Held()
+    with Crew(threads=1) as crew:
+        began: list[bool] = []
+
+        def call() -> None:
+            began.append(crew.dispatch.begin_tunnel(job))
+            held()
+
+        job = Job("tunnel", kind, call)
+        crew.execute(job)
+        held.wait()
+        assert (began, crew.threads.tunnels, crew.threads.executing) == ([True], 1, 0)
+        for other_kind in ("inline", "waits", "trial", "waits"):  # a trial finds that nothing executes beside it
+            other = Job(kind=other_kind)
+            crew.execute(other)
+            other.wait()
+        held.leave()
+        job.wait()
+        eventually(lambda: crew.threads.tunnels == 0, "the tunnel has ended")
+        eventually(lambda: crew.threads.executing == 0, "nothing executes")
+        last = Job(kind="waits")
+        crew.execute(last)
+        last.wait()
+        assert (crew.threads.limit, crew.context.full, crew.wrong, crew.failures) == (1, False, [], [])
+
+
+def test_a_tunnel_may_be_begun_by_another_thread_of_the_application() -> None:
+    with Crew(threads=1) as crew:
+        began: list[bool] = []
+
+        def call() -> None:
+            thread = threading.Thread(target=lambda: began.append(crew.dispatch.begin_tunnel(job)))
+            thread.start()
+            thread.join(DEADLINE)
+
+        job = Job("tunnel", "inline", call)
+        crew.execute(job)
+        job.wait()
+        assert began == [True]
+        eventually(lambda: crew.threads.tunnels == 0, "the tunnel has ended")
+        assert (crew.threads.executing, crew.wrong) == (0, [])
+
+
+def test_there_are_as_many_tunnels_as_there_may_be() -> None:
+    held = Held()
+    with Crew(threads=1, max_tunnels=1) as crew:
+        began: list[bool] = []
+
+        def first_call() -> None:
+            began.append(crew.dispatch.begin_tunnel(first))
+            held()
+
+        first = Job("first", "waits", first_call)
+        crew.execute(first)
+        held.wait()
+        second = Job("second", "waits", lambda: began.append(crew.dispatch.begin_tunnel(second)))
+        crew.execute(second)
+        second.wait()
+        assert began == [True, False]
+        held.leave()
+        first.wait()
+        eventually(lambda: crew.threads.tunnels == 0, "the tunnel has ended")
+        third = Job("third", "waits", lambda: began.append(crew.dispatch.begin_tunnel(third)))
+        crew.execute(third)
+        third.wait()
+        assert began == [True, False, True]
+
+
+def test_what_waits_for_a_thread_is_executed_beside_a_tunnel() -> None:
+    entered, leave = Held(), Held()
+    with Crew(threads=1) as crew:
+
+        def call() -> None:
+            entered()
+            assert crew.dispatch.begin_tunnel(job)
+            leave()
+
+        job, other = Job("tunnel", "waits", call), Job("other", "waits")
+        crew.execute(job)
+        entered.wait()
+        crew.execute(other)
+        eventually(lambda: crew.threads.waiting.size == 1, "the other waits")
+        entered.leave()
+        leave.wait()
+        crew.done(crew.dispatch.before_poll)
+        other.wait()
+        leave.leave()
+        job.wait()
+
+
+def test_a_leader_without_a_successor_begins_no_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Crew(threads=2) as crew:
+        began: list[bool] = []
+
+        def cannot(_thread: RequestThread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        job = Job(call=lambda: began.append(crew.dispatch.begin_tunnel(job)))
+        with monkeypatch.context() as patch:
+            patch.setattr(RequestThread, "start", cannot)
+            crew.execute(job)
+            job.wait()
+        assert (began, crew.threads.tunnels) == ([False], 0)

@@ -41,7 +41,7 @@ def test_every_freedom_of_the_process_names_its_test() -> None:
 
 # Finding one's way ---------------------------------------------------------------------------------------------------
 
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "from").glob("*.md")])
 TEXTS = [
     *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*"),
     *(ROOT / "src").rglob("*.py"), *(ROOT / "bench").glob("*.md"),

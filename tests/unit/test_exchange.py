@@ -1,16 +1,18 @@
 """PEP 3333 between an application and a transport that records: what goes out, what is closed, what is logged."""
 
 import contextlib
+import errno
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 
+from spawning.http.response import ResponseHead, TunnelHead
 from spawning.wsgi.exchange import Exchange, WSGIApplication
 from spawning.wsgi.responder import ClientGone
-from unit.exchanges import TEXT, Body, Environ, Recorder, StartResponse, answering, run
+from unit.exchanges import GET, TEXT, Body, Environ, Recorder, StartResponse, answering, run
 
 
 def each(*blocks: Any) -> Iterator[Any]:
@@ -714,3 +716,91 @@ def test_logging_that_raises_costs_the_line_and_not_the_answer() -> None:
         assert run(application).head[0] == "HTTP/1.1 500 Internal Server Error"
     finally:
         logging.setLogRecordFactory(before)
+
+
+# A connection that the application has taken --------------------------------------------------------------------------
+
+
+class Taken(Recorder):
+    """As ``tunnelling`` leaves a responder whose connection has been taken; see there."""
+
+    def take(self) -> None:
+        self.head_sent = self.cut = True
+        self.keep_alive = False
+
+    def tunnel_head(self) -> ResponseHead | None:
+        return TunnelHead(101) if self.cut else None
+
+
+def run_tunnel(then: Callable[[StartResponse], Iterable[bytes]]) -> tuple[Taken, Exchange]:
+    """Run an application that takes its connection and then does something."""
+
+    def application(_: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        responder.take()
+        return then(start_response)
+
+    responder = Taken(GET)
+    exchange = Exchange(responder, {"REQUEST_METHOD": "GET", "PATH_INFO": "/"})
+    exchange.run(application)
+    return responder, exchange
+
+
+def behind_tunnels() -> dict[str, Callable[[StartResponse], Iterable[bytes]]]:
+    def answers(start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return iter([b"a", b"b"])
+
+    def generates(start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        yield b"a"
+
+    def writes(start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])(b"a")
+        return []
+
+    return {
+        "nothing": lambda _: [],
+        "an empty block": lambda _: [b""],
+        "blocks": lambda _: [b"a", b"b"],
+        "an iterator": lambda _: iter(()),
+        "an answer": answers,
+        "a generator": generates,
+        "writes": writes,
+    }
+
+
+@pytest.mark.parametrize("what", behind_tunnels())
+def test_what_is_answered_behind_a_tunnel_is_dropped(what: str, caplog: pytest.LogCaptureFixture) -> None:
+    responder, exchange = run_tunnel(behind_tunnels()[what])
+    assert responder.sends == []
+    assert exchange.head is not None
+    assert exchange.head.code == 101
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (StopIteration(), False),
+        (ConnectionError(), False),
+        (BrokenPipeError(errno.EPIPE, "gone"), False),
+        (OSError(errno.EBADF, "closed"), False),
+        (FileNotFoundError(errno.ENOENT, "a bug"), True),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "by a database"), True),
+        (TimeoutError("of something else"), True),
+        (LookupError("a bug"), True),
+        (SystemExit(), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_end_of_a_client_is_no_error_and_a_bug_is(
+    error: BaseException, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(_: StartResponse) -> Iterable[bytes]:
+        raise error
+
+    responder, exchange = run_tunnel(fails)
+    assert responder.sends == []
+    assert exchange.head is not None
+    assert exchange.head.code == 101
+    assert [record.levelname for record in caplog.records if record.levelname != "DEBUG"] == ["ERROR"] * told

@@ -232,6 +232,21 @@ def test_of_the_connection_an_application_may_say_that_it_closes(value: str, clo
     assert (response.keep_alive, "Connection: close" in response.head) == (not closes, closes)
 
 
+def test_426_says_what_to_upgrade_to_and_no_other_status_does() -> None:
+    fields = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
+    head = encode_head("426 Upgrade Required", fields)
+    assert head.start.endswith(b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+    assert (head.closes, head.dropped) == (False, "")
+    head = encode_head("426 Upgrade Required", [("Connection", "close"), ("Keep-Alive", "5")])
+    assert (head.closes, head.dropped) == (True, "Keep-Alive")
+    assert encode_head("400 Bad Request", fields).dropped == "Upgrade,Connection"
+
+
+def test_who_wants_to_switch_protocols_is_told_how() -> None:
+    with pytest.raises(ValueError, match=r"not final.*; 101 is sent through environ\['spawning.socket'\]$"):
+        encode_head("101 Switching Protocols", [])
+
+
 @pytest.mark.parametrize("name", ["Proxy-Authenticate", "Proxy-Authorization"])
 def test_what_is_between_a_proxy_and_its_client_passes(name: str) -> None:
     assert encode_head("407 No", [(name, "Basic")]).start == f"HTTP/1.1 407 No\r\n{name}: Basic\r\n".encode()

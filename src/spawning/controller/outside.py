@@ -21,7 +21,7 @@ from spawning.controller.records import PAGE, GenerationRecord
 from spawning.controller.snapshot import Situation
 from spawning.controller.standard import NAMES, StandardFiles
 from spawning.controller.status_process import StatusProcess
-from spawning.controller.triggers import Triggers
+from spawning.controller.triggers import Triggers, check_library
 from spawning.ipc.messages import ReopenLog, ReopenStream
 from spawning.logs.log import Log
 from spawning.logs.setup import fields, redirect
@@ -108,10 +108,11 @@ class Outside:
     def follow(self, generation: GenerationRecord) -> None:
         """Do for a later generation what its settings say, and log which of them need a restart.
 
-        :raises ConfigError: an address cannot be bound.
+        :raises ConfigError: an address cannot be bound, or what is to watch files is not installed.
         """
         assert self.bound is not None
         settings = generation.settings
+        check_library(settings, self._reader.origins(generation).get("reload", "setting reload"))
         self.logs.want(settings.access_log_file)
         self._provide_listeners(generation)
         self.status.compare(generation.number, settings)

@@ -4,8 +4,6 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-from setproctitle import setproctitle
-
 from spawning.account import Account, find
 from spawning.controller.boundary import CannotGoOnError
 from spawning.controller.controller import Controller
@@ -13,6 +11,7 @@ from spawning.controller.legacy import Legacy, take_over
 from spawning.controller.reader import Reader
 from spawning.controller.signals import Wakeup
 from spawning.ipc.prctl import become_subreaper
+from spawning.ipc.title import setproctitle
 from spawning.logs.log import Log
 from spawning.logs.setup import configure, fields, use_colours
 from spawning.settings import Settings

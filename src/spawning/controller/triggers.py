@@ -55,6 +55,7 @@ class Triggers:
         :raises ConfigError: it is not.
         """
         check_exist([self._absolute(path) for path in settings.watch], sources.get("watch", "setting watch"))
+        check_library(settings, sources.get("reload", "setting reload"))
         if settings.reload == "git":
             from spawning.controller import git
 
@@ -128,6 +129,21 @@ def _written_by(settings: Settings) -> list[str]:
     """List the files that the server itself writes: logs, also where its streams lead to, and the pidfile."""
     named = [settings.access_log_file, settings.pidfile or ""]
     return [*(path for path in named if path not in ("", "-")), *(f"/proc/self/fd/{fd}" for fd in (1, 2))]
+
+
+def check_library(settings: Settings, origin: str) -> None:
+    """See that what watches files is there, if it is wanted: it is an extra.
+
+    :raises ConfigError: it is not, or does not work.
+    """
+    if settings.reload is None:
+        return
+    try:
+        import watchfiles  # noqa: F401 - as what it is needed for does
+    except ImportError as error:
+        needed = f"{origin}: {settings.reload} needs watchfiles, the extra spawning[reload]: pip install watchfiles"
+        broken = "" if isinstance(error, ModuleNotFoundError) and error.name == "watchfiles" else f" ({error})"
+        raise ConfigError(needed + broken) from None
 
 
 def check_exist(paths: Iterable[str], origin: str) -> None:

@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from setproctitle import setproctitle
-
 from spawning.account import find
 from spawning.address import Address, Kind, parse
 from spawning.errors import EXIT_APP, AppLoadError, ConfigError
@@ -30,6 +28,7 @@ from spawning.ipc import signals
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Boot, Born, ForkWorker, Message, Prepare, ReopenStream, WorkerGone
 from spawning.ipc.prctl import die_with_parent, outlive_parent
+from spawning.ipc.title import setproctitle
 from spawning.lifecycle import Event
 from spawning.logs.setup import begin, configure, finish, start, use_colours
 from spawning.logs.streams import provide, write_by_lines

@@ -9,6 +9,7 @@ import signal
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -44,6 +45,15 @@ def be_readable_by_own_user() -> None:
     :raises OSError: the kernel refuses.
     """
     _prctl(_PR_SET_DUMPABLE, 1)
+
+
+def set_name(title: str) -> None:
+    """Give this thread a name, of which the kernel keeps 15 bytes; that of the main thread is the process's.
+
+    :raises OSError: the kernel refuses.
+    """
+    name = ctypes.create_string_buffer(title.encode("utf-8", "replace"))
+    _prctl(_PR_SET_NAME, ctypes.addressof(name))
 
 
 def _prctl(option: int, value: int) -> None:

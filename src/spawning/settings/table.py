@@ -376,7 +376,7 @@ class Settings:
     )
     max_tunnels: int = option(
         1000, "--max-tunnels", parse=values.Integer(0, 100000), metavar="N", group=_LIMITS,
-        help="WebSockets and other tunnels a worker, each in a thread beside --threads; with -t 0 as many as --max-green.",
+        help="WebSockets and other tunnels a worker, each in a thread beside --threads; with -t 0 it is --max-green.",
     )
     max_request_line: int = option(
         16384, "--max-request-line", parse=values.Integer(32, 2**24), metavar="BYTES", group=_LIMITS,

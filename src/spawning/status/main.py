@@ -14,13 +14,12 @@ from functools import partial
 from threading import Thread
 from time import monotonic
 
-from setproctitle import setproctitle
-
 from spawning.address import Address, Kind
 from spawning.ipc import signals
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import BootStatus, Message, Snapshot, Watching
 from spawning.ipc.prctl import die_with_parent, outlive_parent
+from spawning.ipc.title import setproctitle
 from spawning.logs.log import Log
 from spawning.logs.setup import configure, start
 from spawning.logs.streams import provide

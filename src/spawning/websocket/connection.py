@@ -235,9 +235,14 @@ class WebSocket:
     def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close; does nothing to what is closed. Any thread.
 
-        :param code: why (RFC 6455 section 7.4).
-        :param reason: in words, at most 123 bytes.
+        :param code: why (RFC 6455 section 7.4): 1000 to 4999.
+        :param reason: in words, of which 123 bytes are sent.
+        :raises ValueError: there is no such code.
         """
+        if not 1000 <= code <= 4999 or code in (NO_CODE, ABNORMAL):
+            raise ValueError(
+                f"a WebSocket is not closed with code {code}, but with 1000 to 4999 (RFC 6455 section 7.4)"
+            )
         if self.closed:
             return
         self._answer(CloseConnection(code, reason or None))

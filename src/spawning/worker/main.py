@@ -180,13 +180,13 @@ class Worker:
         self._channel = channel
         self._access_log = access_log
         self._handed: list[int] = []  # descriptors beside the message that was received last
-        self._errors = ErrorStream()
         application = redirected(mounted(application, settings.script_name), settings, _https_port(listeners))
         application = identified(application, settings.request_id_header)
         find_directory()
         context = Context(settings, access_log)
         self._context = context
         executor, watchdog, call = mode(context, name)
+        self._errors = ErrorStream(ident=executor.ident)
         room = room_for_connections(settings.max_connections, executor.limit, executor.threaded)
         self._dispatch = context.dispatcher = Dispatch(context, application, self._access_log, executor)
         self._dispatch.wake_watchdog = self._wake
@@ -203,7 +203,7 @@ class Worker:
         self._poll.register(self._dispatch.alarm.fd, select.POLLIN)
         self._timeouts = Timeouts(name, settings.request_timeout, call) if settings.request_timeout else None
         if self._timeouts is not None:
-            self._dispatch.run_exchange = self._timeouts.run
+            self._dispatch.run_exchange = executor.around(self._timeouts.run)
         self._handlers: dict[type[Any], Callable[[Message], None]] = {
             Start: self._on_start,
             Renew: self._on_renew,
@@ -503,6 +503,7 @@ class Worker:
 
     def _close_in_child(self) -> None:
         """Close what is this worker's, in a process that the application has forked; the rest is closed already."""
+        self._dispatch.executor.stay_in_child()
         self._loop.close_in_child()
         for fd in (self._context.mail.fd, self._wake_fd, self._dispatch.alarm.fd):
             os.close(fd)

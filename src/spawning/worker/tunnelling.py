@@ -16,6 +16,7 @@ from spawning.standard import copy
 from spawning.worker.lifecycle import EXECUTING, TUNNEL
 from spawning.worker.refusing import Refusing
 from spawning.worker.roles import Job
+from spawning.wsgi.encrypted import Session
 from spawning.wsgi.exchange import Exchange
 from spawning.wsgi.responder import ClientGone
 from spawning.wsgi.tunnel import Tunnel
@@ -42,7 +43,7 @@ class Tunnelling(Refusing):
         """
         self.tunnel = environ["spawning.socket"] = environ["werkzeug.socket"] = Tunnel(self)
 
-    def give_away(self, tunnel: Tunnel) -> tuple[int, bytes]:
+    def give_away(self, tunnel: Tunnel) -> tuple[int, bytes, Session | None]:
         """Leave the connection to the application; see ``wsgi.tunnel``. Any thread of the application."""
         exchange = self.exchange
         if tunnel is not self.tunnel or self.state is not EXECUTING or exchange.ended:
@@ -62,7 +63,7 @@ class Tunnelling(Refusing):
         self.unregister()
         ahead = bytes(self.reader.unread)
         self.reader.unread.clear()
-        return descriptor, ahead
+        return descriptor, ahead, None if self.stream.bare else self.stream
 
     def _refuse_tunnel(self) -> NoReturn:
         most = self.context.settings.max_tunnels
@@ -87,6 +88,7 @@ class Tunnelling(Refusing):
         """End the connection behind what the application has sent."""
         tunnel = self.tunnel
         assert tunnel is not None
+        tunnel.revoke()
         if tunnel.detached:
             self.close()
         else:

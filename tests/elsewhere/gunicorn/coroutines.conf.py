@@ -1,0 +1,9 @@
+bind = "127.0.0.1:5000"
+workers = 2
+worker_class = "gevent"
+worker_connections = 2000
+timeout = 30
+accesslog = "-"
+statsd_host = "localhost:8125"
+statsd_prefix = "shop."
+dogstatsd_tags = "env:live,team:web"

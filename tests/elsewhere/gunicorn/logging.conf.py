@@ -1,0 +1,12 @@
+bind = ":8000"
+workers = 2
+capture_output = True
+logger_class = "site.logging.GunicornLogger"
+logconfig_dict = {"version": 1, "root": {"level": "INFO"}}
+access_log_format = '%(h)s "%(r)s" %(s)s %(b)s %(D)s'
+syslog = True
+syslog_addr = "udp://logs.example.com:514"
+syslog_facility = "local3"
+syslog_prefix = "shop"
+secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
+acceslog = "-"

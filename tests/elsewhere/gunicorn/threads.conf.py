@@ -1,0 +1,16 @@
+bind = ["0.0.0.0:8000", "[::1]:8001"]
+backlog = 512
+worker_class = "gthread"
+workers = 2
+threads = 8
+worker_connections = 500
+max_requests = 1000
+max_requests_jitter = 100
+timeout = 60
+keepalive = 5
+preload_app = True
+forwarded_allow_ips = "*"
+worker_tmp_dir = "/dev/shm"
+limit_request_line = 8190
+limit_request_fields = 50
+limit_request_field_size = 0
