@@ -11,8 +11,8 @@ from spawning.controller.identities import DAY, Identities
 from spawning.controller.records import GenerationState, Source, WorkerRecord, WorkerState
 from spawning.errors import ConfigError
 from spawning.ipc.messages import Message, Renew
-from spawning.net.identity import pick_up
-from spawning.net.tickets import LENGTH, new
+from spawning.net.identity import Material, pick_up, policy
+from spawning.net.tickets import LENGTH, new, of_policy
 from spawning.settings import Settings
 
 OWN = Path(__file__).parent / "own.pem"
@@ -114,6 +114,20 @@ def test_who_ends_soon_is_warned_of_once_a_day(
     said = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert len(said) == (2 if words else 0)
     assert all(each.startswith(f"{words}{scene.file} ") for each in said)
+
+
+@pytest.mark.parametrize("policies", [("", "optional"), ("optional", "required")], ids=["asked for one", "needs one"])
+def test_a_ticket_does_not_pass_a_check_that_was_not_made(policies: tuple[str, str]) -> None:
+    """OpenSSL does not look at certificates again."""
+
+    def keys(of_clients: str) -> bytes:
+        settings = Settings(client_certs=of_clients or "required")
+        material = Material(authorities=OWN.read_text() if of_clients else "")
+        return of_policy(bytes.fromhex(KEYS), policy(material, settings))
+
+    before, after = map(keys, policies)
+    assert len(before) == len(after) == LENGTH
+    assert before != after
 
 
 def test_the_next_program_has_what_this_one_had(scene: Scene) -> None:

@@ -7,7 +7,7 @@ Whoever writes two files does so one after the other, so what does not fit toget
 before the log is told, once.
 
 The keys of session tickets are made here too, so a session goes on in another worker and another generation. They are
-made anew once a day, and when it changes whose certificates clients may have.
+made anew once a day.
 
 For the controller's loop alone, which waits here for the command that prints a passphrase at most.
 """
@@ -216,17 +216,12 @@ class Identities:
     def _use(self, held: _Held, material: Material, found: Seen) -> None:
         """Replace what is held, if it is not the same, and give it to the workers."""
         held.found = found
-        before = held.material
-        if material == before:
+        if material == held.material:
             return
         fd = lay_down(material)
         os.close(held.fd)
         held.fd, held.material, held.terms = fd, material, terms(material)
-        if self._keys and (material.authorities, material.revoked) != (before.authorities, before.revoked):
-            self._make_keys()  # a ticket says for whom its certificate was good
-            self._send(self._held.values())
-        else:
-            self._send([held])
+        self._send([held])
         self._tell("certificate replaced", held.terms)
         self._warned_at.clear()
 

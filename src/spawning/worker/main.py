@@ -42,7 +42,7 @@ from spawning.logs.log import Log
 from spawning.logs.setup import has_colours, lost_lines, redirect, stream
 from spawning.logs.streams import open_file
 from spawning.net import tickets
-from spawning.net.identity import HTTP_1_1, Identity, Material, context_of, pick_up
+from spawning.net.identity import HTTP_1_1, Identity, Material, context_of, pick_up, policy
 from spawning.primitives import sleep
 from spawning.settings import Settings
 from spawning.settings.destination import STREAMS, is_file, syslog
@@ -414,9 +414,10 @@ class Worker:
         :param fd: of what has been read, which is closed.
         :param keys: of session tickets.
         """
-        context = context_of(_picked_up(fd), self._settings, {})
+        material = _picked_up(fd)
+        context = context_of(material, self._settings, {})
         if keys:
-            tickets.share(context, bytes.fromhex(keys))
+            tickets.share(context, tickets.of_policy(bytes.fromhex(keys), policy(material, self._settings)))
         self._identity.context = context
 
     def _on_retire(self, message: Message) -> None:
