@@ -10,7 +10,7 @@ from typing import Any
 
 from spawning.errors import ConfigError
 
-_CLASSES = "there are no classes of workers: a view that waits gets a thread (-t), any other needs none"
+_CLASSES = "there are no classes of workers: a view that waits gets a thread (-t), or with -t 0 a greenlet of gevent"
 _DAEMON = "let a service manager start it (docs/systemd.md), or write: nohup spawn … &"
 _USER = "start it as that user: User= and Group= of a systemd unit, or setpriv --reuid USER --regid GROUP --init-groups"
 _TLS = "TLS is the business of a proxy in front (docs/proxies.md)"
@@ -54,6 +54,7 @@ ELSEWHERE: Mapping[str, str] = {
     "--lazy": "write --no-preload",
     "--touch-reload": "write --reload dev -w FILE",
     "--py-autoreload": "write --reload dev",
+    "--gevent": "write -t 0 --max-green N",
     "--uid": _USER, "--gid": _USER,
     "--buffer-size": "write --max-head-bytes BYTES",
     # waitress, uvicorn, granian

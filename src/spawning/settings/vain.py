@@ -17,6 +17,7 @@ _EFFECT: Final[Mapping[str, tuple[Callable[[Settings], bool], str]]] = {
     "max_requests_jitter": (lambda settings: settings.max_requests > 0, "has no effect without --max-requests"),
     "ready_status": (lambda settings: settings.ready_path is not None, "has no effect without --ready-path"),
     "ready_host": (lambda settings: settings.ready_path is not None, "has no effect without --ready-path"),
+    "max_green": (lambda settings: settings.threadpool_workers == 0, "has no effect without --threads 0"),
     "keepalive_timeout": (lambda settings: not settings.no_keepalive, "contradicts --no-keepalive"),
 }  # name of a setting, whether it has an effect, and what to say otherwise
 

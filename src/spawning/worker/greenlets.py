@@ -105,10 +105,13 @@ class Greenlets(Executor):
         self._number = 0
         self._running: set[RequestGreenlet] = set()
         self._end = Event()
-        self._vanished = Vanished(self._hub.loop.run_callback)
+        self._run_in_hub = self._hub.loop.run_callback
+        self._vanished = Vanished(self._run_in_hub)
         self._strikes: deque[Callable[[], object]] = deque()
         signal.signal(SIGNAL, self._on_signal)
-        # The loop, as the hub sees it.
+        # The loop, as the hub sees it. A leader that may have more to do than one event is looked at as soon as the hub
+        # has the thread again: if it waits inside a call, nothing else might happen for long.
+        self._look: Any = None
         self._leader: RequestGreenlet | None = None  # while it waits for events
         self._successor: RequestGreenlet | None = None  # is about to lead
         self._watcher: Any = None
@@ -169,13 +172,19 @@ class Greenlets(Executor):
         now = monotonic()
         if not now < self._due <= now + seconds:  # one that goes off early does no harm, and is not set anew each time
             self._set_timer(now, seconds)
+        if self._look is not None:
+            self._look.stop()
+            self._look = None
         self._leader = cast(RequestGreenlet, getcurrent())
         # boundary: it may have executed a request before, and now gets the time-out that the application set there
         with suppress(BaseException):
             self._hub.switch()
         self._leader = None
         self.turns += 1
-        return self._epoll(0, EVENTS)
+        events: list[tuple[int, int]] = self._epoll(0, EVENTS)
+        if len(events) > 1 or self.waiting.size or not self._due:
+            self._look = self._run_in_hub(self._on_events)
+        return events
 
     def _set_timer(self, now: float, seconds: float) -> None:
         if self._timer is not None:
@@ -246,6 +255,7 @@ class Greenlets(Executor):
                 self.run(greenlet.job)
             else:
                 self._successor = None
+                self._look = self._run_in_hub(self._on_events)
                 if not self.lead(greenlet):
                     self._end.set()
                     return
@@ -274,7 +284,7 @@ class Greenlets(Executor):
 
     def throw(self, action: Callable[[], object]) -> None:
         """Have something called by the hub, where nothing else runs. Any thread."""
-        self._context.post(partial(self._hub.loop.run_callback, action))
+        self._context.post(partial(self._run_in_hub, action))
 
     def strike(self, action: Callable[[], object]) -> None:
         """Have something called in whichever greenlet is running, also one that does not yield. Any thread."""
