@@ -46,7 +46,7 @@ def check(application: WSGIApplication, settings: Settings, address: tuple[str, 
     exchange = _exchange(settings, path, address)
     application = identified(mounted(application, settings.script_name), settings.request_id_header)
     begun = time.monotonic()
-    thread = _Asking(exchange, application)
+    thread = _asking(exchange, application, settings)
     thread.start()
     thread.join(max(0.0, until - begun))
     if thread.is_alive():
@@ -62,6 +62,13 @@ def check(application: WSGIApplication, settings: Settings, address: tuple[str, 
     if not low <= exchange.answer.status <= high:
         expected = f"expected {settings.ready_status} (--ready-path, --ready-status)"
         raise AppLoadError(f"GET {path} {exchange.answer.seen()}; {expected}")
+
+
+def _asking(exchange: "_Check", application: WSGIApplication, settings: Settings) -> threading.Thread:
+    """Make what executes the request: with ``-t 0`` a thread as the application makes them, which is a greenlet."""
+    if settings.threadpool_workers:
+        return _Asking(exchange, application)
+    return threading.Thread(target=exchange.attempt, args=(application,), name="readiness check", daemon=True)
 
 
 class _Asking(ServerThread):
@@ -149,7 +156,7 @@ def _exchange(settings: Settings, path: str, address: tuple[str, str]) -> _Check
     base = EnvironBase(
         server_name=address[0],
         server_port=address[1],
-        multithread=settings.threadpool_workers > 1,
+        multithread=settings.threadpool_workers != 1,
         multiprocess=settings.num_processes > 1,
     )
     environ = request_environ(connection_template(base, reader.fields, reader.line, "127.0.0.1", "0"), None)

@@ -19,7 +19,7 @@ OPTIONS = ("greens.application", "-s", "1", "-t", "0", "-l", "/dev/null")
 
 @pytest.fixture(scope="module")
 def greens() -> Iterator[Server]:
-    with Server(*OPTIONS, "--no-keepalive") as server:
+    with Server(*OPTIONS, "--no-keepalive", "--ready-path", "/ready") as server:
         yield server
 
 
@@ -92,7 +92,7 @@ def test_what_the_import_has_started_goes_on_in_each_worker(greens: Server) -> N
 
 
 def test_what_the_import_of_each_worker_starts_goes_on() -> None:
-    with Server(*OPTIONS, "--no-preload") as server:
+    with Server(*OPTIONS, "--no-preload", "--ready-path", "/ready") as server:
         assert fetch(server.port, "/beating").body == b"True"
 
 

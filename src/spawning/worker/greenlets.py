@@ -37,7 +37,7 @@ from gevent.lock import BoundedSemaphore
 from greenlet import greenlet
 
 from spawning.logs.setup import finish
-from spawning.primitives import Bell, ServerThread, allocate_lock, get_ident, get_native_id
+from spawning.primitives import Bell, allocate_lock, get_ident, get_native_id, start_new_thread
 from spawning.worker.context import Context
 from spawning.worker.executor import Executor, Poll, RunExchange, Runner
 from spawning.worker.roles import Job
@@ -340,8 +340,9 @@ def _runs(greenlet: Any) -> bool:
     return greenlet.gr_frame is None and not greenlet.dead
 
 
-class _Attendant(ServerThread):
-    """Does what a main thread does otherwise; see ``Executor.serve``.
+class _Attendant:
+    """Does what a main thread does otherwise; see ``Executor.serve``. ``threading`` does not know it, since that knows
+    greenlets here.
 
     :param attend: all of that.
     :param end: has the main thread end.
@@ -350,13 +351,25 @@ class _Attendant(ServerThread):
     """
 
     def __init__(self, attend: Callable[[], None], end: Callable[[], None]) -> None:
-        super().__init__("attendant")
         self.left = allocate_lock()
         self.left.acquire()
+        self._running = allocate_lock()
+        self._running.acquire()
         self._attend = attend
         self._end = end
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Start the thread.
+
+        :raises RuntimeError: the system gives no more threads.
+        """
+        start_new_thread(self._run, ())
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._running.acquire()
+
+    def _run(self) -> None:
         try:
             self._attend()
         finally:
@@ -364,6 +377,7 @@ class _Attendant(ServerThread):
             if not self.left.acquire(timeout=LAST):
                 finish()
                 os._exit(1)
+            self._running.release()
 
 
 def _ignore(kind: type[BaseException], error: BaseException | None, trace: object = None, /) -> None:
