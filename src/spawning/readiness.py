@@ -47,7 +47,7 @@ def check(application: WSGIApplication, settings: Settings, address: Address, un
     exchange = _exchange(settings, path, address)
     application = identified(mounted(application, settings.script_name), settings.request_id_header)
     begun = time.monotonic()
-    thread = _Asking(exchange, application)
+    thread = _asking(exchange, application, settings)
     thread.start()
     thread.join(max(0.0, until - begun))
     if thread.is_alive():
@@ -63,6 +63,13 @@ def check(application: WSGIApplication, settings: Settings, address: Address, un
     if not low <= exchange.answer.status <= high:
         expected = f"expected {settings.ready_status} (--ready-path, --ready-status)"
         raise AppLoadError(f"GET {path} {exchange.answer.seen()}; {expected}")
+
+
+def _asking(exchange: "_Check", application: WSGIApplication, settings: Settings) -> threading.Thread:
+    """Make what executes the request: with ``-t 0`` a thread as the application makes them, which is a greenlet."""
+    if settings.threadpool_workers:
+        return _Asking(exchange, application)
+    return threading.Thread(target=exchange.attempt, args=(application,), name="readiness check", daemon=True)
 
 
 class _Asking(ServerThread):
@@ -151,7 +158,7 @@ def _exchange(settings: Settings, path: str, address: Address) -> _Check:
     base = EnvironBase(
         server_name=name,
         server_port=port,
-        multithread=settings.threadpool_workers > 1,
+        multithread=settings.threadpool_workers != 1,
         multiprocess=settings.num_processes > 1,
     )
     if address.secure:

@@ -2,6 +2,7 @@
 tried at all (``conftest.py``).
 """
 
+import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ OPTIONS = ("greens.application", "-s", "1", "-t", "0", "-l", "/dev/null")
 
 @pytest.fixture(scope="module")
 def greens() -> Iterator[Server]:
-    with Server(*OPTIONS, "--no-keepalive") as server:
+    with Server(*OPTIONS, "--no-keepalive", "--ready-path", "/ready") as server:
         yield server
 
 
@@ -43,6 +44,23 @@ def test_a_thousand_requests_wait_in_one_thread_and_others_are_answered_meanwhil
         assert fetch(server.port, "/happen").body == b"now"
         assert {client.read().body for client in clients} == {b"it has happened"}
         assert {client.get("/pid").text for client in clients[:50]} == {str(worker.pid)}
+        for client in clients:
+            client.close()
+
+
+def test_requests_that_come_at_once_are_all_begun_though_the_first_waits() -> None:
+    """Nothing else happens afterwards, which could remind anybody of those that are left."""
+    with Server(*OPTIONS) as server:
+        clients = [Client(server.port) for _ in range(50)]
+        for client in clients:
+            assert client.get("/pid").status == 200
+        (worker,) = server.workers()
+        os.kill(worker.pid, signal.SIGSTOP)
+        for client in clients:
+            client.send(request("/silent"))
+        os.kill(worker.pid, signal.SIGCONT)
+        for client in clients:
+            client.wait_for(b"begun")
         for client in clients:
             client.close()
 
@@ -74,7 +92,7 @@ def test_what_the_import_has_started_goes_on_in_each_worker(greens: Server) -> N
 
 
 def test_what_the_import_of_each_worker_starts_goes_on() -> None:
-    with Server(*OPTIONS, "--no-preload") as server:
+    with Server(*OPTIONS, "--no-preload", "--ready-path", "/ready") as server:
         assert fetch(server.port, "/beating").body == b"True"
 
 

@@ -37,7 +37,7 @@ from gevent.lock import BoundedSemaphore
 from greenlet import greenlet
 
 from spawning.logs.setup import finish
-from spawning.primitives import Bell, ServerThread, allocate_lock, get_ident, get_native_id
+from spawning.primitives import Bell, allocate_lock, get_ident, get_native_id, start_new_thread
 from spawning.worker.context import Context
 from spawning.worker.executor import Executor, Poll, RunExchange, Runner
 from spawning.worker.roles import Job
@@ -107,10 +107,13 @@ class Greenlets(Executor):
         self._number = 0
         self._running: set[RequestGreenlet] = set()
         self._end = Event()
-        self._vanished = Vanished(self._hub.loop.run_callback)
+        self._run_in_hub = self._hub.loop.run_callback
+        self._vanished = Vanished(self._run_in_hub)
         self._strikes: deque[Callable[[], object]] = deque()
         signal.signal(SIGNAL, self._on_signal)
-        # The loop, as the hub sees it.
+        # The loop, as the hub sees it. A leader that may have more to do than one event is looked at as soon as the hub
+        # has the thread again: if it waits inside a call, nothing else might happen for long.
+        self._look: Any = None
         self._leader: RequestGreenlet | None = None  # while it waits for events
         self._successor: RequestGreenlet | None = None  # is about to lead
         self._watcher: Any = None
@@ -171,13 +174,19 @@ class Greenlets(Executor):
         now = monotonic()
         if not now < self._due <= now + seconds:  # one that goes off early does no harm, and is not set anew each time
             self._set_timer(now, seconds)
+        if self._look is not None:
+            self._look.stop()
+            self._look = None
         self._leader = cast(RequestGreenlet, getcurrent())
         # boundary: it may have executed a request before, and now gets the time-out that the application set there
         with suppress(BaseException):
             self._hub.switch()
         self._leader = None
         self.turns += 1
-        return self._epoll(0, EVENTS)
+        events: list[tuple[int, int]] = self._epoll(0, EVENTS)
+        if len(events) > 1 or self.waiting.size or not self._due:
+            self._look = self._run_in_hub(self._on_events)
+        return events
 
     def _set_timer(self, now: float, seconds: float) -> None:
         if self._timer is not None:
@@ -248,6 +257,7 @@ class Greenlets(Executor):
                 self.run(greenlet.job)
             else:
                 self._successor = None
+                self._look = self._run_in_hub(self._on_events)
                 if not self.lead(greenlet):
                     self._end.set()
                     return
@@ -279,7 +289,7 @@ class Greenlets(Executor):
 
     def throw(self, action: Callable[[], object]) -> None:
         """Have something called by the hub, where nothing else runs. Any thread."""
-        self._context.post(partial(self._hub.loop.run_callback, action))
+        self._context.post(partial(self._run_in_hub, action))
 
     def strike(self, action: Callable[[], object]) -> None:
         """Have something called in whichever greenlet is running, also one that does not yield. Any thread."""
@@ -335,8 +345,9 @@ def _runs(greenlet: Any) -> bool:
     return greenlet.gr_frame is None and not greenlet.dead
 
 
-class _Attendant(ServerThread):
-    """Does what a main thread does otherwise; see ``Executor.serve``.
+class _Attendant:
+    """Does what a main thread does otherwise; see ``Executor.serve``. ``threading`` does not know it, since that knows
+    greenlets here.
 
     :param attend: all of that.
     :param end: has the main thread end.
@@ -345,13 +356,25 @@ class _Attendant(ServerThread):
     """
 
     def __init__(self, attend: Callable[[], None], end: Callable[[], None]) -> None:
-        super().__init__("attendant")
         self.left = allocate_lock()
         self.left.acquire()
+        self._running = allocate_lock()
+        self._running.acquire()
         self._attend = attend
         self._end = end
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Start the thread.
+
+        :raises RuntimeError: the system gives no more threads.
+        """
+        start_new_thread(self._run, ())
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._running.acquire()
+
+    def _run(self) -> None:
         try:
             self._attend()
         finally:
@@ -359,6 +382,7 @@ class _Attendant(ServerThread):
             if not self.left.acquire(timeout=LAST):
                 finish()
                 os._exit(1)
+            self._running.release()
 
 
 def _ignore(kind: type[BaseException], error: BaseException | None, trace: object = None, /) -> None:

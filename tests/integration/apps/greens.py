@@ -23,12 +23,14 @@ happened = threading.Event()
 waiting: list[str] = []  # paths of requests that wait
 local = threading.local()
 beats: list[float] = []  # of a thread that was started at the import
+beaten = threading.Event()
 
 
 def _beat() -> None:
     while True:
-        beats.append(time.monotonic())
         time.sleep(0.01)
+        beats.append(time.monotonic())
+        beaten.set()
 
 
 threading.Thread(target=_beat, daemon=True).start()
@@ -56,6 +58,12 @@ def beating(environ: Environ, start_response: StartResponse) -> list[bytes]:
     before = len(beats)
     time.sleep(0.1)
     return respond(start_response, str(len(beats) > before).encode())
+
+
+def ready(environ: Environ, start_response: StartResponse) -> list[bytes]:
+    """Wait for that thread."""
+    beaten.wait()
+    return respond(start_response, b"ready")
 
 
 def block(environ: Environ, start_response: StartResponse) -> list[bytes]:
@@ -182,7 +190,7 @@ def respond(start_response: StartResponse, body: bytes) -> list[bytes]:
 PATHS = {
     f"/{each.__name__}": each
     for each in (
-        poll, happen, count, beating, block, compute, silent, empty, asking, late, large, fork, program, leaving,
+        poll, happen, count, beating, ready, block, compute, silent, empty, asking, late, large, fork, program, leaving,
         overtime, lines, own, pid,
     )
 }  # fmt: skip
