@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-_UNVERIFIED = ssl.create_default_context()
-_UNVERIFIED.check_hostname = False
-_UNVERIFIED.verify_mode = ssl.CERT_NONE
+
+def _unverified(newest: ssl.TLSVersion) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.maximum_version = newest
+    return context
+
+
+_CONTEXTS = {"tls": _unverified(ssl.TLSVersion.TLSv1_3), "tls1.2": _unverified(ssl.TLSVersion.TLSv1_2)}
 
 TIMEOUT = 30.0  # seconds; for one operation on the socket
 
@@ -45,7 +52,7 @@ class Response:
 class Client:
     """One connection to a server on the loopback address, or on a Unix socket.
 
-    :param where: a port, ``tls:`` and a port, or a path (``@`` and a name: one without a file).
+    :param where: a port, ``tls:`` or ``tls1.2:`` and a port, or a path (``@`` and a name: one without a file).
     """
 
     def __init__(self, where: int | str, host: str = "127.0.0.1", timeout: float = TIMEOUT) -> None:
@@ -140,7 +147,7 @@ class Client:
     def _more(self) -> bool:
         try:
             data = self.sock.recv(1 << 18)
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):  # the latter: nobody has said the end
             raise Closed(self._buffer) from None
         self._buffer += data
         return bool(data)
@@ -148,8 +155,8 @@ class Client:
 
 def connected(where: int | str, host: str, timeout: float) -> socket.socket:
     """Connect to a port, with TLS or without, or to a Unix socket."""
-    if isinstance(where, str) and where.startswith("tls:"):
-        return _UNVERIFIED.wrap_socket(connected(int(where[4:]), host, timeout))
+    if isinstance(where, str) and (context := _CONTEXTS.get(where.partition(":")[0])):
+        return context.wrap_socket(connected(int(where.partition(":")[2]), host, timeout), suppress_ragged_eofs=False)
     if isinstance(where, int):
         sock = socket.create_connection((host, where), timeout)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -223,6 +223,11 @@ class Server:
         """The controller's process id."""
         return self._process.pid
 
+    @property
+    def secure(self) -> bool:
+        """Whether it speaks TLS: then a connection that was idle at a reload ends behind its next response."""
+        return isinstance(self.where, str) and self.where.startswith("tls:")
+
     def signal(self, sig: signal.Signals) -> None:
         self._process.send_signal(sig)
 

@@ -76,7 +76,7 @@ def test_reloads_under_load_drop_nothing_close_nothing_and_never_go_back(site: S
                 load.wait_for(version)
         assert load.failures == []
         assert steps_back(load.answers) == []
-        assert sum(story.goodbyes for story in load.kept) == 0
+        assert load.goodbyes <= (5 * 3 if server.secure else 0)  # once a reload and client
         for stories in (load.fresh, load.kept):
             assert {answer.version for story in stories for answer in story.answers} >= {1, 2, 3, 4, 5, 6}
 
@@ -89,7 +89,7 @@ def test_idle_connections_live_through_reloads_and_find_the_new_code(site: Site,
             site.write(version)
             assert server.reload()
         answers = [client.get("/") for client in held]
-        assert {(answer.body, answer.closes) for answer in answers} == {(b"4", False)}
+        assert {(answer.body, answer.closes) for answer in answers} == {(b"4", server.secure)}
 
 
 def test_a_request_under_way_is_finished_by_the_code_that_began_it(gate: Gate, way: Way) -> None:
@@ -100,7 +100,10 @@ def test_a_request_under_way_is_finished_by_the_code_that_began_it(gate: Gate, w
         assert {worker.generation for worker in server.workers()} == {1, 2}
         assert fetch(server.where, "/hello").status == 200
         gate.open()
-        assert client.read().body == b"held\n"
+        answer = client.read()
+        assert (answer.body, answer.closes) == (b"held\n", False)
+        if server.secure:
+            assert client.get("/hello").closes
         server.wait_for_log(r"worker retired worker=1\.1 ")
 
 
