@@ -74,12 +74,12 @@ THIRD_PARTY: dict[str, set[str]] = {
     "cli_options": {"click"},
     "ctl": {"click"},
     "controller": {"setproctitle", "watchfiles"},
-    "forkserver": {"setproctitle"},
+    "forkserver": {"coverage", "setproctitle"},
     "contrib": {"django", "click"},
     "django_factory": {"django"},
     "paste_factory": {"paste"},
     "readable": {"rich"},
-    "status": {"prometheus_client", "setproctitle"},
+    "status": {"coverage", "prometheus_client", "setproctitle"},
     "websocket": {"wsproto"},
 }
 

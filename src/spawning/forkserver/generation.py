@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from spawning.errors import AppLoadError, ConfigError
-from spawning.forkserver import app_metrics, files, hooks, surroundings
+from spawning.forkserver import app_metrics, covered, files, hooks, surroundings, system
 from spawning.ipc.messages import Boot, Configured, Loaded, LoadFailed
 from spawning.lifecycle import Event, registered
 from spawning.logs.log import Log
@@ -57,6 +57,7 @@ class Generation:
         self._loading_since = time.time_ns()
         self._config: dict[str, Any] = {}
         self._application: WSGIApplication | None = None
+        self._covered: covered.Covered | None = None
         self._surroundings = surroundings.Surroundings(descriptors)
 
     def configure(self) -> Configured:
@@ -73,7 +74,7 @@ class Generation:
         self._check_same()
         self._set_variables()
         self._prepare_path()
-        self._prepare_metrics()  # the factory may import what has some
+        self._prepare_files()  # the factory may import what has some
         name = self.settings.factory
         with self._surroundings.kept():
             factory = _callable(name, "factory")
@@ -90,14 +91,23 @@ class Generation:
                 )
         self.settings = settings
         self._prepare_path()
-        self._prepare_metrics()
+        self._prepare_files()
         if self.settings.umask is not None:
             os.umask(int(self.settings.umask, 8))
         return Configured(as_dict(self.settings))
 
-    def _prepare_metrics(self) -> None:
-        if self.settings.app_metrics and self._metrics:
+    def _prepare_files(self) -> None:
+        """Prepare what the status service is to show of this process, if there is one."""
+        if self.settings.coverage:
+            covered.check()
+        if not self._metrics:
+            return
+        if self.settings.app_metrics:
             app_metrics.prepare(self._metrics)
+        if self.settings.sysinfo:
+            system.prepare(self._metrics)
+        if self.settings.coverage and self._covered is None:
+            self._covered = covered.begin(self._metrics, self.number)
 
     def load(self) -> Loaded:
         """Load the application, unless each worker does, and make its memory fit for sharing.
@@ -174,6 +184,21 @@ class Generation:
         """
         with self._surroundings.kept():
             hooks.begin(Event.FORK)
+
+    def begin_files(self, worker: str) -> None:
+        """Write what the status service is to show of this worker.
+
+        :param worker: its name.
+        """
+        if self.settings.sysinfo and self._metrics:
+            system.write(self._metrics, self.number, worker)
+        if self._covered is not None:
+            self._covered.follow()
+
+    def end_files(self) -> None:
+        """Write the rest of it."""
+        if self._covered is not None:
+            self._covered.write()
 
     def begin_notices(self) -> None:
         """Have the factory look for what a developer should know, in a thread: a database may not even answer."""
