@@ -75,14 +75,14 @@ THIRD_PARTY: dict[str, set[str]] = {
     "cli_options": {"click"},
     "ctl": {"click"},
     "controller": {"watchfiles"},
-    "forkserver": {"gevent"},
+    "forkserver": {"coverage", "gevent"},
     "ipc": {"setproctitle"},
     "worker": {"gevent", "greenlet"},
     "contrib": {"django", "click"},
     "django_factory": {"django"},
     "paste_factory": {"paste"},
     "readable": {"rich"},
-    "status": {"prometheus_client"},
+    "status": {"coverage", "prometheus_client"},
     "websocket": {"wsproto"},
 }
 

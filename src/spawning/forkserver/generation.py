@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from spawning.errors import AppLoadError, ConfigError
-from spawning.forkserver import app_metrics, files, green, hooks, surroundings
+from spawning.forkserver import app_metrics, covered, files, green, hooks, surroundings, system
 from spawning.ipc.messages import Boot, Configured, Loaded, LoadFailed
 from spawning.lifecycle import Event, registered
 from spawning.logs.log import Log
@@ -58,6 +58,7 @@ class Generation:
         self._config: dict[str, Any] = {}
         self._application: WSGIApplication | None = None
         self._green = False  # the standard library is patched
+        self._covered: covered.Covered | None = None
         self._surroundings = surroundings.Surroundings(descriptors)
 
     def configure(self) -> Configured:
@@ -75,7 +76,7 @@ class Generation:
         self._set_variables()
         self._prepare_green()
         self._prepare_path()
-        self._prepare_metrics()  # the factory may import what has some
+        self._prepare_files()  # the factory may import what has some
         name = self.settings.factory
         with self._surroundings.kept():
             factory = _callable(name, "factory")
@@ -93,7 +94,7 @@ class Generation:
         self.settings = settings
         self._prepare_path()
         self._prepare_green()
-        self._prepare_metrics()
+        self._prepare_files()
         if self.settings.umask is not None:
             os.umask(int(self.settings.umask, 8))
         return Configured(as_dict(self.settings))
@@ -112,9 +113,18 @@ class Generation:
                 f"factory {self.settings.factory} gives threads={self.settings.threadpool_workers} in place of 0"
             )
 
-    def _prepare_metrics(self) -> None:
-        if self.settings.app_metrics and self._metrics:
+    def _prepare_files(self) -> None:
+        """Prepare what the status service is to show of this process, if there is one."""
+        if self.settings.coverage:
+            covered.check()
+        if not self._metrics:
+            return
+        if self.settings.app_metrics:
             app_metrics.prepare(self._metrics)
+        if self.settings.sysinfo:
+            system.prepare(self._metrics)
+        if self.settings.coverage and self._covered is None:
+            self._covered = covered.begin(self._metrics, self.number)
 
     def load(self) -> Loaded:
         """Load the application, unless each worker does, and make its memory fit for sharing.
@@ -193,6 +203,21 @@ class Generation:
         """
         with self._surroundings.kept():
             hooks.begin(Event.FORK)
+
+    def begin_files(self, worker: str) -> None:
+        """Write what the status service is to show of this worker.
+
+        :param worker: its name.
+        """
+        if self.settings.sysinfo and self._metrics:
+            system.write(self._metrics, self.number, worker)
+        if self._covered is not None:
+            self._covered.follow()
+
+    def end_files(self) -> None:
+        """Write the rest of it."""
+        if self._covered is not None:
+            self._covered.write()
 
     def begin_notices(self) -> None:
         """Have the factory look for what a developer should know, in a thread: a database may not even answer."""

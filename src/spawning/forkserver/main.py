@@ -190,6 +190,7 @@ def work(generation: Generation, order: Order, group: int) -> int:
         return EXIT_APP
     occupy()
     start()
+    generation.begin_files(name)
     if order.worker == 1 and settings.reload == "dev":
         generation.begin_notices()
     outlive_parent()  # from now on the end of the channel says it, and what is under way is finished
@@ -204,6 +205,7 @@ def work(generation: Generation, order: Order, group: int) -> int:
         files=loaded_files() if settings.no_preload else [],
     )
     hooks.end(Event.EXIT)  # before the interpreter waits for threads, which these functions may be there to end
+    generation.end_files()
     return status
 
 

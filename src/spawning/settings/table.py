@@ -332,6 +332,14 @@ class Settings:
         False, "--app-metrics", parse=values.switch, group=_STATUS,
         help="Show the application's own metrics (prometheus_client) at /metrics of --status, from all processes.",
     )
+    sysinfo: bool = option(
+        False, "--sysinfo", parse=values.switch, group=_STATUS,
+        help="Show the application's interpreter, packages, modules and paths at /_sysinfo of --status.",
+    )
+    coverage: bool = option(
+        False, "-c", "--coverage", parse=values.switch, group=_STATUS,
+        help="Note which lines of the application are executed, and show them at /_coverage of --status; slow.",
+    )
     statsd_host: str | None = option(
         None, "--statsd-host", parse=values.statsd_address, metavar="HOST:PORT", group=_STATUS,
         help="Send metrics there once a second, by UDP, as StatsD takes them; or to unix:PATH.",
