@@ -7,6 +7,7 @@ from functools import partial
 from setproctitle import setproctitle
 
 from spawning.account import Account, find
+from spawning.controller.banner import say_starting
 from spawning.controller.boundary import CannotGoOnError
 from spawning.controller.controller import Controller
 from spawning.controller.legacy import Legacy, take_over
@@ -14,7 +15,7 @@ from spawning.controller.reader import Reader
 from spawning.controller.signals import Wakeup
 from spawning.ipc.prctl import become_subreaper
 from spawning.logs.log import Log
-from spawning.logs.setup import configure, fields, use_colours
+from spawning.logs.setup import configure, fields
 from spawning.settings import Settings
 from spawning.settings.sources import Configuration, Sources
 from spawning.systemd import with_address_of
@@ -39,10 +40,10 @@ def run(
     :raises AppLoadError: at the first start, the application cannot be loaded; nothing is left running.
     """
     _prepare(configuration.settings)
-    if configuration.settings.reload == "dev":
-        use_colours()
     become_subreaper()
     legacy = take_over(os.environ)
+    if legacy.bound is None:
+        say_starting(configuration.settings)
     return _serve(Reader(sources, configuration, partial(_settled, legacy)), legacy, account, on_ready)
 
 
