@@ -41,13 +41,15 @@ def do(where: int | str, code: str) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with everything on; the log of its import is that of this module's code."""
+    """A server with everything on, whose application logs and prints while it is imported."""
     config = tmp_path_factory.mktemp("logs") / "logging.toml"
     config.write_text(CONFIG)
     at_import = "logging.getLogger('shop').info('imported')\nprint('printed at import')\nprint('begun', end='')"
     options = ["-s", "1", "-t", "2", "--log-config", str(config), "--capture-output"]
     with Server(NOISY, *options, env={"AT_IMPORT": at_import}) as server:
         yield server
+        assert server.stop() == 0
+        assert server.err.since().count("begun") == 1
 
 
 @pytest.mark.parametrize(
@@ -204,5 +206,4 @@ def test_a_mistake_at_the_start_is_the_commands_status(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "spawning", "--port", "0", "--log-config", "absent.toml", NOISY]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=DEADLINE)
     assert done.returncode == 2
-    *_, last = done.stderr.splitlines()
-    assert last == "spawn: option --log-config: cannot read absent.toml: No such file or directory"
+    assert done.stderr == "spawn: option --log-config: cannot read absent.toml: No such file or directory\n"

@@ -13,7 +13,7 @@ log = Log("spawning.controller")
 
 
 def say_starting(settings: Settings) -> None:
-    """Log what is being started, before anything of it can fail."""
+    """Log what is being started, once nothing is wrong with the settings: a mistake there is one line alone."""
     short = {path: name for name, path in FACTORY_SHORT_NAMES.items()}
     app, *middleware = settings.args
     said = {"version": __version__, "python": platform.python_version(), "app": app}

@@ -7,7 +7,6 @@ from functools import partial
 from setproctitle import setproctitle
 
 from spawning.account import Account, find
-from spawning.controller.banner import say_starting
 from spawning.controller.boundary import CannotGoOnError
 from spawning.controller.controller import Controller
 from spawning.controller.legacy import Legacy, take_over
@@ -42,8 +41,6 @@ def run(
     _prepare(configuration.settings)
     become_subreaper()
     legacy = take_over(os.environ)
-    if legacy.bound is None:
-        say_starting(configuration.settings)
     return _serve(Reader(sources, configuration, partial(_settled, legacy)), legacy, account, on_ready)
 
 

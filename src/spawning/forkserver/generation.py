@@ -120,6 +120,7 @@ class Generation:
         """
         if not self.settings.no_preload:
             self.application()
+            output.end_lines()
         occupy()
         configure(self.settings)
         threads = [each.name for each in threading.enumerate() if each is not threading.main_thread()]

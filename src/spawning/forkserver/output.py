@@ -66,6 +66,13 @@ def capture() -> None:
         atexit.register(stream.close)  # what has not ended its line
 
 
+def end_lines() -> None:
+    """Write what was printed without the end of its line, which each worker would have from here otherwise."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, Captured):
+            stream.close()
+
+
 class Captured(ErrorStream):
     """``sys.stdout`` or ``sys.stderr``, whose lines go to the error log.
 
