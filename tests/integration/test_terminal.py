@@ -214,8 +214,8 @@ def test_no_colours_in_a_file(site: Path) -> None:
 def test_the_first_lines_say_what_runs_where_and_how_to_go_on(site: Path) -> None:
     (site / "spawning.toml").write_text('app = "site_app:application"\nprocesses = 1\nthreads = 3\n')
     with Server("--status", "127.0.0.1:0", cwd=site) as server:
-        starting = server.wait_for_log(r" INFO starting version=(\S+) python=(\S+) app=(\S+) config=(\S+)$")
-        assert starting.groups() == (
+        serving = server.wait_for_log(r" INFO serving version=(\S+) python=(\S+) app=(\S+) config=(\S+)$")
+        assert serving.groups() == (
             __version__, platform.python_version(), "site_app:application", str(site / "spawning.toml")
         )  # fmt: skip
         server.wait_for_log(r" ready url=http://127\.0\.0\.1:\d+ generation=1 workers=1 threads=3$")
@@ -223,7 +223,7 @@ def test_the_first_lines_say_what_runs_where_and_how_to_go_on(site: Path) -> Non
         how = r' INFO controls stop="kill (\d+)" reload="kill -HUP (\d+)" reload_mode=none status=(\S+)$'
         assert server.wait_for_log(how).groups() == (str(server.pid), str(server.pid), status)
         assert server.reload()
-        assert len(re.findall(r" (?:starting|ready|controls) ", server.log())) == 3
+        assert len(re.findall(r" INFO (?:serving|ready|controls) ", server.log())) == 3
 
 
 # Waiting -------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""The first lines of the log: what is being started, and once it serves, where, and how to stop and reload it."""
+"""What the log says once the first generation serves: what it is, where, and how to stop and reload it.
+
+Not before: what a start that fails leaves on the terminal is the reason alone.
+"""
 
 import os
 import platform
@@ -12,20 +15,6 @@ from spawning.settings import FACTORY_SHORT_NAMES, Settings
 log = Log("spawning.controller")
 
 
-def say_starting(settings: Settings) -> None:
-    """Log what is being started, once nothing is wrong with the settings: a mistake there is one line alone."""
-    short = {path: name for name, path in FACTORY_SHORT_NAMES.items()}
-    app, *middleware = settings.args
-    said = {"version": __version__, "python": platform.python_version(), "app": app}
-    if middleware:
-        said["middleware"] = ",".join(middleware)
-    if (factory := short.get(settings.factory, settings.factory)) != "wsgi":
-        said["factory"] = factory
-    if settings.config is not None:
-        said["config"] = settings.config
-    log.info("starting %s", fields(**said))
-
-
 def say_ready(generation: GenerationRecord, addresses: list[str], status: str) -> None:
     """Log what the first generation serves, and how.
 
@@ -35,9 +24,23 @@ def say_ready(generation: GenerationRecord, addresses: list[str], status: str) -
     address, *others = addresses or ["closed"]
     settings = generation.settings
     workers, threads = len(generation.active), settings.threadpool_workers
+    log.info("serving %s", _what(settings))
     who = fields(url=address, generation=generation.number, workers=workers, threads=threads)
     log.info("ready %s%s", who, f" {fields(also=','.join(others))}" if others else "")
     pid, mode = os.getpid(), settings.reload or "none"
     stop = "Ctrl-C" if os.isatty(2) else f"kill {pid}"
     more = {"status": status} if status else {}
     log.info("controls %s", fields(stop=stop, reload=f"kill -HUP {pid}", reload_mode=mode, **more))
+
+
+def _what(settings: Settings) -> str:
+    short = {path: name for name, path in FACTORY_SHORT_NAMES.items()}
+    app, *middleware = settings.args
+    said = {"version": __version__, "python": platform.python_version(), "app": app}
+    if middleware:
+        said["middleware"] = ",".join(middleware)
+    if (factory := short.get(settings.factory, settings.factory)) != "wsgi":
+        said["factory"] = factory
+    if settings.config is not None:
+        said["config"] = settings.config
+    return fields(**said)

@@ -29,7 +29,6 @@ from typing import Any
 
 from spawning.account import Account
 from spawning.controller import process
-from spawning.controller.banner import say_starting
 from spawning.controller.boundary import PAUSE, Boundary
 from spawning.controller.commands import Commands
 from spawning.controller.condition import condition
@@ -419,7 +418,6 @@ class Controller:
         try:
             if self.outside.bound is None:
                 self.outside.open(generation, self.triggers, self.commands.open)
-                say_starting(generation.settings)
             else:
                 self.outside.follow(generation)
         except ConfigError as error:
