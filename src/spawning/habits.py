@@ -26,7 +26,7 @@ ELSEWHERE: Mapping[str, str] = {
     "-k": _CLASSES, "--worker-class": _CLASSES,
     "--timeout": _DEADLINE,
     "--error-logfile": _ERRORS, "--log-file": _ERRORS,
-    "--capture-output": _ALWAYS,
+    "--log-config-dict": "write --log-config FILE, with that dictionary as TOML or JSON",
     "--worker-tmp-dir": "there is nothing to be said: workers are not watched by a file",
     "--worker-connections": "write --max-connections N",
     "--keep-alive": "write --keepalive-timeout SECONDS",

@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "django_factory": LEAVES | {"wsgi_factory"},
     "django_project": {"errors"},
     "paste_factory": LEAVES | {"wsgi_factory"},
+    "log_handler": LEAVES | {"logs"},
     "readable": LEAVES,
     "refusal_page": {"errors"},
     "stamps": LEAVES,

@@ -81,6 +81,11 @@ class StatusProcess:
         self._details: dict[Source, tuple[Details, float]] = {}  # and when it came
         self._unanswered: set[Source] = set()
 
+    @property
+    def url(self) -> str:
+        """Where people find it; empty: there is none."""
+        return status_url(self.listeners)
+
     # Life ------------------------------------------------------------------------------------------------------------
 
     def open(self, settings: Settings, sources: Mapping[str, str]) -> None:
@@ -148,7 +153,7 @@ class StatusProcess:
         values = self._snapshot(time.monotonic())
         boot = BootStatus(as_dict(settings), os.getpid(), zone().changes, values, self.metrics)
         self._links.send(STATUS, boot, [listener.fileno() for listener in self.listeners])
-        log.info("status service started %s", fields(url=status_url(self.listeners) or "-", pid=pid))
+        log.info("status service started %s", fields(url=self.url or "-", pid=pid))
 
     def end(self, _: EndStatus) -> None:
         record = self._fleet.status

@@ -30,7 +30,7 @@ from spawning.ipc.messages import Boot, Born, ForkWorker, Message, Prepare, Reop
 from spawning.ipc.prctl import die_with_parent, outlive_parent
 from spawning.ipc.title import setproctitle
 from spawning.lifecycle import Event
-from spawning.logs.setup import begin, configure, finish, start, use_colours
+from spawning.logs.setup import begin, configure, finish, start
 from spawning.logs.streams import provide, write_by_lines
 from spawning.net.listeners import bound
 from spawning.primitives import open_socket
@@ -86,11 +86,10 @@ def main() -> int:
     children.handles(signals.leave_to_the_controller)
     birth.disown(channel)
     birth.gate_hooks()
-    prepare.for_application(readable=boot.settings.get("reload") == "dev" and "refusal" not in boot.settings)
+    readable = boot.settings.get("reload") == "dev" and "refusal" not in boot.settings
+    prepare.for_application(readable=readable, logging=boot.settings.get("log_config") is not None)
     generation = Generation(boot, path, [fd])
     configure(generation.settings, boot.zone, turns=False)  # it is stopped while it is kept
-    if generation.settings.reload == "dev":
-        use_colours()
     write_by_lines()
     group = os.getpgrp()
     set_title("fork server", str(boot.generation), generation.settings)

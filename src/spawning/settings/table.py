@@ -308,6 +308,14 @@ class Settings:
         "text", "--log-format", parse=values.form_of_log, metavar="text|json", group=_PROCESS,
         help="text, or json: the error log has an object a line.",
     )
+    log_config: str | None = option(
+        None, "--log-config", parse=values.optional_text, metavar="FILE", habits=("--log-config-json",),
+        group=_PROCESS, help="Configure the application's logging (dictConfig) from this file, TOML or JSON.",
+    )
+    capture_output: bool = option(
+        False, "--capture-output", parse=values.switch, group=_PROCESS,
+        help="What the application prints goes to the error log, and holds up no request.",
+    )
     verbose: bool = option(
         False, "-v", "--verbose", parse=values.switch, group=_PROCESS, help="The same as --log-level debug.",
     )

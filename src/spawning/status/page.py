@@ -199,7 +199,7 @@ def _certificates(certificates: list[Values]) -> str:
         ]
         for each in certificates
     ]
-    return "<h2>Certificates</h2>" + _table(("file", "names", "until", "days left"), rows, texts=(0, 1, 2))
+    return "<h2>Certificates</h2>" + table(("file", "names", "until", "days left"), rows, texts=(0, 1, 2))
 
 
 def _date(seconds: float) -> str:
