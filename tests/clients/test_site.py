@@ -1,24 +1,27 @@
 """The documentation as a site: built, every page reached by links, complete without a network, and whole on a phone."""
 
+import contextlib
+import json
 import os
+import queue
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from clients.programs import run
+from clients.browser import PATIENCE, browser
 from integration.server import DEADLINE
 
 ROOT = Path(__file__).parents[2]
 PHONE = 390  # CSS pixels of width
-PHONE_OPTIONS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--no-proxy-server",
-    "--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND", "--allow-file-access-from-files",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -80,26 +83,49 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     assert re.findall(r"url\(['\"]?(?:https?:)?//|@import", styles) == []
 
 
+class Probe(SimpleHTTPRequestHandler):
+    """Serves the site, and takes what a script in the browser has found."""
+
+    found: ClassVar[queue.Queue[dict[str, int]]] = queue.Queue()
+
+    def do_POST(self) -> None:
+        self.found.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Be silent."""
+
+
+@contextlib.contextmanager
+def served(directory: Path) -> Iterator[str]:
+    """Serve a directory for a browser; give the address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Probe, directory=str(directory))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def test_pages_fit_on_a_phone(site: Path, tmp_path: Path) -> None:
     """Each page in a frame as wide as a phone: nothing of it is wider, but what scrolls by itself."""
     names = sorted(str(page.relative_to(site)) for page in pages(site) if page.parent.name != "design")
-    probe = f"""<!DOCTYPE html>
-<iframe id="phone" style="width:{PHONE}px;height:844px;border:0"></iframe><pre id="wide"></pre>
+    (site / "probe.htm").write_text(f"""<!DOCTYPE html>
+<iframe id="phone" style="width:{PHONE}px;height:844px;border:0"></iframe>
 <script>
-const names = {names!r}, phone = document.getElementById("phone"), wide = document.getElementById("wide");
-let at = -1;
+const names = {json.dumps(names)}, phone = document.getElementById("phone"), widths = {{}};
+let at = 0;
 phone.onload = () => {{
-  if (at >= 0) {{
-    const width = phone.contentDocument.scrollingElement.scrollWidth;
-    wide.textContent += names[at] + "=" + width + ";";
-  }}
-  if (++at < names.length) phone.src = names[at]; else document.title = "done";
+  widths[names[at]] = phone.contentDocument.scrollingElement.scrollWidth;
+  if (++at < names.length) phone.src = names[at];
+  else fetch("found", {{method: "POST", body: JSON.stringify(widths)}});
 }};
-phone.src = "about:blank";
-</script>"""
-    (site / "probe.htm").write_text(probe)
-    arguments = (*PHONE_OPTIONS, f"--user-data-dir={tmp_path}", "--virtual-time-budget=60000", "--dump-dom")
-    found = run("chromium", *arguments, (site / "probe.htm").as_uri(), timeout=8 * DEADLINE).decode()
-    widths = dict(re.findall(r"([\w./-]+\.html)=(\d+);", found.partition('id="wide"')[2]))
+phone.src = names[0];
+</script>""")
+    with served(site) as address, browser(f"{address}/probe.htm", tmp_path):
+        widths = Probe.found.get(timeout=PATIENCE)
     assert widths.keys() == set(names)
-    assert {name: width for name, width in widths.items() if int(width) > PHONE} == {}
+    assert {name: width for name, width in widths.items() if width > PHONE} == {}
