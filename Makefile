@@ -34,7 +34,7 @@ test: $(VENV)/test.stamp
 # tests with the name of its package. DEPLOY holds what to run instead of everything.
 deploy-test: $(VENV)/deploy.stamp
 	@echo "This takes some minutes, and more at the first time, which makes a base system."
-	$(BIN)/python -m pytest $(DEPLOY)
+	$(BIN)/python -m pytest -o faulthandler_timeout=900 $(DEPLOY)
 
 # What is executed by the tests, and by the processes of the servers that they start. Takes twice as long as `make test`.
 # COVERAGE holds what to run instead of everything, for example COVERAGE="tests/integration/test_reload.py".

@@ -89,13 +89,15 @@ def _serve(configuration: Configuration, sources: Sources) -> int:
 
     A program that takes the place of an earlier one is all of that already.
     """
+    settings, origins = configuration.settings, configuration.sources
+    again = TAKE_OVER in os.environ
+    if again or not settings.daemonize:
+        keep_out()  # what arrives before the controller can deal with it waits until it can
     from spawning.controller.standard import open_standard
     from spawning.controller.start import find_account, run
 
-    if TAKE_OVER in os.environ:
-        keep_out()
+    if again:
         return run(configuration, sources)
-    settings, origins = configuration.settings, configuration.sources
     if settings.daemonize:
         check_unmanaged(origins["daemonize"], os.environ, os.getpid())
     account = find_account(configuration)
@@ -106,7 +108,6 @@ def _serve(configuration: Configuration, sources: Sources) -> int:
     for stream, descriptor in streams.items():
         os.dup2(descriptor, stream)
         os.close(descriptor)
-    keep_out()  # what arrives before the controller can deal with it waits until it can
     return run(configuration, sources, account)
 
 

@@ -15,9 +15,10 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import click
 
 from spawning import __version__, ctl_report
 from spawning.address import Kind, parse
+from spawning.ctl_console import converse
 from spawning.ctl_logs import LogError, follow, last_lines, place
 from spawning.ctl_text import escaped, in_lines, requests_text, stacks_text, status_text
 from spawning.ctl_top import watch
@@ -94,9 +96,9 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def _write(text: str, *, err: bool = False) -> None:
+def _write(text: str, *, err: bool = False, end: str = "\n") -> None:
     """Print a text, without anything that a terminal would obey."""
-    print(escaped(text), file=sys.stderr if err else sys.stdout, flush=True)
+    print(escaped(text), end=end, file=sys.stderr if err else sys.stdout, flush=True)
 
 
 # Finding and asking a server -----------------------------------------------------------------------------------------
@@ -233,19 +235,24 @@ def ask(where: Where, command: str, *, patient: bool = False, **arguments: Any) 
         with _connected(where.find()) as sock, sock.makefile("rb") as reader:
             sock.settimeout(None if patient else _SECONDS)
             sock.sendall(encode({"command": command, **arguments}))
-            for line in reader:
-                said = decode(line)
-                if "progress" in said:
-                    _write(str(said["progress"]), err=True)
-                elif "error" in said:
-                    raise ControlError(str(said["error"]), EXIT_REFUSED, str(said.get("details", "")))
-                else:
-                    answer: Values = said["ok"]
-                    return answer
+            return _answer(reader)
     except TimeoutError:
         raise ControlError(f"the server has not answered within {_SECONDS:g} s") from None
     except (OSError, ValueError, KeyError) as error:
         raise ControlError(f"the server cannot be understood: {error}") from None
+
+
+def _answer(reader: Iterable[bytes]) -> Values:
+    """Read up to the answer, and return it."""
+    for line in reader:
+        said = decode(line)
+        if "progress" in said:
+            _write(str(said["progress"]), err=True)
+        elif "error" in said:
+            raise ControlError(str(said["error"]), EXIT_REFUSED, str(said.get("details", "")))
+        else:
+            answer: Values = said["ok"]
+            return answer
     raise Ended("the server has ended without an answer", EXIT_REFUSED)
 
 
@@ -444,6 +451,37 @@ def top(where: Where, interval: float) -> None:
 def stacks(where: Where, worker: str, as_json: bool) -> None:
     """Show where each thread of WORKER is; its name is like 7.2."""
     _print(ask(where, "stacks", worker=worker), as_json, stacks_text)
+
+
+@spawnctl.command()
+@click.argument("worker")
+@click.pass_obj
+def console(where: Where, worker: str) -> None:
+    """Execute Python in WORKER, whose name is like 7.2, while it serves; the server needs --backdoor.
+
+    Without a terminal, stdin is executed line by line.
+    """
+    try:
+        with _connected(where.find()) as sock, sock.makefile("rb") as reader:
+            sock.sendall(encode({"command": "console", "worker": worker}))
+            about = _answer(reader)
+            sock.settimeout(None)
+            reason = converse(about, sock, reader, partial(_write, end=""))
+    except TimeoutError:
+        raise ControlError(f"worker {worker} has not answered within {_SECONDS:g} s") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise ControlError(f"the server cannot be understood: {error}") from None
+    if reason != "":
+        raise ControlError(reason or f"worker {about['worker']} has ended", EXIT_REFUSED)
+
+
+@spawnctl.command()
+@_as_json
+@click.pass_obj
+def config(where: Where, as_json: bool) -> None:
+    """Show the settings of the generation that serves, and where each comes from."""
+    answer = ask(where, "config")
+    _print(answer["settings"], True, str) if as_json else _write(answer["toml"].removesuffix("\n"))
 
 
 @spawnctl.command()

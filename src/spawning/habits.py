@@ -10,7 +10,7 @@ from typing import Any
 
 from spawning.errors import ConfigError
 
-_CLASSES = "there are no classes of workers: a view that waits gets a thread (-t), any other needs none"
+_CLASSES = "there are no classes of workers: a view that waits gets a thread (-t), or with -t 0 a greenlet of gevent"
 _PASSPHRASE = "others can read arguments: write --key-passphrase-file FILE, or --key-passphrase-command COMMAND"
 _ADDRESS = "write --bind ADDRESS"
 _ERRORS = "errors are logged to stderr: write --stderr FILE"
@@ -51,6 +51,7 @@ ELSEWHERE: Mapping[str, str] = {
     "--lazy": "write --no-preload",
     "--touch-reload": "write --reload dev -w FILE",
     "--py-autoreload": "write --reload dev",
+    "--gevent": "write -t 0 --max-green N",
     "--buffer-size": "write --max-head-bytes BYTES",
     # waitress, uvicorn, granian
     "--listen": _ADDRESS,

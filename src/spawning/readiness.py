@@ -14,6 +14,7 @@ import time
 import traceback
 from typing import Final
 
+from spawning.address import Address
 from spawning.errors import AppLoadError
 from spawning.http.limits import Limits
 from spawning.http.line import RequestLine
@@ -34,10 +35,10 @@ _LONGEST_LINE: Final = 200  # characters of a response that are shown
 _WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})
 
 
-def check(application: WSGIApplication, settings: Settings, address: tuple[str, str], until: float) -> None:
+def check(application: WSGIApplication, settings: Settings, address: Address, until: float) -> None:
     """Ask the application for ``--ready-path`` and see that its status is one of ``--ready-status``.
 
-    :param address: what the server is bound to: host and port.
+    :param address: what the server is bound to; over TLS, the application sees HTTPS.
     :param until: when to give up (seconds of the monotonic clock).
     :raises AppLoadError: another status, no answer in time, or none at all; says what was seen.
     """
@@ -46,7 +47,7 @@ def check(application: WSGIApplication, settings: Settings, address: tuple[str, 
     exchange = _exchange(settings, path, address)
     application = identified(mounted(application, settings.script_name), settings.request_id_header)
     begun = time.monotonic()
-    thread = _Asking(exchange, application)
+    thread = _asking(exchange, application, settings)
     thread.start()
     thread.join(max(0.0, until - begun))
     if thread.is_alive():
@@ -62,6 +63,13 @@ def check(application: WSGIApplication, settings: Settings, address: tuple[str, 
     if not low <= exchange.answer.status <= high:
         expected = f"expected {settings.ready_status} (--ready-path, --ready-status)"
         raise AppLoadError(f"GET {path} {exchange.answer.seen()}; {expected}")
+
+
+def _asking(exchange: "_Check", application: WSGIApplication, settings: Settings) -> threading.Thread:
+    """Make what executes the request: with ``-t 0`` a thread as the application makes them, which is a greenlet."""
+    if settings.threadpool_workers:
+        return _Asking(exchange, application)
+    return threading.Thread(target=exchange.attempt, args=(application,), name="readiness check", daemon=True)
 
 
 class _Asking(ServerThread):
@@ -140,18 +148,21 @@ class _Check(Exchange):
         self.error = error
 
 
-def _exchange(settings: Settings, path: str, address: tuple[str, str]) -> _Check:
+def _exchange(settings: Settings, path: str, address: Address) -> _Check:
     """Build the request as a client on this machine would send it."""
     reader = RequestReader(BodyBuffer, Limits())
-    host = settings.ready_host or _authority(*address)
+    name, port = address.server
+    host = settings.ready_host or _authority(name, port)
     complete = reader.receive(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: spawning-ready\r\n\r\n".encode())
     assert complete
     base = EnvironBase(
-        server_name=address[0],
-        server_port=address[1],
-        multithread=settings.threadpool_workers > 1,
+        server_name=name,
+        server_port=port,
+        multithread=settings.threadpool_workers != 1,
         multiprocess=settings.num_processes > 1,
     )
+    if address.secure:
+        base = base.saying({"wsgi.url_scheme": "https", "HTTPS": "on"})
     environ = request_environ(connection_template(base, reader.fields, reader.line, "127.0.0.1", "0"), None)
     answer = Answer(reader.line)
     exchange = _Check(answer, environ)

@@ -28,9 +28,9 @@ OPTIONS = (
 
 
 @contextlib.contextmanager
-def browser(url: str, directory: Path) -> Iterator[None]:
+def browser(url: str, directory: Path, *options: str) -> Iterator[None]:
     """Have a page open in a browser of its own, which ends with all of its processes."""
-    command = [program("chromium"), *OPTIONS, f"--user-data-dir={directory / 'profile'}", url]
+    command = [program("chromium"), *OPTIONS, *options, f"--user-data-dir={directory / 'profile'}", url]
     with (directory / "browser.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     try:

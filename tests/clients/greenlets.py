@@ -40,8 +40,8 @@ class Connection:
         while not head.endswith(b"\r\n\r\n"):
             head += self.client.recv(1)
 
-    def give_away(self, tunnel: Tunnel) -> tuple[int, bytes]:
-        return os.dup(self._server.fileno()), b""
+    def give_away(self, tunnel: Tunnel) -> tuple[int, bytes, None]:
+        return os.dup(self._server.fileno()), b"", None
 
     def end(self) -> None:
         """As the main thread of a worker does."""

@@ -22,7 +22,7 @@ PACKAGES = {
     "haproxy": "haproxy",
     "ip": "iproute2",
     "iptables": "iptables",
-    "kubectl": "kubectl, or a package of Kubernetes' own",
+    "kubectl": "kubernetes-client",
     "litmus": "litmus",
     "logrotate": "logrotate",
     "nginx": "nginx",

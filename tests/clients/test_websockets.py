@@ -97,9 +97,9 @@ def test_websocket_client(server: Server) -> None:
 # Frameworks -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/flask-sock", "/ours"])
-def test_flask_through_a_reload(tmp_path: Path, path: str) -> None:
-    with site("sock_pages:app", tmp_path, "--deadman_timeout", "0.5") as server:
+@pytest.mark.parametrize(("path", "threads"), [("/flask-sock", "2"), ("/flask-sock", "0"), ("/ours", "2")])
+def test_flask_through_a_reload(tmp_path: Path, path: str, threads: str) -> None:
+    with site("sock_pages:app", tmp_path, "--deadman_timeout", "0.5", "-t", threads) as server:
         with opened(server.port, path) as old:
             assert old.recv(DEADLINE) == "version 1"
             (tmp_path / "version").write_text("2")
@@ -119,10 +119,16 @@ def test_flask_through_a_reload(tmp_path: Path, path: str) -> None:
         assert requests.get(f"{server.url}/", timeout=DEADLINE).text == "2"
 
 
-@pytest.mark.parametrize("transports", [["websocket"], ["polling", "websocket"]])
-def test_flask_socketio_through_a_reload(tmp_path: Path, transports: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("transports", "mode", "threads"),
+    [(["websocket"], "threading", "4"), (["polling", "websocket"], "threading", "4"), (["websocket"], "gevent", "0")],
+)
+def test_flask_socketio_through_a_reload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transports: list[str], mode: str, threads: str
+) -> None:
     heard: queue.Queue[Any] = queue.Queue()
-    with site("socketio_pages:app", tmp_path, "--deadman_timeout", "0.5", "-t", "4") as server:
+    monkeypatch.setenv("ASYNC_MODE", mode)
+    with site("socketio_pages:app", tmp_path, "--deadman_timeout", "0.5", "-t", threads) as server:
         client = socketio.Client(reconnection_delay=0.1, reconnection_delay_max=0.2)
         client.on("connect", lambda: client.emit("greet"))
         client.on("greeting", heard.put)

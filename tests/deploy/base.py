@@ -22,6 +22,7 @@ def system(release: str, *packages: str) -> Path:
         return kept
     WORK.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="spawning-base-") as directory:
+        Path(directory).chmod(0o755)  # it is the root of the system, for every user
         included = ",".join(("python3", "python3-venv", "ca-certificates", *packages))
         run("debootstrap", "--variant=minbase", f"--include={included}", release, directory, MIRROR, timeout=LONG)
         part = kept.with_suffix(".part")

@@ -43,7 +43,11 @@ class Booted:
         self.root.mkdir()
         self._log = Path(self._directory.name) / "log"
         self._name = f"spawning-{os.getpid()}"
-        self._fill()
+        try:
+            self._fill()
+        except BaseException:
+            self._directory.cleanup()
+            raise
         options = ("--boot", "--register=no", "--keep-unit", "--private-network", "--console=pipe", "--resolv-conf=off")
         nspawn = [program("systemd-nspawn"), "--directory", str(self.root), f"--machine={self._name}", *options]
         apart = [program("unshare"), "--mount", "--propagation", "private", "sh", "-c", _BOOT, "sh", *nspawn]

@@ -122,6 +122,13 @@ def test_logs_are_json_and_the_access_log_is_on_stdout(engine: Engine) -> None:
         assert err[-1]["message"] == "ready"
 
 
+def test_without_anything_to_write_to_it_serves_and_says_what_it_lacks(engine: Engine) -> None:
+    with container(engine, "--tmpfs", "/tmp:ro") as site:
+        assert site.ask("/") == "1"
+        assert "WARNING no control socket" in site.log()
+        assert "WARNING no directory for temporary files" in site.log()
+
+
 def test_spawnctl_finds_it_as_pid_1(site: Container) -> None:
     assert ", pid 1, http://0.0.0.0:8000, " in site.execute("spawnctl", "status")
 
@@ -182,10 +189,11 @@ def test_a_stop_loses_no_request(engine: Engine) -> None:
         clients = [stack.enter_context(Client(PORT, site.address)) for _ in range(8)]
         for client in clients:
             assert client.get("/").status == 200
-            client.send(request("/wait?2"))
-        until(lambda: "/wait" in site.execute("spawnctl", "requests"), "the requests under way")
+            client.send(request("/wait"))
         until(lambda: site.execute("spawnctl", "requests").count("/wait") == 8, "all requests under way")
         with engine.start("stop", "--time", "30", site.name) as stop:
+            site.wait_for_log(r" stopping signal=SIGTERM")
+            site.execute("python3", "-c", "open('/tmp/open', 'w')")
             answers = [client.read() for client in clients]
             assert stop.wait(DEADLINE) == 0
         assert [(answer.status, answer.text) for answer in answers] == [(200, "1")] * 8

@@ -9,13 +9,14 @@ import pytest
 from integration.certificates import Certificate, loopback
 from integration.client import Client
 from integration.gate import Gate
-from integration.server import RUNTIME, Server
+from integration.server import RUNTIME, Server, Way
 
 
-@pytest.fixture(scope="module")
-def basics() -> Iterator[Server]:
-    """A server of ``apps/basics.py``: one worker, four threads, no access log."""
-    with Server("basics.application", "-s", "1", "-t", "4", "-l", "/dev/null") as server:
+@pytest.fixture(scope="module", params=["threads", "green"])
+def basics(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server of ``apps/basics.py``: one worker, four threads or greenlets, no access log."""
+    way = Way("127.0.0.1:0", green=request.param == "green")
+    with way("basics.application", "-s", "1", "-t", "4", "-l", "/dev/null") as server:
         yield server
 
 
@@ -56,3 +57,10 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
     """A gate that requests to ``gate.target`` wait at."""
     with Gate(tmp_path) as gate:
         yield gate
+
+
+@pytest.fixture(params=["tcp", "unix", "tls", "green"])
+def way(request: pytest.FixtureRequest, directory: Path) -> Way:
+    """A way in which a server may serve: what holds in one has to hold in each."""
+    binds = {"unix": f"unix:{directory}/socket", "tls": "127.0.0.1:0?tls"}
+    return Way(binds.get(request.param, "127.0.0.1:0"), green=request.param == "green")

@@ -1,5 +1,6 @@
 """A client of WebSockets that sends whatever a test wants, right or wrong, and hides nothing (RFC 6455 section 5.2)."""
 
+import ssl
 import struct
 from dataclasses import dataclass
 from typing import Self
@@ -45,11 +46,15 @@ def close(code: int | None = None, reason: bytes = b"") -> Frame:
 class RawWebSocket:
     """A connection that is open when it is made.
 
+    :param secure: for TLS; None: there is none.
+
     :ivar head: what the server has answered.
     """
 
-    def __init__(self, port: int, target: str = "/echo", *fields: str) -> None:
+    def __init__(self, port: int, target: str = "/echo", *fields: str, secure: ssl.SSLContext | None = None) -> None:
         self.sock = connected(port, "127.0.0.1", TIMEOUT)
+        if secure is not None:
+            self.sock = secure.wrap_socket(self.sock, server_hostname="localhost")
         self._received = b""
         lines = [f"GET {target} HTTP/1.1", "Host: test", *OPENING, *fields]
         self.sock.sendall("\r\n".join([*lines, "", ""]).encode())

@@ -294,6 +294,28 @@ class Server:
         return killed
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to serve: called like :class:`Server`.
+
+    :param bind: where to listen.
+    :param green: with greenlets, of which there may be as many as there are to be threads.
+    """
+
+    bind: str
+    green: bool = False
+
+    def __call__(self, *args: str, cwd: Path | str = APPS, env: Mapping[str, str] | None = None) -> Server:
+        return Server(*(_green(args) if self.green else args), cwd=cwd, env=env, bind=self.bind)
+
+
+def _green(args: tuple[str, ...]) -> tuple[str, ...]:
+    if "-t" not in args:
+        return (*args, "-t", "0")
+    at = args.index("-t")
+    return (*args[:at], "-t", "0", "--max-green", *args[at + 1 :])
+
+
 def run(*args: str, cwd: Path | str = APPS, env: Mapping[str, str] | None = None) -> "Finished":
     """Run ``spawn ARGS`` where it must end by itself (usage errors, applications that do not load)."""
     with Server(*args, cwd=cwd, env=env, ready=False) as server:

@@ -30,7 +30,7 @@ def one_line(finished: Finished) -> str:
         (["--no-such-option", "basics.application"], ["--no-such-option"]),
         ([], ["APP"]),
         (["-s", "many", "basics.application"], ["--processes", "many", "whole number"]),
-        (["-t", "0", "basics.application"], ["--threads", "0", "from 1"]),
+        (["-t", "-1", "basics.application"], ["--threads", "-1", "from 0"]),
         (["--boot-timeout", "-3", "basics.application"], ["--boot-timeout", "-3", "seconds"]),
         (["--reload", "always", "basics.application"], ["--reload", "always", "dev"]),
         (["--port", "123456", "basics.application"], ["--port", "123456", "65535"]),

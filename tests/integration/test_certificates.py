@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from integration.certificates import Certificate, own, trusting
-from integration.client import Client, fetch
+from integration.client import Client, Closed, fetch
 from integration.control import spawnctl
 from integration.server import Server, until
 
@@ -164,6 +164,24 @@ def test_a_session_goes_on_in_another_worker_and_another_generation(visitor: Vis
     generation_2 = {worker.pid for worker in server.workers() if worker.generation == 2}
     third, reused = visitor.visit()
     assert (third in generation_2, reused) == (True, True)
+
+
+@pytest.mark.parametrize("version", [V1_2, V1_3], ids=lambda version: version.name)
+def test_a_session_does_not_pass_a_check_that_was_not_made(
+    two: tuple[Certificate, Certificate], tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    own = two[0]
+    file = tmp_path / "settings.toml"
+    lines = f"certfile = '{own.file}'\nkeyfile = '{own.key}'\nca-certs = '{own.file}'\n"
+    file.write_text(f"{lines}client-certs = 'optional'\n")
+    with Server("--config", str(file), *ONE, bind="127.0.0.1:0") as server:
+        visitor = Visitor(server, trusting(own, version))
+        visitor.visit()
+        assert visitor.visit()[1]
+        file.write_text(f"{lines}client-certs = 'required'\n")
+        assert server.reload()
+        with pytest.raises((ssl.SSLError, Closed, ConnectionError)):
+            visitor.visit()
 
 
 def test_a_session_goes_on_behind_an_upgrade(visitor: Visitor) -> None:

@@ -217,6 +217,33 @@ while not os.path.exists({str(leave)!r}):
         assert server.log().count("trigger=SIGHUP") == 1
 
 
+# Orphans -------------------------------------------------------------------------------------------------------------
+
+ORPHAN = """
+import os
+
+def application(environ, start_response):
+    told, tells = os.pipe()
+    between = os.fork()
+    if not between:
+        orphan = os.fork()
+        if orphan:
+            os.write(tells, b"%d" % orphan)
+        os._exit(0)
+    os.waitpid(between, 0)
+    start_response("200 OK", [])
+    return [os.read(told, 100)]
+"""
+
+
+def test_what_the_application_leaves_behind_is_reaped(tmp_path: Path) -> None:
+    """The controller is the parent of all orphans, as pid 1 of a container and anywhere else."""
+    (tmp_path / "site_app.py").write_text(ORPHAN)
+    with Server("site_app:application", "-s", "1", cwd=tmp_path) as server:
+        orphans = {int(version(server.port)) for _ in range(5)}
+        until(lambda: not any(map(psutil.pid_exists, orphans)), "the orphans are gone")
+
+
 # Who is signalled ----------------------------------------------------------------------------------------------------
 
 

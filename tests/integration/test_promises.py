@@ -15,7 +15,7 @@ import pytest
 from integration.client import Client, fetch, request
 from integration.gate import Gate
 from integration.load import Load, steps_back
-from integration.server import Server
+from integration.server import Server, Way
 
 SITE = """
 VERSION = b"{version}"
@@ -30,9 +30,9 @@ def application(environ, start_response):
 class Site:
     """An application on disk that answers with its version."""
 
-    def __init__(self, directory: Path, bind: str) -> None:
+    def __init__(self, directory: Path, way: Way) -> None:
         self.directory = directory
-        self.bind = bind
+        self.way = way
         self.write(1)
 
     def write(self, version: int) -> None:
@@ -46,12 +46,12 @@ class Site:
     def serve(self, *options: str) -> Server:
         # byte code is told apart by whole seconds and size: two edits within a second would look the same
         env = {"PYTHONDONTWRITEBYTECODE": "1"}
-        return Server("versioned.application", "-l", "/dev/null", *options, cwd=self.directory, env=env, bind=self.bind)
+        return self.way("versioned.application", "-l", "/dev/null", *options, cwd=self.directory, env=env)
 
 
 @pytest.fixture
-def site(tmp_path: Path, bind: str) -> Site:
-    return Site(tmp_path, bind)
+def site(tmp_path: Path, way: Way) -> Site:
+    return Site(tmp_path, way)
 
 
 @pytest.fixture
@@ -92,8 +92,8 @@ def test_idle_connections_live_through_reloads_and_find_the_new_code(site: Site,
         assert {(answer.body, answer.closes) for answer in answers} == {(b"4", server.secure)}
 
 
-def test_a_request_under_way_is_finished_by_the_code_that_began_it(gate: Gate, bind: str) -> None:
-    with Server("basics.application", "-s", "1", "-t", "2", bind=bind) as server, Client(server.where) as client:
+def test_a_request_under_way_is_finished_by_the_code_that_began_it(gate: Gate, way: Way) -> None:
+    with way("basics.application", "-s", "1", "-t", "2") as server, Client(server.where) as client:
         client.send(request(gate.target))
         gate.wait_entered()
         assert server.reload()
@@ -156,8 +156,8 @@ def test_code_that_does_not_become_ready_is_given_up(site: Site) -> None:
 # 4. Blocking applications get their threads --------------------------------------------------------------------------
 
 
-def test_a_waiting_request_does_not_hold_up_others(gate: Gate, bind: str, held: list[Client]) -> None:
-    with Server("basics.application", "-s", "1", "-t", "3", bind=bind) as server, Client(server.where) as kept:
+def test_a_waiting_request_does_not_hold_up_others(gate: Gate, way: Way, held: list[Client]) -> None:
+    with way("basics.application", "-s", "1", "-t", "3") as server, Client(server.where) as kept:
         assert kept.get("/hello").status == 200
         held += [_send(server, gate.target) for _ in range(2)]
         gate.wait_entered(2)
@@ -168,16 +168,16 @@ def test_a_waiting_request_does_not_hold_up_others(gate: Gate, bind: str, held: 
         assert [client.read().body for client in held] == [b"held\n"] * 2
 
 
-def test_a_hundred_requests_wait_at_the_same_time(gate: Gate, bind: str, held: list[Client]) -> None:
-    with Server("basics.application", "-s", "1", "-t", "100", bind=bind) as server:
+def test_a_hundred_requests_wait_at_the_same_time(gate: Gate, way: Way, held: list[Client]) -> None:
+    with way("basics.application", "-s", "1", "-t", "100") as server:
         held += [_send(server, gate.target) for _ in range(100)]
         gate.wait_entered(100)
         gate.open(100)
         assert [client.read().body for client in held] == [b"held\n"] * 100
 
 
-def test_more_requests_than_threads_wait_their_turn(gate: Gate, bind: str, held: list[Client]) -> None:
-    with Server("basics.application", "-s", "1", "-t", "2", bind=bind) as server:
+def test_more_requests_than_threads_wait_their_turn(gate: Gate, way: Way, held: list[Client]) -> None:
+    with way("basics.application", "-s", "1", "-t", "2") as server:
         held += [_send(server, gate.target) for _ in range(6)]
         gate.wait_entered(2)
         gate.open(6)
@@ -243,20 +243,20 @@ def test_a_fork_server_killed_while_the_disk_is_broken(site: Site) -> None:
         assert fetch(server.where).body == b"2"
 
 
-def test_after_a_killed_controller_requests_are_finished_and_the_port_is_free(gate: Gate, bind: str) -> None:
-    with Server("basics.application", "-s", "2", "-t", "2", bind=bind) as server, Client(server.where) as client:
+def test_after_a_killed_controller_requests_are_finished_and_the_port_is_free(gate: Gate, way: Way) -> None:
+    with way("basics.application", "-s", "2", "-t", "2") as server, Client(server.where) as client:
         client.send(request(gate.target))
         gate.wait_entered()
         server.signal(signal.SIGKILL)
         gate.open()
         assert client.read().body == b"held\n"
         server.wait_gone()
-    with Server("basics.application", "-s", "1", bind=bind.replace(":0", f":{server.port}")) as another:
+    with Server("basics.application", "-s", "1", bind=way.bind.replace(":0", f":{server.port}")) as another:
         assert fetch(another.where, "/hello").status == 200
 
 
-def test_a_stop_finishes_what_is_under_way(gate: Gate, bind: str) -> None:
-    with Server("basics.application", "-s", "1", "-t", "2", bind=bind) as server, Client(server.where) as client:
+def test_a_stop_finishes_what_is_under_way(gate: Gate, way: Way) -> None:
+    with way("basics.application", "-s", "1", "-t", "2") as server, Client(server.where) as client:
         client.send(request(gate.target))
         gate.wait_entered()
         server.signal(signal.SIGTERM)

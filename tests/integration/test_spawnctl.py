@@ -200,7 +200,9 @@ def test_without_a_server(path: Path) -> None:
         sock.bind(str(path))
     assert one_line("-S", path, "status") == f"no server is running: nobody listens on {path} any more"
     assert one_line("-a", "nonsense", "status") == "option --address: 'nonsense' is not HOST:PORT or unix:/path"
-    assert one_line("nonsense").startswith("there is no command nonsense: there are log, logs, reload, ")
+    assert one_line("nonsense").startswith(
+        "there is no command nonsense: there are config, console, log, logs, reload, "
+    )
     assert one_line("scale", "many").startswith("Invalid value for 'WORKERS'")
 
 

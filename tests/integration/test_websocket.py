@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from integration.certificates import Certificate, trusting
 from integration.client import Client, fetch, request
 from integration.control import spawnctl
-from integration.frames import CLOSE, OPENING, PING, PONG, TEXT, Frame, RawWebSocket, close
+from integration.frames import BINARY, CLOSE, OPENING, PING, PONG, TEXT, Frame, RawWebSocket, close
 from integration.server import DEADLINE, Server, run, until
 
 HELLO = Frame(TEXT, b"Hello")
@@ -26,10 +27,10 @@ def control(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("control") / "socket"
 
 
-@pytest.fixture(scope="module")
-def server(control: Path) -> Iterator[Server]:
-    """One worker and one thread: a tunnel must not cost it."""
-    options = ("-s", "1", "-t", "1", "--allow-connect", "--control-socket", str(control))
+@pytest.fixture(scope="module", params=["1", "0"], ids=["threads", "green"])
+def server(request: pytest.FixtureRequest, control: Path) -> Iterator[Server]:
+    """One worker and one thread, which a tunnel must not cost; and greenlets."""
+    options = ("-s", "1", "-t", request.param, "--allow-connect", "--control-socket", str(control))
     with Server("sockets.application", *options) as server:
         yield server
 
@@ -310,6 +311,7 @@ def test_the_request_timeout_is_not_for_tunnels() -> None:
             assert ws.read() == HELLO
             client.send(b"alive")
             client.wait_for(b"alive")
+        server.wait_for_log("request timed out .* path='/hangs'")
         assert len(re.findall("request timed out", server.log())) == 1
 
 
@@ -351,8 +353,9 @@ def site(directory: Path, *options: str) -> Iterator[Server]:
         yield server
 
 
-def test_open_ones_go_on_at_a_reload_and_new_ones_get_the_new_code(tmp_path: Path) -> None:
-    with site(tmp_path, "--deadman_timeout", "1") as server:
+@pytest.mark.parametrize("threads", ["2", "0"])
+def test_open_ones_go_on_at_a_reload_and_new_ones_get_the_new_code(tmp_path: Path, threads: str) -> None:
+    with site(tmp_path, "--deadman_timeout", "1", "-t", threads) as server:
         with (
             RawWebSocket(server.port, "/greeting") as old,
             tunnel(server) as raw,
@@ -405,6 +408,79 @@ def test_nor_does_a_reload_while_developing(tmp_path: Path) -> None:
         assert code_of(ws.read_all()) == 1012
         server.wait_for_log(r" worker retired worker=1.1 ")
         assert "request given up" not in server.log()
+
+
+# Over TLS -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def secure(certificate: Certificate) -> Iterator[Server]:
+    with Server("sockets.application", "-s", "1", "-t", "1", *certificate.options, bind="127.0.0.1:0") as server:
+        yield server
+
+
+def test_messages_of_any_size_pass_over_tls(secure: Server, certificate: Certificate) -> None:
+    sizes = (0, 1, 125, 16384, 16385, 65536, 1_000_000, 4_000_000)
+    with RawWebSocket(secure.port, "/plain", secure=trusting(certificate)) as ws:
+        for size in sizes:
+            ws.send(Frame(BINARY, b"\xfe" * size))
+            assert ws.read() == Frame(BINARY, b"\xfe" * size)
+        ws.send(*[Frame(TEXT, b"%d" % n) for n in range(1000)])  # many in one record
+        assert [ws.read() for _ in range(1000)] == [Frame(TEXT, b"%d" % n) for n in range(1000)]
+        ws.send(close(1000))
+        assert code_of(ws.read_all()) == 1000
+
+
+def test_a_silent_client_is_pinged_over_tls(secure: Server, certificate: Certificate) -> None:
+    with RawWebSocket(secure.port, "/pinging", secure=trusting(certificate)) as ws:
+        for _ in range(3):
+            assert ws.read() == Frame(PING)
+            ws.send(Frame(PONG))
+
+
+def test_a_client_that_takes_nothing_over_tls_does_not_hold_its_handler(
+    secure: Server, certificate: Certificate
+) -> None:
+    with RawWebSocket(secure.port, "/stuck", secure=trusting(certificate)):
+        assert last_line(secure, "/stuck").startswith("101 ")
+
+
+@pytest.mark.parametrize("target", ["/raw", "/lines"])
+def test_what_an_application_takes_is_not_encrypted_for_it(
+    secure: Server, certificate: Certificate, target: str
+) -> None:
+    with Client(secure.port) as client:
+        client.sock = trusting(certificate).wrap_socket(client.sock, server_hostname="localhost")
+        client.send(request(target, *UPGRADE) + b"AHEAD\n")
+        client.wait_for(b"AHEAD\n")
+        client.send(b"AND " + b"MORE" * 10_000 + b"\n")
+        client.wait_for(b"MORE\n")
+        client.sock.shutdown(socket.SHUT_WR)
+    assert last_line(secure, target).startswith("101 40011 ")
+
+
+def test_two_threads_may_send_and_receive_at_once_over_tls(secure: Server, certificate: Certificate) -> None:
+    """The client sends without reading until both sides are full, so the handler's receiving must not wait for its own
+    sending.
+    """
+    with RawWebSocket(secure.port, "/both", secure=trusting(certificate)) as ws:
+        ws.send(*[Frame(BINARY, bytes(100_000))] * 50)
+        received = sum(len(ws.read().payload) for _ in range(50))
+        assert received == 5_000_000
+        assert ws.read() == Frame(TEXT, b"5000000")
+
+
+@pytest.mark.parametrize("target", ["/greeting", "/elsewhere"])
+def test_they_are_closed_over_tls_at_a_reload(certificate: Certificate, tmp_path: Path, target: str) -> None:
+    options = ("--deadman_timeout", "0.5", *certificate.options)
+    with site(tmp_path, *options) as server:
+        with RawWebSocket(server.port, target, secure=trusting(certificate)) as ws:
+            ws.read()
+            assert server.reload()
+            assert code_of(ws.read_all()) == 1012
+            server.wait_for_log(r" worker retired worker=1.1 ")
+        assert "request given up" not in server.log()
+        assert "Traceback" not in server.log()
 
 
 # What is missing ------------------------------------------------------------------------------------------------------

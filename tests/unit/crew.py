@@ -56,6 +56,7 @@ class Job:
     """
 
     address = "192.0.2.1"
+    ended = False
     sent = 0
     line = GET
     entry = NO_ENTRY

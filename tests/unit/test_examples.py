@@ -88,6 +88,16 @@ def test_everything_means_the_same_pods() -> None:
     assert set(manifest("kustomization.yaml")["resources"]) == files
 
 
+def test_a_container_of_the_swarm_has_the_time_that_a_stop_may_take() -> None:
+    site = yaml.safe_load((EXAMPLES / "swarm" / "stack.yml").read_text())["services"]["site"]
+    settings = read(site["command"], dict(site["environment"]), EXAMPLES / "docker" / "site")
+    assert float(site["stop_grace_period"].removesuffix("s")) > settings.drain_delay + settings.deadman_timeout + 10
+    assert settings.drain_delay > 0
+    balancer = (EXAMPLES / "swarm" / "haproxy.cfg").read_text()
+    for address, told in ((settings.bind[0], "tasks.site:{}"), (settings.status or "", "check port {} ")):
+        assert told.format(address.rpartition(":")[2]) in balancer
+
+
 def test_the_unit_gives_the_times_that_the_settings_take() -> None:
     unit = (EXAMPLES / "systemd" / "mysite.service").read_text()
     times = {name: float(value) for name, value in re.findall(r"^Timeout(\w+)Sec=(\d+)$", unit, re.MULTILINE)}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from spawning.address import Address, Kind, parse
 from spawning.errors import AppLoadError
 from spawning.readiness import check
 from spawning.settings import Settings, checked, status_range
@@ -27,7 +28,7 @@ def answering(status: str, *fields: tuple[str, str], body: bytes = b"") -> WSGIA
 
 
 def run(application: WSGIApplication, seconds: float = 30.0, **values: Any) -> None:
-    check(application, settings(**values), ("127.0.0.1", "8080"), time.monotonic() + seconds)
+    check(application, settings(**values), Address(Kind.TCP, host="127.0.0.1", port=8080), time.monotonic() + seconds)
 
 
 def refusal(application: WSGIApplication, seconds: float = 30.0, **values: Any) -> AppLoadError:
@@ -66,12 +67,12 @@ def test_a_file_passes_by_its_status(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "asked", "host"),
     [
-        (("0.0.0.0", "80"), None, "localhost:80"),
-        (("::1", "80"), None, "[::1]:80"),
-        (("127.0.0.1", "80"), "www.example.com", "www.example.com"),
+        ("0.0.0.0:80", None, "localhost:80"),
+        ("[::1]:80", None, "[::1]:80"),
+        ("127.0.0.1:80", "www.example.com", "www.example.com"),
     ],
 )
-def test_the_host(address: tuple[str, str], asked: str | None, host: str) -> None:
+def test_the_host(address: str, asked: str | None, host: str) -> None:
     seen: list[str] = []
 
     def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -79,8 +80,21 @@ def test_the_host(address: tuple[str, str], asked: str | None, host: str) -> Non
         start_response("200 OK", [])
         return []
 
-    check(application, settings(ready_host=asked), address, time.monotonic() + 30)
+    check(application, settings(ready_host=asked), parse(address), time.monotonic() + 30)
     assert seen == [host]
+
+
+@pytest.mark.parametrize(("address", "scheme"), [(":80", "http"), (":443?tls", "https"), ("unix:/s?tls", "https")])
+def test_over_tls_the_application_sees_https(address: str, scheme: str) -> None:
+    seen: list[str] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        seen.append(environ["wsgi.url_scheme"])
+        start_response("200 OK", [])
+        return []
+
+    check(application, settings(), parse(address), time.monotonic() + 30)
+    assert seen == [scheme]
 
 
 @pytest.mark.parametrize(

@@ -28,12 +28,12 @@ class Offer:
         self._error = error
         self.tunnel = Tunnel(self)
 
-    def give_away(self, tunnel: Tunnel) -> tuple[int, bytes]:
+    def give_away(self, tunnel: Tunnel) -> tuple[int, bytes, None]:
         assert tunnel is self.tunnel
         if self._error is not None:
             raise self._error
         self.taken += 1
-        return os.dup(self.server.fileno()), self._ahead
+        return os.dup(self.server.fileno()), self._ahead, None
 
     def close(self) -> None:
         self.tunnel.close()
@@ -76,6 +76,22 @@ def test_its_first_use_takes_it_and_no_later_one(offer: Offer) -> None:
     assert (offer.taken, tunnel.taken) == (1, True)
     assert tunnel.family == socket.AF_UNIX
     assert tunnel.gettimeout() is None
+
+
+def test_a_socket_that_the_application_does_not_let_be_made_leaves_nothing_behind(
+    offer: Offer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(fileno: int) -> None:
+        raise RuntimeError("no sockets in these tests")
+
+    before = os.listdir("/proc/self/fd")
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", cannot)
+        with pytest.raises(RuntimeError, match="no sockets"):
+            offer.tunnel.recv(1)
+    assert os.listdir("/proc/self/fd") == before
+    with pytest.raises(OSError, match="closed"):
+        offer.tunnel.recv(1)
 
 
 @pytest.mark.parametrize("default", [None, 0.01])

@@ -20,14 +20,18 @@ from spawning.controller.fleet import Fleet
 from spawning.controller.links import Links
 from spawning.controller.outside import Outside
 from spawning.controller.plan import Service, Wanted
-from spawning.controller.records import GenerationState, Source, WorkerState
-from spawning.controller.snapshot import Situation, full_snapshot, snapshot
+from spawning.controller.reader import Reader
+from spawning.controller.records import GenerationState, Source, WorkerRecord, WorkerState
+from spawning.controller.snapshot import Situation, full_snapshot, shown_settings, snapshot
 from spawning.controller.upgrade import Attempt, Upgrade
 from spawning.errors import ConfigError
-from spawning.ipc.messages import AskDetails, Details
+from spawning.ipc.control import peer
+from spawning.ipc.messages import AskDetails, Details, OpenConsole
 from spawning.logs.log import Log
 from spawning.logs.setup import fields
 from spawning.settings import Settings, parsed
+from spawning.settings.show import as_toml
+from spawning.settings.sources import Configuration
 
 ANSWER_SECONDS = 3.0  # for a worker to answer; it cannot while a call holds its interpreter lock
 _ANSWERING = (WorkerState.READY, WorkerState.SERVING, WorkerState.RETIRING, WorkerState.FROZEN)
@@ -43,6 +47,7 @@ class Server(Protocol):
     wanted: Wanted
     upgrade: Upgrade
     outside: Outside
+    reader: Reader
 
     @property
     def settings(self) -> Settings:
@@ -107,6 +112,8 @@ class Commands:
             "requests": self._requests,
             "stacks": self._stacks,
             "logs": self._logs,
+            "config": self._config,
+            "console": self._console,
         }
 
     def open(self, settings: Settings, origin: str) -> None:
@@ -288,13 +295,39 @@ class Commands:
         self._ask(client, [each.source for each in workers if each.state in _ANSWERING], stacks=False)
 
     def _stacks(self, client: Client, arguments: dict[str, Any]) -> None:
-        fleet, name = self._server.fleet, str(arguments.get("worker"))
-        workers = {str(worker.source): worker for each in fleet for worker in each.workers.values()}
-        if name in workers and workers[name].state in _ANSWERING:
-            self._ask(client, [workers[name].source], stacks=True)
-        else:
-            there = ", ".join(each for each, worker in workers.items() if worker.state in _ANSWERING)
-            self._refuse(client, f"no worker {name}: there are {there or 'none'}")
+        if (worker := self._named(client, arguments)) is not None:
+            self._ask(client, [worker.source], stacks=True)
+
+    def _console(self, client: Client, arguments: dict[str, Any]) -> None:
+        """Hand the client on to a worker, which answers it."""
+        worker = self._named(client, arguments)
+        if worker is None or self._control is None:
+            return
+        if not self._server.fleet.generations[worker.source.generation].settings.backdoor:
+            self._refuse(client, "there are no consoles here: the server was started without --backdoor")
+            return
+        log.warning("console asked for %s", fields(worker=worker.source, pid=worker.pid, user=peer(client.sock)))
+        self._server.links.send(worker.source, OpenConsole(), [client.sock.fileno()])
+        self._control.let_go(client)
+
+    def _named(self, client: Client, arguments: dict[str, Any]) -> WorkerRecord | None:
+        """Return the worker that a client names; None: there is none that answers, which the client is told."""
+        name = str(arguments.get("worker"))
+        workers = [worker for each in self._server.fleet for worker in each.workers.values()]
+        there = {str(each.source): each for each in workers if each.state in _ANSWERING}
+        if name not in there:
+            self._refuse(client, f"no worker {name}: there are {', '.join(there) or 'none'}")
+        return there.get(name)
+
+    def _config(self, client: Client, _: dict[str, Any]) -> None:
+        """Answer the settings of the generation that serves, its secrets hidden."""
+        serving = self._server.fleet.serving
+        if serving is None:
+            self._refuse(client, "nothing serves yet")
+            return
+        configuration = Configuration(serving.settings, self._server.reader.origins(serving))
+        toml = as_toml(configuration)
+        self._answer(client, {"generation": serving.number, "toml": toml, "settings": shown_settings(serving)})
 
     def _logs(self, client: Client, _: dict[str, Any]) -> None:
         """Answer where the logs go: a path, or null for a stream of the controller's process."""

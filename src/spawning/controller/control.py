@@ -194,6 +194,11 @@ class ControlSocket:
         """Send, in one line, why there is no answer, and end the conversation."""
         self._say(client, {"error": " ".join(error.split()), "details": details}, complete=True)
 
+    def let_go(self, client: Client) -> None:
+        """End the conversation on our side only: somebody else has the connection as well, and goes on with it."""
+        self._epoll.unregister(client.sock)  # to close it would do that only where nobody else has it
+        self._drop(client)
+
     def _say(self, client: Client, values: Mapping[str, Any], *, complete: bool = False) -> None:
         if not client.gone:
             client.waiting += encode(values)

@@ -295,8 +295,10 @@ class Executor:
             log.info("traceback served %s", fields(url=address, generation=action.number))
         elif first:
             workers, threads = len(generation.active), settings.threadpool_workers
-            who = fields(url=address, generation=action.number, workers=workers, threads=threads)
-            log.info("ready %s%s", who, f" {fields(also=','.join(others))}" if others else "")
+            more: dict[str, object] = {} if threads else {"greenlets": settings.max_green}
+            more |= {"also": ",".join(others)} if others else {}
+            who = fields(url=address, generation=action.number, workers=workers, threads=threads, **more)
+            log.info("ready %s", who)
             if os.isatty(2):
                 log.info("Ctrl-C stops")
         else:

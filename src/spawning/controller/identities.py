@@ -7,7 +7,7 @@ Whoever writes two files does so one after the other, so what does not fit toget
 before the log is told, once.
 
 The keys of session tickets are made here too, so a session goes on in another worker and another generation. They are
-made anew once a day, and when it changes whose certificates clients may have.
+made anew once a day.
 
 For the controller's loop alone, which waits here for the command that prints a passphrase at most.
 """
@@ -15,7 +15,7 @@ For the controller's loop alone, which waits here for the command that prints a 
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -81,9 +81,18 @@ class Identities:
     :param links: to the workers.
     :param handed: of the program before: number of a generation to the descriptor of its file in memory.
     :param keys: of session tickets, from there too, with when they were made (seconds since the epoch); "": none.
+    :param clock: returns the seconds since the epoch.
     """
 
-    def __init__(self, fleet: Fleet, links: Links, handed: Mapping[int, int], keys: tuple[str, float]) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        links: Links,
+        handed: Mapping[int, int],
+        keys: tuple[str, float],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock = clock
         self._fleet = fleet
         self._links = links
         self._held: dict[_Key, _Held] = {}
@@ -109,6 +118,7 @@ class Identities:
         settings = generation.settings
         _check_directory(settings, sources)
         self._forget()
+        self._look_at = 0.0
         if not is_wanted(settings):
             return
         held = self._held.get(_key(settings))
@@ -127,8 +137,7 @@ class Identities:
         self._share_keys()
         held = _Held(settings, sources, material, lay_down(material), terms(material), found)
         self._held[_key(settings)] = held
-        _tell("certificate loaded", held.terms)
-        self._warn(time.monotonic())
+        self._tell("certificate loaded", held.terms)
 
     def of(self, generation: int) -> list[int]:
         """Return the descriptors that go to a worker of a generation, at most one."""
@@ -173,7 +182,7 @@ class Identities:
         for held in self._held.values():
             if self._look_for_change(held, now):
                 self._look_at = now + QUIET
-        if self._keys and not 0 <= time.time() - self._made_at < DAY:
+        if self._keys and not 0 <= self._clock() - self._made_at < DAY:
             self._make_keys()
             self._send(self._held.values())
         self._warn(now)
@@ -207,20 +216,14 @@ class Identities:
     def _use(self, held: _Held, material: Material, found: Seen) -> None:
         """Replace what is held, if it is not the same, and give it to the workers."""
         held.found = found
-        before = held.material
-        if material == before:
+        if material == held.material:
             return
         fd = lay_down(material)
         os.close(held.fd)
         held.fd, held.material, held.terms = fd, material, terms(material)
-        if self._keys and (material.authorities, material.revoked) != (before.authorities, before.revoked):
-            self._make_keys()  # a ticket says for whom its certificate was good
-            self._send(self._held.values())
-        else:
-            self._send([held])
-        _tell("certificate replaced", held.terms)
+        self._send([held])
+        self._tell("certificate replaced", held.terms)
         self._warned_at.clear()
-        self._warn(time.monotonic())
 
     def _send(self, every: Iterable[_Held]) -> None:
         """Give workers what is held; those that have not begun to serve get it when they do."""
@@ -233,10 +236,17 @@ class Identities:
                     if worker.state is WorkerState.SERVING:
                         self._links.send(worker.source, Renew(self._keys), [held.fd])
 
+    def _tell(self, what: str, found: Iterable[Term]) -> None:
+        for each in found:
+            days = each.days_left(self._clock())
+            log.info("%s %s", what, fields(file=each.file, names=",".join(each.names), days=days))
+
     def _warn(self, now: float) -> None:
         """Warn of certificates that have ended, or soon will, once a day."""
         for each in self.terms:
-            if now - self._warned_at.get(each.file, -math.inf) >= DAY and (warning := each.warning(time.time(), SOON)):
+            if now - self._warned_at.get(each.file, -math.inf) >= DAY and (
+                warning := each.warning(self._clock(), SOON)
+            ):
                 self._warned_at[each.file] = now
                 log.warning("%s", warning)
 
@@ -257,7 +267,7 @@ class Identities:
                 self._make_keys()
 
     def _make_keys(self) -> None:
-        self._keys, self._made_at = tickets.new().hex(), time.time()
+        self._keys, self._made_at = tickets.new().hex(), self._clock()
 
 
 def check(settings: Settings, sources: Mapping[str, str]) -> None:
@@ -293,9 +303,3 @@ def _key(settings: Settings) -> _Key:
 def _seen(settings: Settings) -> Seen:
     directory = working_directory()
     return seen(os.path.join(directory, file) for file in files_of(settings))
-
-
-def _tell(what: str, found: Iterable[Term]) -> None:
-    now = time.time()
-    for each in found:
-        log.info("%s %s", what, fields(file=each.file, names=",".join(each.names), days=each.days_left(now)))

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 from spawning.controller.records import Source
 from spawning.ipc.channel import Channel
-from spawning.ipc.messages import Announce, AskDetails, Message, ReopenLog, decode, encode
+from spawning.ipc.messages import Announce, AskDetails, Message, OpenConsole, ReopenLog, decode, encode
 from spawning.logs.log import Log
 from spawning.logs.setup import fields
 
 MOST_WAITING = 100  # messages kept for one channel before those that can be done without are dropped
 RETRY = 0.1  # seconds; between attempts to send what the system has no resources for
-_DISPENSABLE = (Announce, AskDetails, ReopenLog)
+_DISPENSABLE = (Announce, AskDetails, OpenConsole, ReopenLog)
 SHORTAGES = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ETOOMANYREFS, errno.ENOSPC, errno.EAGAIN}
 )

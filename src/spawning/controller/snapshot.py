@@ -23,9 +23,9 @@ from spawning.controller.totals import Totals
 from spawning.ipc.messages import Details
 from spawning.net.identity import Term
 from spawning.net.listeners import bound
-from spawning.settings import as_dict
+from spawning.settings import OPTIONS, as_dict
 
-_SECRET = ("status_token",)
+_SECRET = [name for name, option in OPTIONS.items() if option.secret]
 _INTERNAL = ("args", "explicit")
 _QUEUE = struct.Struct("24x2I")  # struct tcp_info up to the connections that wait, and how many may (tcp(7))
 
@@ -91,7 +91,7 @@ def full_snapshot(
         "reloads": [dataclasses.asdict(each) for each in reversed(fleet.totals.reloads)],
         "listeners": [_listener(each) for each in situation.listeners],
         "requests": None if details is None else _requests(fleet, details),
-        "settings": _settings(serving) if serving is not None else {},
+        "settings": shown_settings(serving) if serving is not None else {},
     }
 
 
@@ -153,7 +153,8 @@ def _requests(fleet: Fleet, details: Mapping[Source, Details]) -> list[dict[str,
     return sorted(found, key=lambda each: -each["seconds"])
 
 
-def _settings(generation: GenerationRecord) -> dict[str, Any]:
+def shown_settings(generation: GenerationRecord) -> dict[str, Any]:
+    """Return the settings of a generation, secrets hidden."""
     values = as_dict(generation.settings)
     shown = {name: value for name, value in values.items() if name not in _INTERNAL}
     shown |= {name: "(hidden)" for name in _SECRET if values.get(name)}

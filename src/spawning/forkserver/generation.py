@@ -126,7 +126,7 @@ class Generation:
             self.application()
         occupy()
         configure(self.settings)
-        threads = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
+        threads = [] if self._green else _threads()  # greenlets are forked like anything else
         self._check_same()  # what has changed meanwhile may have been loaded
         connections = self._surroundings.new_connections()
         if connections or self.settings.reload != "dev":  # there somebody waits
@@ -210,6 +210,11 @@ class Generation:
             shown = readable(error) if self.settings.reload == "dev" else ""
             return LoadFailed("app", str(error), error.details, watched, shown)
         return LoadFailed("config", str(error), "", watched)
+
+
+def _threads() -> list[str]:
+    """Name the threads that the application has started."""
+    return [each.name for each in threading.enumerate() if each is not threading.main_thread()]
 
 
 def _tell(notices: Callable[[], Sequence[str]]) -> None:

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -180,7 +180,7 @@ def work(generation: Generation, order: Order, group: int) -> int:
         application = generation.application()
         generation.begin_worker()
         if order.worker == 1:
-            _check_readiness(generation, application, parse(order.names[0]))
+            _check_readiness(generation, application, _for_check(map(parse, order.names)))
     except (ConfigError, AppLoadError) as error:
         order.channel.send(generation.failure(error))
         if isinstance(error, PatchedError):  # the interpreter would wait for threads in gevent's way, and fail
@@ -207,6 +207,11 @@ def work(generation: Generation, order: Order, group: int) -> int:
     return status
 
 
+def _for_check(addresses: Iterable[Address]) -> Address:
+    """Choose an address: one over TLS if there is any, since an application may redirect what comes in plain HTTP."""
+    return min(addresses, key=lambda each: not each.secure)
+
+
 def _check_readiness(generation: Generation, application: WSGIApplication, address: Address) -> None:
     """Do the check of ``--ready-path``; one worker answers for all, which came from the same memory.
 
@@ -218,7 +223,7 @@ def _check_readiness(generation: Generation, application: WSGIApplication, addre
     if settings.ready_path is not None:
         seconds = settings.boot_timeout
         until = generation.started_at + seconds - min(1.0, seconds / 10)
-        check(application, settings, address.server, until)
+        check(application, settings, address, until)
 
 
 def set_title(kind: str, name: str, settings: Settings) -> None:

@@ -25,10 +25,6 @@ _FREE: Final = (signal.SIGUSR1, signal.SIGUSR2)
 
 _PATCHERS: Final = {"gevent.monkey": "gevent", "eventlet.patcher": "eventlet"}
 _CALLS: Final = {"gevent": "monkey.patch_all()", "eventlet": "monkey_patch()"}
-_ADVICE: Final = {
-    False: "Spawning serves with threads of the operating system, so leave out the {call}, or serve with gevent: -t 0",
-    True: "with -t 0 Spawning serves with gevent, so leave out the {call}",
-}
 _IMPORT_MACHINERY: Final = ("<frozen importlib", os.path.dirname(os.path.abspath(contextlib.__file__)) + "/importlib/")
 _STREAMS: Final = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
 
@@ -105,8 +101,9 @@ class Surroundings:
         for name, package in _PATCHERS.items():
             if _has_patched(sys.modules.get(name)) and not (self.green and package == "gevent"):
                 raise PatchedError(
-                    f"{package} has patched the standard library during the import{self._where(package)}: "
-                    f"{_ADVICE[self.green].format(call=_CALLS[package])}"
+                    f"{package} has patched the standard library during the import"
+                    f"{self._where(package)}: Spawning serves with threads of the operating system, so leave out the"
+                    f" {_CALLS[package]}, or serve with greenlets of gevent: -t 0"
                 )
 
     def _where(self, package: str) -> str:

@@ -10,7 +10,18 @@ it is closed.
 
 Commands: ``status``; ``reload`` and ``rollback``, both with ``wait`` (true: answered at their end); ``scale`` with
 ``workers``; ``stop``; ``upgrade`` with ``wait`` (true: answered when it is checked, with the generation to wait for);
-``wait`` with ``generation`` (answered like ``reload``); ``requests``; ``stacks`` with ``worker`` (like ``"7.2"``).
+``wait`` with ``generation`` (answered like ``reload``); ``requests``; ``stacks`` with ``worker`` (like ``"7.2"``);
+``logs``; ``config``.
+
+``console`` with ``worker`` is a question to the worker itself, which gets the connection and keeps it open:
+
+    ← {"ok": {"worker": "7.2", "pid": 4711, "python": "3.13.1", "names": ["application", …]}}
+    ← {"more": false}                  asks for a line; true: for the next one of a statement that is not complete
+    → {"line": "1 + 1"}                or {"cancel": true}: begin the statement anew
+    ← {"output": "2\\n"}               as often as something is written
+    ← {"more": false}
+    → {"interrupt": true}              at any time: raise KeyboardInterrupt in what is executed
+    ← {"ended": ""}                    the code has called exit(); or why the worker does not go on
 """
 
 import contextlib

@@ -212,6 +212,11 @@ class AskDetails:
     stacks: bool
 
 
+@dataclass(frozen=True, slots=True)
+class OpenConsole:
+    """Give a console to who is at the other end of the connection beside this (``ipc/control.py``)."""
+
+
 # Worker to controller ------------------------------------------------------------------------------------------------
 
 
@@ -334,6 +339,7 @@ Message = (
     | ReopenLog
     | ReopenStream
     | AskDetails
+    | OpenConsole
     | Born
     | Ready
     | Frozen
@@ -347,8 +353,8 @@ _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Prepare, Boot, BootStatus, Snapshot, Watching, ForkWorker, WorkerGone, Configured, Loaded, LoadFailed, Start,
-        Renew, Retire, Announce, Stop, EndStreams, ReopenLog, ReopenStream, AskDetails, Born, Ready, Frozen, Report,
-        Details, Unwell, Handoff,
+        Renew, Retire, Announce, Stop, EndStreams, ReopenLog, ReopenStream, AskDetails, OpenConsole, Born, Ready,
+        Frozen, Report, Details, Unwell, Handoff,
     )
 }  # fmt: skip
 

@@ -65,6 +65,11 @@ class Material:
     revoked: str = ""
 
 
+def policy(material: Material, settings: Settings) -> str:
+    """Return what tells apart who may be a client."""
+    return json.dumps([material.authorities and settings.client_certs, material.authorities, material.revoked])
+
+
 class Identity:
     """What a worker is to TLS clients at present. Any thread.
 

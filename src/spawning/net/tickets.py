@@ -7,6 +7,7 @@ is there is found out by a process of its own (:func:`trouble`), which may crash
 
 import contextlib
 import ctypes
+import hashlib
 import os
 import ssl
 import subprocess
@@ -22,6 +23,18 @@ _SECONDS: Final = 10.0  # for the other process
 def new() -> bytes:
     """Make keys."""
     return os.urandom(LENGTH)
+
+
+def of_policy(keys: bytes, policy: str) -> bytes:
+    """Return the keys for one policy of who may be a client.
+
+    OpenSSL does not look at certificates again when a session goes on. So a ticket that was given where no certificate
+    was needed, or under another authority, must not be worth anything where one is.
+
+    :param keys: those that are shared.
+    :param policy: all that tells policies apart.
+    """
+    return hashlib.shake_256(keys + policy.encode()).digest(LENGTH)
 
 
 def share(context: ssl.SSLContext, keys: bytes) -> None:

@@ -292,6 +292,10 @@ class Settings:
         None, "--control-socket", parse=values.optional_text, metavar="PATH", needs_restart=True, group=_PROCESS,
         help="Where spawnctl reaches the controller; by default in the runtime directory, named after the address.",
     )
+    backdoor: bool = option(
+        False, "--backdoor", parse=values.switch, group=_PROCESS,
+        help="Let who may use spawnctl execute Python in a worker that serves (spawnctl console).",
+    )
     umask: str | None = option(
         None, "--umask", parse=values.umask, metavar="MASK", group=_PROCESS,
         help="Permissions that new files are not to have, octal; by default those of who starts the server.",

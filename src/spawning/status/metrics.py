@@ -149,9 +149,11 @@ def _now(values: Values, workers: list[Values]) -> Iterator[Any]:
     yield _gauge("workers", "Workers by state.", ("state",), states)
     yield _gauge("workers_wanted", "Workers that there should be.", (), _one(values["workers_wanted"] or 0))
     threads = [(("busy",), busy), (("idle",), total("threads") - busy)]
-    yield _gauge("threads", "Request threads that there are; one a worker leads its event loop.", ("state",), threads)
-    limit = values["settings"].get("threadpool_workers", 0) * (values["workers_wanted"] or 0)
-    yield _gauge("threads_limit", "Request threads that there may be.", (), _one(limit))
+    what = "Request threads, or greenlets, that there are; one a worker leads its event loop."
+    yield _gauge("threads", what, ("state",), threads)
+    settings = values["settings"]
+    limit = (settings.get("threadpool_workers") or settings.get("max_green", 0)) * (values["workers_wanted"] or 0)
+    yield _gauge("threads_limit", "Request threads, or greenlets, that there may be.", (), _one(limit))
     yield _gauge("connections", "Open connections.", (), _one(total("connections")))
     listeners = values["listeners"]
     backlog = [((each["address"],), each["backlog"]) for each in listeners]

@@ -5,6 +5,7 @@ any thread: each is one object that is replaced whole. Nothing of the worker is 
 """
 
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 from typing import Final
 
@@ -41,6 +42,7 @@ class Context:
     :ivar fence: whose turn it is to serve (``ipc/fence.py``): the number of a term; the controller.
     :ivar term: that of this worker; main thread, before the worker accepts.
     :ivar errors: responses with status 5xx; any thread, so at worst a few are not counted.
+    :ivar tunnels_told: (monotonic seconds) when the log was told last that there are too many tunnels; any thread.
     :ivar refused: requests that were refused as no HTTP, or as against a limit; likewise.
     :ivar ferries: TLS sessions of connections that others serve (``ferry``); leader.
     :ivar tally: what is counted for the metrics, if somebody wants them; any thread.
@@ -84,6 +86,7 @@ class Context:
         self.fence = NEVER
         self.term = 0
         self.errors = 0
+        self.tunnels_told = -inf
         self.refused = 0
         self.ferries = 0
         self.tally = tally(settings)

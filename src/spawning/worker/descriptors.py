@@ -16,6 +16,7 @@ from spawning.wsgi.input import limit_files
 
 _OF_ITS_OWN: Final = 64  # descriptors for the worker and the application's imports, beside those of requests
 _A_THREAD: Final = 4  # … and for each request: a file to send, a database, two others
+_BUSY_GREENLETS: Final = 256  # that have as many at a time
 _MOST: Final = 1 << 20  # descriptors that are worth having
 _FEW_BODIES: Final = 64  # bodies at a time for very few connections: an application may keep one for a while …
 _MOST_BODIES: Final = 1 << 14  # … and what is worth having for very many
@@ -45,9 +46,9 @@ def room_for_connections(wanted: int, jobs: int, threaded: bool) -> int:
     """Raise the soft limit, limit bodies in files, and return for how many connections there is room (:func:`plan`).
 
     :param jobs: most requests that are executed at a time.
-    :param threaded: in threads; greenlets, of which there are many, mostly wait, and then for one thing.
+    :param threaded: in threads. Of greenlets there may be thousands, most of which wait for what all of them share.
     """
-    threads = jobs if threaded else jobs // _A_THREAD
+    threads = jobs if threaded else min(jobs, _BUSY_GREENLETS)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit, room, bodies = plan(wanted, threads, soft, hard)
     limit_files(bodies)

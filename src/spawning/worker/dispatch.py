@@ -75,7 +75,7 @@ class Dispatch:
         self.wake_watchdog: Callable[[], None] = _nothing
         self.alarm = Alarm(ALARM_AFTER)
         self.alarm_due = 0.0
-        self.run_exchange: Callable[[Exchange, WSGIApplication], None] = Exchange.run
+        self.run_exchange = executor.around(Exchange.run)
         self._context = context
         self._access_log = access_log
         self._tally = context.tally
@@ -279,8 +279,9 @@ class Dispatch:
         return self._overdue.seconds_left() if self.executor.waiting.size else float("inf")
 
     def sweep(self) -> None:
-        """Once a second: tell the log of what is overdue."""
+        """Once a second: tell the log of what is overdue, and have the executor look."""
         self._overdue.tell()
+        self.executor.sweep()
 
     @property
     def idle(self) -> bool:

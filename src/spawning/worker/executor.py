@@ -22,8 +22,10 @@ from spawning.worker.bug import tell_of_bug
 from spawning.worker.context import Context
 from spawning.worker.roles import Job
 from spawning.worker.waiting import Waiting
+from spawning.wsgi.exchange import Exchange, WSGIApplication
 
 Poll = Callable[[float], list[tuple[int, int]]]
+RunExchange = Callable[[Exchange, WSGIApplication], None]
 
 
 class Runner(Protocol):
@@ -110,11 +112,15 @@ class Executor(ABC):
         """Return a function that waits for events, at most so many seconds, while jobs run. The leader calls it."""
 
     @abstractmethod
+    def ident(self) -> int:
+        """Identify the thread or greenlet that calls this."""
+
+    @abstractmethod
     def make_bell(self) -> Bell:
         """Make a lock on which what executes a job may wait, for another to release it."""
 
     def stacks(self) -> dict[str, str]:
-        """Return where everything in this process is: name to stack. The thread that attends."""
+        """Return where everything in this process is: name to stack. Main thread."""
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         return {
             f"{names.get(ident, 'unknown thread')} ({ident})": "".join(traceback.format_stack(frame))
@@ -126,6 +132,18 @@ class Executor(ABC):
     @abstractmethod
     def hand_over(self, job: Job) -> bool:
         """Have a job executed; False: there are as many as there may be, and it waits. Leader only."""
+
+    @abstractmethod
+    def sweep(self) -> None:
+        """Look at what is under way, once a second. Leader only."""
+
+    @abstractmethod
+    def stay_in_child(self) -> None:
+        """Have nothing of this go on in a process that the application has forked; there, where it returns to."""
+
+    @abstractmethod
+    def around(self, run: RunExchange) -> RunExchange:
+        """Return a function that runs exchanges as `run` does, with what has to be done around it."""
 
     def queue(self, job: Job) -> None:
         """Take a job that what executed the one before has read; its turn is behind those that wait.

@@ -8,6 +8,7 @@ greenlet is running; it raises in the one that is meant, also where that waits i
 
 from time import monotonic
 from typing import cast
+from weakref import ref
 
 from gevent import getcurrent
 
@@ -25,25 +26,24 @@ class GreenCall(Call):
 
     __slots__ = ("_greenlet", "_greenlets", "_received")
 
-    _greenlet: RequestGreenlet
-
     def __init__(self, greenlets: Greenlets, exchange: Exchange, application: WSGIApplication) -> None:
         super().__init__(exchange, application)
         self._greenlets = greenlets
-        self._greenlet = cast(RequestGreenlet, getcurrent())
+        greenlet = cast(RequestGreenlet, getcurrent())
+        self._greenlet = ref(greenlet)  # the environ of a request holds this, and may be kept by the application
         self._received = False
-        self.ident = id(self._greenlet)
+        self.ident = id(greenlet)
 
     def _receive(self) -> None:
         self._received = True
 
     def _is_current(self) -> bool:
-        return getcurrent() is self._greenlet
+        return getcurrent() is self._greenlet()
 
     def interrupt(self) -> bool:
         """Raise in the greenlet. The attendant."""
         self.interrupted_at = monotonic()
-        runs = self._greenlets.running() is self._greenlet
+        runs = self._greenlets.running() is self._greenlet()
         if runs:
             self._greenlets.strike(self._strike)
         self._greenlets.throw(self._throw)
@@ -51,7 +51,7 @@ class GreenCall(Call):
 
     def _strike(self) -> None:
         """Raise here, if here is where it is meant. Any greenlet."""
-        if not self._received and getcurrent() is self._greenlet:
+        if not self._received and getcurrent() is self._greenlet():
             self._received = True
             raise RequestTimeout
 
@@ -59,8 +59,11 @@ class GreenCall(Call):
         """Raise where the greenlet waits, if it still does. The hub."""
         if not self._received:
             self._received = True
-            self._greenlet.throw(RequestTimeout)
+            greenlet = self._greenlet()
+            if greenlet is not None:
+                greenlet.throw(RequestTimeout)
 
     def stack(self) -> str:
         """Return where it is, as a traceback shows it. Any thread."""
-        return self._greenlet.stack()
+        greenlet = self._greenlet()
+        return greenlet.stack() if greenlet is not None else ""

@@ -14,6 +14,7 @@ and posts what concerns them to the loop.
 Only this module, and what is at its side for ``-t 0``, imports gevent.
 """
 
+import gc
 import os
 import select
 import signal
@@ -23,20 +24,25 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from sys import getrefcount
 from time import monotonic
 from types import FrameType
 from typing import Any, Final, cast
 
 from gevent import Greenlet, getcurrent
+from gevent._hub_local import set_hub, set_loop
 from gevent.event import Event
 from gevent.hub import get_hub
 from gevent.lock import BoundedSemaphore
+from greenlet import greenlet
 
 from spawning.logs.setup import finish
-from spawning.primitives import Bell, ServerThread, allocate_lock, get_ident, get_native_id
+from spawning.primitives import Bell, allocate_lock, get_ident, get_native_id, start_new_thread
 from spawning.worker.context import Context
-from spawning.worker.executor import Executor, Poll, Runner
+from spawning.worker.executor import Executor, Poll, RunExchange, Runner
 from spawning.worker.roles import Job
+from spawning.worker.vanished import Vanished
+from spawning.wsgi.exchange import Exchange, WSGIApplication
 
 LAST: Final = 1.0  # seconds for the greenlet that runs to yield, when the worker is given up
 SIGNAL: Final = signal.SIGRTMAX  # for what concerns the running greenlet; hardly an application uses it
@@ -101,9 +107,13 @@ class Greenlets(Executor):
         self._number = 0
         self._running: set[RequestGreenlet] = set()
         self._end = Event()
+        self._run_in_hub = self._hub.loop.run_callback
+        self._vanished = Vanished(self._run_in_hub)
         self._strikes: deque[Callable[[], object]] = deque()
         signal.signal(SIGNAL, self._on_signal)
-        # The loop, as the hub sees it.
+        # The loop, as the hub sees it. A leader that may have more to do than one event is looked at as soon as the hub
+        # has the thread again: if it waits inside a call, nothing else might happen for long.
+        self._look: Any = None
         self._leader: RequestGreenlet | None = None  # while it waits for events
         self._successor: RequestGreenlet | None = None  # is about to lead
         self._watcher: Any = None
@@ -137,6 +147,21 @@ class Greenlets(Executor):
     def make_bell(self) -> Bell:
         return BoundedSemaphore()
 
+    def around(self, run: RunExchange) -> RunExchange:
+        self._inner = run
+        return self._run_exchange
+
+    def _run_exchange(self, exchange: Exchange, application: WSGIApplication) -> None:
+        """Run an exchange with the application; a greenlet that it goes on to refer to leads no more.
+
+        What it has left behind, such as a time-out that was not cancelled, would strike other requests in that one.
+        """
+        me = getcurrent()
+        before = getrefcount(me)
+        self._inner(exchange, application)
+        if getrefcount(me) > before:
+            self.take_lead()
+
     def poll(self, epoll: select.epoll) -> Poll:
         if self._watcher is None:
             self._watcher = self._hub.loop.io(epoll.fileno(), _READ)
@@ -149,13 +174,19 @@ class Greenlets(Executor):
         now = monotonic()
         if not now < self._due <= now + seconds:  # one that goes off early does no harm, and is not set anew each time
             self._set_timer(now, seconds)
+        if self._look is not None:
+            self._look.stop()
+            self._look = None
         self._leader = cast(RequestGreenlet, getcurrent())
         # boundary: it may have executed a request before, and now gets the time-out that the application set there
         with suppress(BaseException):
             self._hub.switch()
         self._leader = None
         self.turns += 1
-        return self._epoll(0, EVENTS)
+        events: list[tuple[int, int]] = self._epoll(0, EVENTS)
+        if len(events) > 1 or self.waiting.size or not self._due:
+            self._look = self._run_in_hub(self._on_events)
+        return events
 
     def _set_timer(self, now: float, seconds: float) -> None:
         if self._timer is not None:
@@ -187,6 +218,27 @@ class Greenlets(Executor):
         self.start(self._new(job))
         return True
 
+    def ident(self) -> int:
+        return id(getcurrent())
+
+    def note_held_up(self, runner: Runner, job: Job) -> None:
+        super().note_held_up(runner, job)
+        with suppress(OSError):  # the kernel has no room: nobody will tell that the client goes
+            job.register()
+
+    def sweep(self) -> None:
+        self._vanished.look([greenlet for greenlet in self._running if greenlet.job is not None])
+
+    def stay_in_child(self) -> None:
+        """Give the process that the application has forked a hub of its own, on a loop without any watchers: what it
+        waits for must not let requests go on that are the worker's.
+        """
+        with suppress(Exception):  # boundary: as in ``children``
+            self._hub.loop.destroy()
+        set_loop(None)  # type: ignore[arg-type]
+        set_hub(None)  # type: ignore[arg-type]
+        get_hub()
+
     def _new(self, job: Job | None) -> RequestGreenlet:
         self._number += 1
         return RequestGreenlet(self, job, self._number)
@@ -205,6 +257,7 @@ class Greenlets(Executor):
                 self.run(greenlet.job)
             else:
                 self._successor = None
+                self._look = self._run_in_hub(self._on_events)
                 if not self.lead(greenlet):
                     self._end.set()
                     return
@@ -236,7 +289,7 @@ class Greenlets(Executor):
 
     def throw(self, action: Callable[[], object]) -> None:
         """Have something called by the hub, where nothing else runs. Any thread."""
-        self._context.post(partial(self._hub.loop.run_callback, action))
+        self._context.post(partial(self._run_in_hub, action))
 
     def strike(self, action: Callable[[], object]) -> None:
         """Have something called in whichever greenlet is running, also one that does not yield. Any thread."""
@@ -262,10 +315,29 @@ class Greenlets(Executor):
         """Return where the thread is."""
         return sys._current_frames().get(self._thread)
 
+    def stacks(self) -> dict[str, str]:
+        """Return where all threads and greenlets are, those of the application too; equal ones together."""
+        names: dict[str, list[str]] = {}
+        for each in [each for each in gc.get_objects() if isinstance(each, greenlet)]:
+            if each.gr_frame is not None:
+                stack = self.stack(each)
+                names.setdefault(stack, []).append(getattr(each, "name", type(each).__name__))
+        return {**super().stacks(), **{_together(sorted(each)): stack for stack, each in names.items()}}
+
     def stack(self, greenlet: Any) -> str:
         """Return where a greenlet is, as a traceback shows it; empty when it has ended."""
         frame = self.frame() if _runs(greenlet) else greenlet.gr_frame
         return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
+
+def _together(names: list[str]) -> str:
+    """Name several greenlets.
+
+    >>> _together(["greenlet 1", "greenlet 2", "greenlet 3", "greenlet 4"])
+    'greenlet 1, greenlet 2, greenlet 3 and 1 more'
+    """
+    more = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
 
 
 def _runs(greenlet: Any) -> bool:
@@ -273,8 +345,9 @@ def _runs(greenlet: Any) -> bool:
     return greenlet.gr_frame is None and not greenlet.dead
 
 
-class _Attendant(ServerThread):
-    """Does what a main thread does otherwise; see ``Executor.serve``.
+class _Attendant:
+    """Does what a main thread does otherwise; see ``Executor.serve``. ``threading`` does not know it, since that knows
+    greenlets here.
 
     :param attend: all of that.
     :param end: has the main thread end.
@@ -283,13 +356,25 @@ class _Attendant(ServerThread):
     """
 
     def __init__(self, attend: Callable[[], None], end: Callable[[], None]) -> None:
-        super().__init__("attendant")
         self.left = allocate_lock()
         self.left.acquire()
+        self._running = allocate_lock()
+        self._running.acquire()
         self._attend = attend
         self._end = end
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Start the thread.
+
+        :raises RuntimeError: the system gives no more threads.
+        """
+        start_new_thread(self._run, ())
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._running.acquire()
+
+    def _run(self) -> None:
         try:
             self._attend()
         finally:
@@ -297,6 +382,7 @@ class _Attendant(ServerThread):
             if not self.left.acquire(timeout=LAST):
                 finish()
                 os._exit(1)
+            self._running.release()
 
 
 def _ignore(kind: type[BaseException], error: BaseException | None, trace: object = None, /) -> None:

@@ -25,6 +25,7 @@ from spawning.ipc.messages import (
     EndStreams,
     Frozen,
     Message,
+    OpenConsole,
     Ready,
     Renew,
     ReopenLog,
@@ -41,13 +42,14 @@ from spawning.logs.log import Log
 from spawning.logs.setup import has_colours, lost_lines, redirect, stream
 from spawning.logs.streams import open_file
 from spawning.net import tickets
-from spawning.net.identity import HTTP_1_1, Identity, Material, context_of, pick_up
+from spawning.net.identity import HTTP_1_1, Identity, Material, context_of, pick_up, policy
 from spawning.primitives import sleep
 from spawning.settings import Settings
 from spawning.settings.destination import STREAMS, is_file, syslog
 from spawning.standard import occupy
 from spawning.worker import children
 from spawning.worker.bug import keep_recursion_limit, mend_recursion_limit
+from spawning.worker.console import Backdoor
 from spawning.worker.context import Context
 from spawning.worker.descriptors import room_for_connections
 from spawning.worker.details import details, executions, queued
@@ -180,13 +182,16 @@ class Worker:
         self._channel = channel
         self._access_log = access_log
         self._handed: list[int] = []  # descriptors beside the message that was received last
-        self._errors = ErrorStream()
+        self._backdoor = Backdoor(
+            name, settings.backdoor, {"application": application, "settings": settings, "worker": self}
+        )
         application = redirected(mounted(application, settings.script_name), settings, _https_port(listeners))
         application = identified(application, settings.request_id_header)
         find_directory()
         context = Context(settings, access_log)
         self._context = context
         executor, watchdog, call = mode(context, name)
+        self._errors = ErrorStream(ident=executor.ident)
         room = room_for_connections(settings.max_connections, executor.limit, executor.threaded)
         self._dispatch = context.dispatcher = Dispatch(context, application, self._access_log, executor)
         self._dispatch.wake_watchdog = self._wake
@@ -203,7 +208,7 @@ class Worker:
         self._poll.register(self._dispatch.alarm.fd, select.POLLIN)
         self._timeouts = Timeouts(name, settings.request_timeout, call) if settings.request_timeout else None
         if self._timeouts is not None:
-            self._dispatch.run_exchange = self._timeouts.run
+            self._dispatch.run_exchange = executor.around(self._timeouts.run)
         self._handlers: dict[type[Any], Callable[[Message], None]] = {
             Start: self._on_start,
             Renew: self._on_renew,
@@ -214,6 +219,7 @@ class Worker:
             ReopenLog: self._on_reopen,
             ReopenStream: self._on_reopen_stream,
             AskDetails: self._on_ask_details,
+            OpenConsole: self._on_open_console,
         }
         self._ended = False
         self._status = 1
@@ -408,9 +414,10 @@ class Worker:
         :param fd: of what has been read, which is closed.
         :param keys: of session tickets.
         """
-        context = context_of(_picked_up(fd), self._settings, {})
+        material = _picked_up(fd)
+        context = context_of(material, self._settings, {})
         if keys:
-            tickets.share(context, bytes.fromhex(keys))
+            tickets.share(context, tickets.of_policy(bytes.fromhex(keys), policy(material, self._settings)))
         self._identity.context = context
 
     def _on_retire(self, message: Message) -> None:
@@ -458,6 +465,10 @@ class Worker:
         # A controller that does not read gets no answer, and tells its client so.
         with contextlib.suppress(BlockingIOError):
             self._channel.send(details(self._dispatch, message.question, message.stacks, monotonic()))
+
+    def _on_open_console(self, _: Message) -> None:
+        for fd in self._handed:
+            self._backdoor.open(fd)
 
     def _on_orphaned(self) -> None:
         log.error("controller died worker=%s pid=%d", self.name, os.getpid())
@@ -512,7 +523,9 @@ class Worker:
 
     def _close_in_child(self) -> None:
         """Close what is this worker's, in a process that the application has forked; the rest is closed already."""
+        self._dispatch.executor.stay_in_child()
         self._loop.close_in_child()
+        self._backdoor.close_in_child()
         for fd in (self._context.mail.fd, self._wake_fd, self._dispatch.alarm.fd):
             os.close(fd)
 

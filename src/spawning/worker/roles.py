@@ -138,6 +138,7 @@ class Job(Protocol):
     :ivar entry: what the access log says of it.
     :ivar sent: bytes of content sent.
     :ivar address: of the client.
+    :ivar ended: the client will send nothing more: it has gone, or half of the way.
     """
 
     exchange: Exchange
@@ -146,6 +147,7 @@ class Job(Protocol):
     entry: Entry
     sent: int
     address: str
+    ended: bool
 
     @property
     def executing(self) -> bool:

@@ -17,7 +17,7 @@ from spawning.errors import ProtocolError
 from spawning.logs.log import Log
 from spawning.primitives import ServerThread, allocate_lock, get_ident
 from spawning.worker.context import Context
-from spawning.worker.executor import Executor, Poll, Runner, stack_of
+from spawning.worker.executor import Executor, Poll, RunExchange, Runner, stack_of
 from spawning.worker.policy import Policy
 from spawning.worker.roles import Job
 
@@ -88,6 +88,7 @@ class Threads(Executor):
     """
 
     threaded = True
+    ident = staticmethod(get_ident)
     make_bell = staticmethod(allocate_lock)
 
     def __init__(self, context: Context) -> None:
@@ -184,6 +185,15 @@ class Threads(Executor):
         if tell:
             context.mail.wake()
         return job
+
+    def sweep(self) -> None:
+        """Do nothing: what waits in a thread cannot be woken."""
+
+    def stay_in_child(self) -> None:
+        """Do nothing: only the thread that forks exists there."""
+
+    def around(self, run: RunExchange) -> RunExchange:
+        return run
 
     def queued(self) -> list[Job]:
         """Return the jobs that no thread has begun with. Any thread."""

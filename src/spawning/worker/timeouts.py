@@ -15,7 +15,6 @@ left behind that could strike later. A request is interrupted once; from then on
 anything for it.
 """
 
-import ctypes
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from time import monotonic, sleep
@@ -26,6 +25,7 @@ from spawning.logs.log import Log
 from spawning.primitives import get_ident
 from spawning.worker.dispatch import Dispatch
 from spawning.worker.executor import stack_of
+from spawning.worker.interrupt import interrupt, receive
 from spawning.worker.loop import Loop
 from spawning.wsgi.blocks import HAVE_ALL
 from spawning.wsgi.environ import Environ
@@ -39,10 +39,6 @@ INTERRUPTED: Final = "a request was interrupted (--request-timeout)"
 STUCK: Final = "a request is stuck (--request-timeout)"
 
 log = Log("spawning.worker")
-
-_set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
-_set_exception.argtypes = (ctypes.c_ulong, ctypes.py_object)
-_set_exception.restype = ctypes.c_int
 
 
 class Timeouts:
@@ -159,18 +155,8 @@ class Call:
         return True
 
     def _receive(self) -> None:
-        """Have the exception arrive now, unless it has: it must not strike later.
-
-        It is set anew, which replaces one that has not arrived, and waited for. To take it back (by NULL) would leave
-        the interpreter's mark that there is one: 3.11 looks for it at every step from then on, and under a tracer
-        (coverage, a debugger) never goes on.
-        """
-        try:
-            _set_exception(self.ident, ctypes.py_object(RequestTimeout))
-            while True:
-                sleep(0)
-        except RequestTimeout:
-            pass
+        """Have the exception arrive now, unless it has."""
+        receive(RequestTimeout)
 
     def _start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
@@ -234,7 +220,7 @@ class Call:
 
         :returns: whether that may strike between any two steps of it, and leave behind it anything half done.
         """
-        _set_exception(self.ident, ctypes.py_object(RequestTimeout))
+        interrupt(self.ident, RequestTimeout)
         self.interrupted_at = monotonic()
         return True
 

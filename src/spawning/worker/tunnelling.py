@@ -8,7 +8,7 @@ A tunnel holds a thread, which does not count as one of ``--threads``; so many t
 """
 
 import os
-from typing import Any, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 
 from spawning.http.response import ResponseHead, TunnelHead
 from spawning.logs.log import Log
@@ -16,9 +16,12 @@ from spawning.standard import copy
 from spawning.worker.lifecycle import EXECUTING, TUNNEL
 from spawning.worker.refusing import Refusing
 from spawning.worker.roles import Job
+from spawning.wsgi.encrypted import Session
 from spawning.wsgi.exchange import Exchange
 from spawning.wsgi.responder import ClientGone
 from spawning.wsgi.tunnel import Tunnel
+
+TELL_EVERY: Final = 1.0  # seconds, at least, between two warnings
 
 log = Log("spawning.worker")
 
@@ -42,7 +45,7 @@ class Tunnelling(Refusing):
         """
         self.tunnel = environ["spawning.socket"] = environ["werkzeug.socket"] = Tunnel(self)
 
-    def give_away(self, tunnel: Tunnel) -> tuple[int, bytes]:
+    def give_away(self, tunnel: Tunnel) -> tuple[int, bytes, Session | None]:
         """Leave the connection to the application; see ``wsgi.tunnel``. Any thread of the application."""
         exchange = self.exchange
         if tunnel is not self.tunnel or self.state is not EXECUTING or exchange.ended:
@@ -62,13 +65,18 @@ class Tunnelling(Refusing):
         self.unregister()
         ahead = bytes(self.reader.unread)
         self.reader.unread.clear()
-        return descriptor, ahead
+        return descriptor, ahead, None if self.stream.bare else self.stream
 
     def _refuse_tunnel(self) -> NoReturn:
-        most = self.context.settings.max_tunnels
-        log.warning("no connection can be taken, there are as many tunnels as may be, see --max-tunnels most=%d", most)
+        context = self.context
+        settings = context.settings
+        if context.now >= context.tunnels_told + TELL_EVERY:
+            context.tunnels_told = context.now
+            green = settings.threadpool_workers == 0
+            option, most = ("--max-green", settings.max_green) if green else ("--max-tunnels", settings.max_tunnels)
+            log.warning("no connection can be taken, there are as many tunnels as may be, see %s most=%d", option, most)
         self.exchange.refuse(503, "Service Unavailable", "too many tunnels")
-        raise ClientGone("there are as many tunnels as there may be (--max-tunnels)")
+        raise ClientGone("there are as many tunnels as there may be")
 
     @property
     def is_tunnel(self) -> bool:
@@ -87,6 +95,7 @@ class Tunnelling(Refusing):
         """End the connection behind what the application has sent."""
         tunnel = self.tunnel
         assert tunnel is not None
+        tunnel.revoke()
         if tunnel.detached:
             self.close()
         else:

@@ -26,14 +26,21 @@ class ErrorStream(io.TextIOBase):
 
     :param put: takes whole lines, and does not wait; by default the error log.
     :param settle: waits a moment for them to be written.
+    :param ident: identifies the thread that calls it, or what is its like.
     """
 
     encoding = "utf-8"
     errors = "backslashreplace"
 
-    def __init__(self, put: Callable[[str], None] = write, settle: Callable[[], None] = settle) -> None:
+    def __init__(
+        self,
+        put: Callable[[str], None] = write,
+        settle: Callable[[], None] = settle,
+        ident: Callable[[], int] = get_ident,
+    ) -> None:
         self._put = put
         self._settle = settle
+        self._ident = ident
         self._begun: dict[int, str] = {}  # by thread
 
     def writable(self) -> bool:
@@ -43,7 +50,7 @@ class ErrorStream(io.TextIOBase):
         """Write the lines that `text` ends, which stay together, and keep the rest."""
         if not isinstance(text, str):
             raise TypeError(f"wsgi.errors takes str, not {type(text).__name__} (PEP 3333)")
-        ident = get_ident()
+        ident = self._ident()
         # Of a subclass what it holds: markupsafe's escapes what it is joined with.
         begun = self._begun.pop(ident, "") + str.__str__(text)
         end = begun.rfind("\n") + 1
@@ -66,7 +73,7 @@ class ErrorStream(io.TextIOBase):
 
         ``logging`` flushes behind each record, so the last words of a view that crashes its worker are in the log.
         """
-        if rest := self._begun.pop(get_ident(), ""):
+        if rest := self._begun.pop(self._ident(), ""):
             self._put(f"{rest}\n")
         self._settle()
 

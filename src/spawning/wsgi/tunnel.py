@@ -8,21 +8,26 @@ A :class:`Tunnel` behaves like a blocking socket. The socket behind it is made w
 ``socket.socket``, so that it waits as the application's other sockets do (gevent). It is a copy: the connection keeps
 its own.
 
+Over TLS it is an :class:`EncryptedSocket`: the application sees what is not encrypted.
+
 What a client has sent ahead, behind its request, comes first from ``recv``, ``recv_into`` and files of ``makefile``.
 
 Threads. The application's may use it as they may use a socket. ``leave`` is called by the worker's main thread.
 """
 
+import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any, Final, Protocol
 
 from spawning.primitives import SocketType, allocate_lock
+from spawning.wsgi.encrypted import EncryptedSocket, Session
 
 RESTART: Final = 1012  # why the server ends a tunnel, as a code of RFC 6455: another worker goes on …
 GOING_AWAY: Final = 1001  # … or none does
 
+_RECORDS: Final = 65536  # bytes that are decrypted at a time
 _HEAD_ENDS: Final = b"\r\n\r\n"
 _OF_A_SOCKET: Final = frozenset(name for name in dir(SocketType) if not name.startswith("_")) | {
     "dup", "get_inheritable", "sendfile", "set_inheritable",
@@ -32,10 +37,11 @@ _OF_A_SOCKET: Final = frozenset(name for name in dir(SocketType) if not name.sta
 class Offerer(Protocol):
     """A connection, as what it offers sees it."""
 
-    def give_away(self, tunnel: "Tunnel") -> tuple[int, bytes]:
+    def give_away(self, tunnel: "Tunnel") -> tuple[int, bytes, Session | None]:
         """Leave the connection to the application.
 
-        :returns: a descriptor of its own, and what has been received behind the request.
+        :returns: a descriptor of its own, what has been received behind the request, and the session of TLS, if that is
+            spoken.
         :raises OSError: it cannot be had (any more).
         """
 
@@ -67,7 +73,8 @@ class Tunnel:
         self.before: Callable[[], object] | None = None
         self._offerer: Offerer | None = offerer
         self._lock = allocate_lock()
-        self._socket: socket.socket | None = None
+        self._socket: socket.socket | EncryptedSocket | None = None
+        self._encrypted: EncryptedSocket | None = None  # the same, over TLS
         self._ahead = b""
         self._answered = False  # the head of the answer has been sent, or it was none
         self._closed = False
@@ -88,8 +95,12 @@ class Tunnel:
         self.close()
 
     def pending(self) -> int:
-        """Return how many bytes have been received that no ``select`` will tell of: a client has sent them ahead."""
-        self._own()
+        """Return how many bytes have been received that no ``select`` will tell of: a client has sent them ahead, or
+        they have come in one record of TLS with others.
+        """
+        own = self._own()
+        if not self._ahead and isinstance(own, EncryptedSocket):
+            self._ahead = own.receive_now(_RECORDS) or b""
         return len(self._ahead)
 
     # -- receiving ----------------------------------------------------------------------------------------------------
@@ -183,11 +194,11 @@ class Tunnel:
         self.detached = True
         return own.detach()
 
-    def _own(self) -> socket.socket:
+    def _own(self) -> socket.socket | EncryptedSocket:
         own = self._socket
         return own if own is not None else self._take()
 
-    def _take(self) -> socket.socket:
+    def _take(self) -> socket.socket | EncryptedSocket:
         with self._lock:
             if self._socket is not None:
                 return self._socket
@@ -195,17 +206,39 @@ class Tunnel:
                 raise OSError(9, "spawning.socket is closed, or its request has ended")
             if self.before is not None:
                 self.before()
-            descriptor, self._ahead = self._offerer.give_away(self)
+            descriptor, self._ahead, session = self._offerer.give_away(self)
             self._offerer = None
             self.taken = True
-            own = socket.socket(fileno=descriptor)  # whatever the application has made of it
-            own.setblocking(True)  # whatever socket.setdefaulttimeout() says
-            self._socket = own
-            return own
+            made = _socket_of(descriptor)
+            if session is None:
+                self._socket = made
+                return made
+            self._socket = self._encrypted = EncryptedSocket(made, session)
+            return self._encrypted
 
     # -- the server ---------------------------------------------------------------------------------------------------
 
     def leave(self, code: int) -> bytes:
-        """Tell the application that its tunnel ends; return its last words. Main thread."""
+        """Tell the application that its tunnel ends; return what is to be sent of its last words. Main thread."""
         self.leaving = code
-        return self.farewell() if self.farewell is not None else b""
+        last_words = self.farewell() if self.farewell is not None else b""
+        if last_words and self._encrypted is not None:
+            self._encrypted.say(last_words)
+            return b""
+        return last_words
+
+    def revoke(self) -> None:
+        """End what the application may do with the server's part of the connection. The owner of the connection."""
+        if self._encrypted is not None:
+            self._encrypted.revoke()
+
+
+def _socket_of(descriptor: int) -> socket.socket:
+    """Make a blocking socket of a descriptor, by what the application has made of ``socket.socket``."""
+    try:
+        made = socket.socket(fileno=descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    made.setblocking(True)  # whatever socket.setdefaulttimeout() says
+    return made

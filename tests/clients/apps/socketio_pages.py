@@ -12,7 +12,7 @@ VERSION = Path(os.environ["VERSION_FILE"]).read_text()
 app = Flask(__name__)
 app.config["SECRET_KEY"] = "for these tests only"
 # "threading" is what it finds by itself where neither eventlet nor gevent is installed.
-socketio = SocketIO(app, async_mode="threading")
+socketio = SocketIO(app, async_mode=os.environ["ASYNC_MODE"])
 
 
 @socketio.on("greet")

@@ -1,6 +1,6 @@
 """What the tests put in place of the example's site: its version, and views that do what containers have trouble with.
 
-/wait?N waits for N seconds, /leak?N keeps N megabytes more, of what /used tells, and /orphan leaves a
+/wait waits until there is a file /tmp/open, /leak?N keeps N megabytes more, of what /used tells, and /orphan leaves a
 process behind whose parent is gone.
 """
 
@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from spawning import cgroup
@@ -17,7 +18,8 @@ _kept: list[bytearray] = []
 
 
 def wait(argument: str) -> str:
-    threading.Event().wait(float(argument))
+    while not Path("/tmp/open").exists():
+        threading.Event().wait(0.05)
     return VERSION
 
 

@@ -1,8 +1,10 @@
 """An application with one path for each thing that HTTP and WSGI tests ask for: ``spawn basics.application``."""
 
+import contextlib
 import io
 import json
 import os
+import select
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -89,10 +91,19 @@ def hold(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     leave = os.open(gate / "leave", os.O_RDONLY)
     entered = os.open(gate / "entered", os.O_WRONLY)
     os.write(entered, b".")
-    os.read(leave, 1)
+    _read(leave)
     os.close(leave)
     os.close(entered)
     return _respond(start_response, b"held\n")
+
+
+def _read(descriptor: int) -> bytes:
+    """Read a byte. With ``-t 0`` it is gevent that waits for it, in the place of ``select``."""
+    os.set_blocking(descriptor, False)
+    while True:
+        select.select([descriptor], [], [])
+        with contextlib.suppress(BlockingIOError):  # others wait for such a byte as well
+            return os.read(descriptor, 1)
 
 
 def raise_early(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -49,6 +49,20 @@ def late(ws: WebSocket) -> None:
     echo(ws)
 
 
+def both(ws: WebSocket) -> None:
+    """Receive fifty messages, while another thread sends as many."""
+
+    def send() -> None:
+        for _ in range(50):
+            ws.send(bytes(100_000))
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    received = sum(len(ws.wait() or b"") for _ in range(50))
+    sending.join()
+    ws.send(str(received))
+
+
 def about(ws: WebSocket) -> None:
     ws.send(f"{ws.path} {ws.origin} {ws.protocol} {ws.version}")
 
@@ -144,6 +158,7 @@ PLACES: dict[str, Any] = {
     "/closes": WebSocketWSGI(closes),
     "/late": WebSocketWSGI(late),
     "/elsewhere": WebSocketWSGI(elsewhere),
+    "/both": WebSocketWSGI(both, compression=False),
     "/about": WebSocketWSGI(about, supported_protocols=["chat.v2", "chat.v1"]),
     "/ours": WebSocketWSGI(echo, origin_checker=lambda origin: origin == "https://ours.example"),
     "/raw": raw,
