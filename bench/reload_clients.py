@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,10 @@ _PAUSE = 0.001  # seconds
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LAST_REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+_UNVERIFIED = ssl.create_default_context()
+_UNVERIFIED.check_hostname = False
+_UNVERIFIED.verify_mode = ssl.CERT_NONE
 
 
 class Trouble(Exception):
@@ -58,7 +63,7 @@ class Tally:
 class Connection:
     """A socket and what has been read ahead. ``closing`` is true after a response that announced the end.
 
-    :param where: a port, or the path of a Unix socket.
+    :param where: a port, ``tls:`` and a port, or the path of a Unix socket.
     """
 
     def __init__(self, where: int | str, timeout: float = TIMEOUT) -> None:
@@ -118,7 +123,9 @@ class Connection:
 
 
 def connected(where: int | str, timeout: float) -> socket.socket:
-    """Connect to a port, or to a Unix socket."""
+    """Connect to a port, with TLS (``tls:`` in front of it) or without, or to a Unix socket."""
+    if isinstance(where, str) and where.startswith("tls:"):
+        return _UNVERIFIED.wrap_socket(connected(int(where[4:]), timeout))
     if isinstance(where, int):
         sock = socket.create_connection(("127.0.0.1", where), timeout)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

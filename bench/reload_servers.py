@@ -3,8 +3,8 @@
 A row says how a server is started, and what its own manual says for a reload, for recycling workers and for an upgrade.
 What it has no way to do is said too, so that no row of the results is missing without a reason. Placeholders of a
 command: ``{bin}`` (the directory with the servers' commands), ``{listen}`` (``tcp`` or ``unix`` of the row, in which
-``{port}`` and ``{socket}`` are replaced) and ``{pidfile}``. Each is run twice, over TCP and, as ``NAME-unix``, over a
-Unix socket, if it can. All run two workers with
+``{port}``, ``{socket}`` and, for TLS, ``{certificate}`` and ``{key}`` are replaced) and ``{pidfile}``. Each is run over
+TCP and, if it can, as ``NAME-unix`` over a Unix socket, and as ``NAME-tls`` over TLS. All run two workers with
 four threads each (waitress: one process, it has no more) and a keep-alive time longer than a case.
 """
 
@@ -19,9 +19,11 @@ class Server:
     :param command: how it is started; see the placeholders above.
     :param tcp: the options that have it listen on a port.
     :param unix: the options that have it listen on a Unix socket; empty when it cannot.
+    :param tls: the options that have it speak TLS, besides those for a port; empty when it cannot.
     :param inherited: the options that have it take a socket of a service manager over; empty: the others do not matter
         then.
-    :param on_unix: it is to do that.
+    :param on_unix: it is to listen on a Unix socket.
+    :param on_tls: it is to speak TLS.
     :param package: the distribution whose version is shown.
     :param reload: the signal that asks for a reload.
     :param recycle: what is appended to the command for case 4; empty when it cannot recycle workers.
@@ -37,8 +39,10 @@ class Server:
     command: str
     tcp: str = ""
     unix: str = ""
+    tls: str = ""
     inherited: str = ""
     on_unix: bool = False
+    on_tls: bool = False
     package: str = ""
     reload: str = "HUP"
     recycle: str = ""
@@ -53,6 +57,10 @@ class Server:
         """Give the same server on a Unix socket."""
         return replace(self, name=f"{self.name}-unix", on_unix=True, note="")
 
+    def over_tls(self) -> "Server":
+        """Give the same server on a port where it speaks TLS."""
+        return replace(self, name=f"{self.name}-tls", on_tls=True, note="")
+
     def cannot(self, case: str) -> str:
         """Say why a case cannot be run; empty when it can."""
         if case == "4" and not self.recycle:
@@ -66,19 +74,21 @@ _ROWS = (
     Server(name="spawning", package="spawning", recycle="--max-requests 500", upgrade="USR2",
            worker="spawning: worker ", fork_server="spawning: fork server ", activated=True,
            command="{bin}/spawn site_app:application {listen} -s 2 -t 4 -l /dev/null",
-           tcp="-p {port}", unix="-b unix:{socket}", inherited="-b systemd:"),
+           tcp="-p {port}", unix="-b unix:{socket}", inherited="-b systemd:",
+           tls="--certfile {certificate} --keyfile {key}"),
     Server(name="gunicorn", package="gunicorn", recycle="--max-requests 500", upgrade="USR2", second_master=True,
            activated=True, note="gthread; an upgrade is USR2, then TERM for the old master, as its manual says",
            command="{bin}/gunicorn -k gthread -w 2 --threads 4 {listen} --keep-alive 75 --pid {pidfile}"
                    " --log-level warning site_app:application",
-           tcp="-b 127.0.0.1:{port}", unix="-b unix:{socket}"),
+           tcp="-b 127.0.0.1:{port}", unix="-b unix:{socket}", tls="--certfile {certificate} --keyfile {key}"),
     Server(name="granian", package="granian", note="recycling by --workers-max-rss; what dies comes back only with"
            " --respawn-failed-workers",
            recycle="--workers-max-rss 1 --rss-sample-interval 1",
            command="{bin}/granian --interface wsgi {listen} --workers 2 --blocking-threads 4"
                    " --respawn-failed-workers --respawn-interval 0.1 --no-ws --log-level warning"
                    " site_app:application",
-           tcp="--host 127.0.0.1 --port {port}", unix="--uds {socket}"),
+           tcp="--host 127.0.0.1 --port {port}", unix="--uds {socket}",
+           tls="--ssl-certificate {certificate} --ssl-keyfile {key}"),
     Server(name="uwsgi", package="uwsgi", recycle="--max-requests 500", upgrade="HUP",
            note="http11-socket; it does not answer pipelined requests, waits in a reload for kept-alive connections"
            " (4 s), and HUP executes the binary anew, so a reload is an upgrade",
@@ -92,4 +102,11 @@ _ROWS = (
            tcp="--listen 127.0.0.1:{port}", unix="--unix-socket {socket}"),
 )  # fmt: skip
 
-SERVERS = {row.name: row for row in (*_ROWS, *(row.over_unix() for row in _ROWS if row.unix))}
+SERVERS = {
+    row.name: row
+    for row in (
+        *_ROWS,
+        *(row.over_unix() for row in _ROWS if row.unix),
+        *(row.over_tls() for row in _ROWS if row.tls),
+    )
+}

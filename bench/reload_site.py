@@ -120,9 +120,12 @@ class Site:
         known = {"bin": str(self._binaries), "port": str(self.port), "pidfile": str(self._pidfile)}
         known["socket"] = str(self._socket)
         server = self.server
-        listen = (server.unix if server.on_unix else server.tcp).format_map(known)
+        if server.on_tls:
+            known |= self._certificate()
+        listen = server.unix if server.on_unix else server.tcp
         if activated and server.inherited:
             listen = server.inherited
+        listen = f"{listen} {server.tls if server.on_tls else ''}".format_map(known)
         command = f"{server.command} {more}".replace("{listen}", listen)
         words = [word.format_map(known) for word in shlex.split(command)]
         # The server runs in the application's directory, where a relative path to its command leads nowhere.
@@ -162,8 +165,22 @@ class Site:
 
     @property
     def where(self) -> int | str:
-        """What a client connects to: a port, or a path."""
-        return str(self._socket) if self.server.on_unix else self.port
+        """What a client connects to: a port, ``tls:`` and a port, or a path."""
+        return str(self._socket) if self.server.on_unix else f"tls:{self.port}" if self.server.on_tls else self.port
+
+    def _certificate(self) -> dict[str, str]:
+        """Make a certificate that is signed by itself, once; give the names of its files."""
+        files = {"certificate": str(self.directory / "own.pem"), "key": str(self.directory / "own.key")}
+        if not (self.directory / "own.pem").exists():
+            subprocess.run(
+                [
+                    "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-days", "2", "-subj", "/CN=localhost", "-keyout", files["key"], "-out", files["certificate"],
+                ],
+                capture_output=True,
+                check=True,
+            )  # fmt: skip
+        return files
 
     @property
     def _socket(self) -> Path:

@@ -496,6 +496,7 @@ class Worker:
             refused=self._context.refused,
             threads=len(executor.runners),
             tunnels=executor.tunnels,
+            ferries=self._loop.ferries,
             lost=self._lost(),
         )
         if (tally := self._context.tally) is not None:
@@ -534,9 +535,7 @@ class Worker:
         status = 0
         if ferries := self._loop.ferries:
             status = 1
-            log.error(
-                "connections cut, served by others through this worker worker=%s connections=%d", self.name, ferries
-            )
+            log.error("ferries cut, which others serve worker=%s ferries=%d", self.name, ferries)
         for each in executions(self._dispatch, monotonic()):
             if each.exchange in ended:
                 log.debug("event stream or tunnel ended worker=%s path=%s", self.name, shown(each.path))

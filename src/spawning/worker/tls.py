@@ -124,8 +124,7 @@ class TLS(Stream):
         received = _recv(self, size, DONTWAIT)
         if received:
             self._from.write(received)
-        else:
-            self._from.write_eof()
+        else:  # the session need not know: it would send nothing more to a client that ends so without an alert
             self._ended = True
         return len(received) < size
 
@@ -143,7 +142,7 @@ class TLS(Stream):
                     return data
         except ssl.SSLWantReadError:
             return data
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        except ssl.SSLZeroReturnError:
             self._ended = True
             return data
         except ssl.SSLError as error:
