@@ -60,7 +60,7 @@ def of(*languages: str) -> list[Block]:
 def commands(name: str) -> Iterator[tuple[str, list[str]]]:
     """Yield each call of a command, with its page: the words behind its name, up to what a shell does with them."""
     for block in of("indented", "console", "sh"):
-        for program, typed, alone in COMMAND.findall(block.text):
+        for program, typed, alone in COMMAND.findall(re.sub(r"\s*\\\n\s*", " ", block.text)):
             if (program or alone) == name:
                 command = re.split(r"\s+#|\s+[|&;>]|\s+2>|\s{3,}", typed, maxsplit=1)[0]
                 command = command.rstrip("'") if command.count("'") % 2 else command  # what `ssh` quotes

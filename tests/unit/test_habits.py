@@ -78,7 +78,7 @@ def test_what_looks_like_a_file_of_settings_is_not_taken_for_an_application(file
         f"option -c is --coverage here: a file of settings is --config FILE, and TOML; {file} could be the application"
     )
     for typed in (["-c", file], [f"-c{file}"], ["-v", "-c", file]):
-        with pytest.raises(ConfigError, match=f"^{re.escape(line)}ion as well: write --coverage for that$"):
+        with pytest.raises(ConfigError, match=f"^{re.escape(line)} as well: write --coverage for that$"):
             settings(*typed, "a:b")
 
 
@@ -91,7 +91,7 @@ def test_what_looks_like_a_file_of_settings_is_not_taken_for_an_application(file
         (["-k", "gevent", "a:b"], "there is no option -k here: there are no classes of workers"),
         (["-kgevent", "a:b"], "there is no option -k here: there are no classes of workers: .*-t 0"),
         (["--gevent", "100", "a:b"], "there is no option --gevent here: write -t 0 --max-green N"),
-        (["--max-green", "5", "a:b"], "option --max-green has no effect without --threads 0$"),
+        (["--max-green", "5", "a:b"], "option --max-green has no effect without -t 0$"),
         (["--worker-class=gthread", "a:b"], "there is no option --worker-class here: "),
         (["--config", "gunicorn.conf.py", "a:b"], "option --config: there is no file gunicorn.conf.py"),
         (["--timeout", "30", "a:b"], "there is no option --timeout here: write --request-timeout SECONDS"),
