@@ -27,3 +27,11 @@ NONE = resource.RLIM_INFINITY
 )
 def test_plan(wanted: int, threads: int, soft: int, hard: int, planned: tuple[int, int, int]) -> None:
     assert plan(wanted, threads, soft, hard) == planned
+
+
+@pytest.mark.parametrize(
+    ("wanted", "hard", "planned"),
+    [(10_000, 524_288, (524_288, 10_000, 10_000)), (10_000, 4096, (4096, 1488, 992)), (10_000, 1, (1, 1, 1))],
+)
+def test_plan_where_connections_need_two(wanted: int, hard: int, planned: tuple[int, int, int]) -> None:
+    assert plan(wanted, 16 if hard > 1 else 100, min(1024, hard), hard, 2) == planned

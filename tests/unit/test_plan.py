@@ -34,7 +34,7 @@ from spawning.controller.fleet import Fleet
 from spawning.controller.plan import FREEZE_SECONDS, MOST_STARTING, STORM_SECONDS, Service, Wanted, plan, without_done
 from spawning.controller.records import END_SECONDS, PAGE, ForkServerStep, Source, WorkerStep
 from spawning.controller.refusal import Page, Refusal, page_settings
-from spawning.ipc.messages import Born, Frozen, Loaded, LoadFailed, Ready
+from spawning.ipc.messages import Born, Frozen, Loaded, LoadFailed, Ready, Report
 from spawning.settings import Settings
 
 SETTINGS = Settings(args=("site:app",), num_processes=2, boot_timeout=60.0, deadman_timeout=120.0, keep_previous=0.0)
@@ -533,6 +533,30 @@ def test_so_many_old_generations_as_there_are_may_be_kept() -> None:
     scene = Scene(dataclasses.replace(SETTINGS, num_processes=1, max_old_generations=0))
     for number in range(1, 8):
         assert not any(isinstance(action, KillWorker) for action in reloaded(scene, number))
+
+
+def test_who_only_ferries_is_no_old_generation() -> None:
+    """Its clients have not been told that their connections end; when they have, it ends by itself."""
+    scene = Scene(dataclasses.replace(SETTINGS, num_processes=1, max_old_generations=1))
+    nothing = Report(requests=5, errors=0, executing=0, queued=0, connections=0)
+    for number in range(1, 5):
+        assert not any(isinstance(action, KillWorker) for action in reloaded(scene, number))
+        if number > 1:
+            scene.say(Source(number - 1, 1), dataclasses.replace(nothing, ferries=2))
+    scene.say(ONE, nothing)
+    assert scene.settle() == []
+    scene.say(Source(2, 1), dataclasses.replace(nothing, executing=1, connections=1, ferries=2))
+    scene.say(Source(3, 1), dataclasses.replace(nothing, executing=1, connections=1, ferries=2))
+    assert scene.settle() == [KillWorker(Source(2, 1), "more than 1 old generations (--max-old-generations)")]
+
+
+def test_where_tls_is_spoken_ferries_have_more_time() -> None:
+    scene = Scene(dataclasses.replace(SETTINGS, num_processes=1, keepalive_timeout=75.0))
+    reloaded(scene, 1)
+    generation = scene.fleet.generations[1]
+    assert generation.ferrying == 0.0
+    generation.listeners = ["127.0.0.1:80", "127.0.0.1:443?tls"]
+    assert generation.ferrying == 75.0
 
 
 # Storms --------------------------------------------------------------------------------------------------------------

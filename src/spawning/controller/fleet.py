@@ -388,6 +388,7 @@ def _frozen(generation: GenerationRecord, worker: WorkerRecord, message: Any, no
 
 def _reported(generation: GenerationRecord, worker: WorkerRecord, message: Any, now: float) -> None:
     worker.report = message
+    worker.has_ferried |= message.ferries > 0
     worker.reported_at = now
     worker.suspected_at = math.inf
 

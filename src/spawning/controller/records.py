@@ -204,6 +204,7 @@ class WorkerRecord:
     unwell: str = ""  # why it wants to be replaced
     reported_at: float = math.inf
     suspected_at: float = math.inf  # when it was first noticed that it does not report any more
+    has_ferried: bool = False  # it has reported ferries
     term: float = -math.inf  # when the term of its generation began in which it was forked
 
     @property
@@ -223,11 +224,11 @@ class WorkerRecord:
 
     @property
     def only_ferries(self) -> bool:
-        """Whether it has nothing of its own left to do: it carries for others (``worker/ferry.py``)."""
+        """Whether it carries for others (``worker/ferry.py``), or has, and has nothing of its own left to do."""
         report = self.report
-        return (
-            report is not None and report.ferries > 0 and report.executing == report.queued == report.connections == 0
-        )
+        if report is None or not self.has_ferried:
+            return False
+        return report.executing == report.queued == report.connections == 0
 
     def has_died_at_start(self, now: float) -> bool:
         """Whether one that dies now has never got to work."""

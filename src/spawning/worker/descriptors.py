@@ -5,7 +5,8 @@ raises its own to the hard limit: that costs nothing, and nobody knows what the 
 stays as it is.
 
 A connection needs a descriptor for its socket, and another one while a large body arrives (``wsgi/input.py``). Where
-there are not two for each, bodies get a quarter of what there is.
+there are not two for each, bodies get a quarter of what there is. Over TLS a connection needs two, when it is ferried
+(``ferry``).
 """
 
 import os
@@ -22,13 +23,14 @@ _FEW_BODIES: Final = 64  # bodies at a time for very few connections: an applica
 _MOST_BODIES: Final = 1 << 14  # … and what is worth having for very many
 
 
-def plan(wanted: int, threads: int, soft: int, hard: int) -> tuple[int, int, int]:
+def plan(wanted: int, threads: int, soft: int, hard: int, each: int = 1) -> tuple[int, int, int]:
     """Decide on the soft limit, and on how many connections and bodies in files there is room for below it.
 
     :param wanted: ``--max-connections``, 0 for as many as possible.
     :param threads: ``--threads``.
     :param soft: the soft limit now; ``RLIM_INFINITY`` is none.
     :param hard: the hard limit.
+    :param each: descriptors of a connection.
     :returns: the soft limit, never lower than before; connections and bodies, of both at least 1.
     """
     others = _OF_ITS_OWN + _A_THREAD * threads
@@ -36,21 +38,22 @@ def plan(wanted: int, threads: int, soft: int, hard: int) -> tuple[int, int, int
     limit = max(_MOST if soft == resource.RLIM_INFINITY else soft, highest)
     # Where the limit is very low, half of it has to do for everything else.
     free = max(2, limit - others, limit // 2)
-    room = free - max(1, free // 4)
+    room = max(1, (free - max(1, free // 4)) // each)
     if wanted:
         room = min(room, wanted)
-    return limit, room, min(free - room, max(room, _FEW_BODIES), _MOST_BODIES)
+    return limit, room, min(max(1, free - room * each), max(room, _FEW_BODIES), _MOST_BODIES)
 
 
-def room_for_connections(wanted: int, jobs: int, threaded: bool) -> int:
+def room_for_connections(wanted: int, jobs: int, threaded: bool, ferries: bool) -> int:
     """Raise the soft limit, limit bodies in files, and return for how many connections there is room (:func:`plan`).
 
     :param jobs: most requests that are executed at a time.
     :param threaded: in threads. Of greenlets there may be thousands, most of which wait for what all of them share.
+    :param ferries: connections may have to be ferried.
     """
     threads = jobs if threaded else min(jobs, _BUSY_GREENLETS)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit, room, bodies = plan(wanted, threads, soft, hard)
+    limit, room, bodies = plan(wanted, threads, soft, hard, 2 if ferries else 1)
     limit_files(bodies)
     if resource.RLIM_INFINITY != soft < limit:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

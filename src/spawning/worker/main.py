@@ -192,7 +192,8 @@ class Worker:
         self._context = context
         executor, watchdog, call = mode(context, name)
         self._errors = ErrorStream(ident=executor.ident)
-        room = room_for_connections(settings.max_connections, executor.limit, executor.threaded)
+        secure = any(parse(each).secure for each, _ in listeners)
+        room = room_for_connections(settings.max_connections, executor.limit, executor.threaded, secure)
         self._dispatch = context.dispatcher = Dispatch(context, application, self._access_log, executor)
         self._dispatch.wake_watchdog = self._wake
         self._watchdog = watchdog(self._dispatch)

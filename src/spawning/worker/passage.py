@@ -71,12 +71,11 @@ class FarEnd(Stream):
     def close(self) -> None:
         if not self._silent:
             self._say_the_end()
-            with suppress(OSError):  # the client has gone
-                self.shutdown(socket.SHUT_RDWR)  # while the socket is on its way to itself, close() does not end it
         _close(self)
 
     def _say_the_end(self) -> None:
         self._silent = True
+        # Any descriptor would do. This one keeps the socket open until the ferry has come that far, and no longer.
         own = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, self.fileno().to_bytes(4, sys.byteorder))]
         with suppress(OSError):  # the client has gone
             self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MORE_ROOM)
