@@ -81,7 +81,9 @@ def page(port: int, path: str) -> Response:
 
 
 def test_system(server: Server, site: Path) -> None:
-    found = page(status_port(server), "/_sysinfo")
+    port = status_port(server)
+    until(lambda: fetch(port, "/_sysinfo").status == 200, "a worker that has said what it is")
+    found = page(port, "/_sysinfo")
     assert found["content-type"] == "text/html; charset=utf-8"
     for shown in (str(site), "lines_app", "coverage", "of.mine", "SECRET_KEY", "(hidden)"):
         assert shown in found.text

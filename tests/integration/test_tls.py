@@ -87,23 +87,6 @@ def test_http_1_1_is_agreed_on(
         assert client.get("/hello").status == 200
 
 
-def test_no_connection_is_given_away_that_would_not_be_encrypted(certificate: Certificate, tmp_path: Path) -> None:
-    (tmp_path / "offers.py").write_text(
-        "def application(environ, start_response):\n"
-        "    start_response('200 OK', [])\n"
-        "    return [b'%d' % ('spawning.socket' in environ)]\n"
-    )
-    binds = [option for each in ("127.0.0.1:0", f"{ELSEWHERE}:0?tls") for option in ("-b", each)]
-    command = [*SPAWN, *binds, *certificate.options, *ONE, "offers.application"]
-    upgrade = ("Connection: upgrade", "Upgrade: websocket")
-    with Server(command=command, cwd=tmp_path) as server:
-        port = int(server.wait_for_log(r" ready .*also=\S*https://127\.0\.0\.2:(\d+)")[1])
-        assert fetch(server.port, "/", *upgrade[1:]).status == 200
-        with Client(server.port) as plain, Secure(port, trusting(certificate), host=ELSEWHERE) as client:
-            assert plain.get("/", *upgrade).body == b"1"
-            assert client.get("/", *upgrade).body == b"0"
-
-
 # Requests and responses ----------------------------------------------------------------------------------------------
 
 
