@@ -154,7 +154,7 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
             "tally",
         }
     ),
-    frozenset({"alarm", "console", "descriptors", "sensor", "listener", "output", "passage", "tls"}),
+    frozenset({"alarm", "console", "descriptors", "logfile", "sensor", "listener", "output", "passage", "tls"}),
     frozenset({"roles", "routes"}),
     frozenset({"context", "waiting", "vanished"}),
     frozenset({"poller", "sending", "executor", "arrival", "ferry"}),
@@ -165,7 +165,7 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"http1"}),
     frozenset({"loop", "watchdog", "details", "secured"}),
     frozenset({"timeouts", "streams", "tunnels", "unyielding"}),
-    frozenset({"greencall"}),
+    frozenset({"greencall", "ending"}),
     frozenset({"modes"}),
     frozenset({"main"}),
 )

@@ -9,7 +9,7 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -37,15 +37,13 @@ from spawning.ipc.messages import (
     Unwell,
 )
 from spawning.logs.access import AccessLog
-from spawning.logs.formats import make
 from spawning.logs.log import Log
-from spawning.logs.setup import has_colours, lost_lines, redirect, stream
-from spawning.logs.streams import open_file
+from spawning.logs.setup import lost_lines, redirect
 from spawning.net import tickets
 from spawning.net.identity import HTTP_1_1, Identity, Material, context_of, pick_up, policy
 from spawning.primitives import sleep
 from spawning.settings import Settings
-from spawning.settings.destination import STREAMS, is_file, syslog
+from spawning.settings.destination import is_file
 from spawning.standard import occupy
 from spawning.worker import children
 from spawning.worker.bug import keep_recursion_limit, mend_recursion_limit
@@ -54,27 +52,26 @@ from spawning.worker.context import Context
 from spawning.worker.descriptors import room_for_connections
 from spawning.worker.details import details, executions, queued
 from spawning.worker.dispatch import Dispatch
+from spawning.worker.ending import Ending
 from spawning.worker.handshake import Handshake
 from spawning.worker.http1 import Http1
 from spawning.worker.leaving import look_after_end
 from spawning.worker.listener import Listener, Listeners
+from spawning.worker.logfile import open_anew, open_log
 from spawning.worker.loop import Loop
 from spawning.worker.modes import mode
 from spawning.worker.preamble import accepted
 from spawning.worker.secured import Ferried, Secured
-from spawning.worker.streams import LAST_WORDS, Streams
 from spawning.worker.timeouts import Timeouts, nothing_but
-from spawning.worker.tunnels import Tunnels
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
-from spawning.wsgi.exchange import Exchange, WSGIApplication
+from spawning.wsgi.exchange import WSGIApplication
 from spawning.wsgi.forwarded import Trust
 from spawning.wsgi.https import redirected
 from spawning.wsgi.input import find_directory
 from spawning.wsgi.mount import mounted
 from spawning.wsgi.names import method_of, path_of, shown
 from spawning.wsgi.request_id import id_at_end, identified
-from spawning.wsgi.tunnel import GOING_AWAY, RESTART
 
 REPORT_EVERY: Final = 1.0  # seconds
 ORPHAN_SECONDS: Final = 30.0  # seconds to finish when the controller is dead
@@ -109,10 +106,10 @@ def run(
     :returns: the exit status: 0, or 1 when requests had to be given up.
     """
     keep_recursion_limit()
-    access_log = _open_log(settings, opens_log)
+    access_log = open_log(settings, opens_log)
     worker = Worker(name, application, settings, channel, handoff, listeners, access_log)
     status = worker.run(files)
-    look_after_end(name, min(worker.give_up_at, monotonic() + settings.deadman_timeout))
+    look_after_end(name, min(worker.ending.give_up_at, monotonic() + settings.deadman_timeout))
     return status
 
 
@@ -129,31 +126,6 @@ def _picked_up(fd: int) -> Material:
         os.close(fd)
 
 
-def _open_log(settings: Settings, opens_log: bool) -> AccessLog | None:
-    """Make the access log, of a file for which it has to wait if the controller hands it on."""
-    name = settings.access_log_file
-    if name == os.devnull:
-        return None
-    descriptor = stream(STREAMS[name]) if name in STREAMS else -1
-    access_log = make(
-        settings.access_log_format,
-        descriptor,
-        with_ids=settings.request_id_header is not None,
-        coloured=has_colours(descriptor),
-        to=syslog(name),
-    )
-    if opens_log and is_file(name):
-        _open_anew(access_log, name)
-    return access_log
-
-
-def _open_anew(access_log: AccessLog, path: str) -> None:
-    try:
-        access_log.use(open_file(path))
-    except OSError as error:
-        log.error("access log cannot be opened file=%s error=%s", path, error.strerror)  # noqa: TRY400 - it says all
-
-
 def redirect_beside(message: ReopenStream, fds: Sequence[int]) -> None:
     """Have a stream of this process be the file that was handed on beside a message."""
     for fd in fds:
@@ -162,10 +134,7 @@ def redirect_beside(message: ReopenStream, fds: Sequence[int]) -> None:
 
 
 class Worker:
-    """See the module and :func:`run`.
-
-    :ivar give_up_at: (monotonic seconds) when what is not finished is given up, once the worker was told to leave.
-    """
+    """See the module and :func:`run`."""
 
     def __init__(
         self,
@@ -224,11 +193,7 @@ class Worker:
         }
         self._ended = False
         self._status = 1
-        self.give_up_at = float("inf")
-        self._ferry_until = 0.0  # (monotonic seconds) as give_up_at, while there are ferries
-        self._streams: Streams | None = None  # to be ended
-        self._tunnels: Tunnels | None = None  # likewise
-        self._stops = False  # the service does, and not this worker alone
+        self.ending = Ending(self._dispatch, self._loop)
         self._unwell = ""  # why it is to be replaced, which the controller has to be told
         self._relieved = 0  # stuck requests whose threads have been replaced
         self._next_report = 0.0
@@ -265,7 +230,7 @@ class Worker:
 
     def _attend(self) -> None:
         """Do what there is for the main thread to do, until the worker has ended or what is left is given up."""
-        while not self._ended and (monotonic() < self.give_up_at or self._has_last_words() or self._is_ferrying()):
+        while not (self._ended or self.ending.is_over()):
             try:
                 self._turn()
             except BaseException:  # boundary: a signal handler of the application raises here, whatever thread it means
@@ -288,11 +253,9 @@ class Worker:
             if self._timeouts is not None:
                 self._look_for_stuck_requests(self._timeouts, before)
             self._ask_for_replacement()
-        if self._streams is not None:
-            self._end_streams(self._streams, before)
-        soon = LOG_AWAKE if self._log_waits() else REPORT_EVERY
-        until = max(self.give_up_at, self._ferry_until) if self._loop.ferries else self.give_up_at
-        wait = max(0.0, min(tick, self._next_report - before, soon, until - before))
+        self.ending.look(before)
+        soon = LOG_AWAKE if self._access_log is not None and self._access_log.waiting else REPORT_EVERY
+        wait = max(0.0, min(tick, self._next_report - before, soon, self.ending.until - before))
         ready = self._poll.poll(wait * 1000)
         self._dispatch.disturbed += 1
         now = monotonic()
@@ -318,7 +281,7 @@ class Worker:
             self._context.post(partial(self._dispatch.relieve, len(stuck) - self._relieved))
             self._relieved = len(stuck)
         if self._context.closing and stuck and nothing_but(stuck, self._dispatch, self._loop):
-            self.give_up_at = now
+            self.ending.give_up_at = now
 
     def _look_after_process(self) -> None:
         """Mend what a view has changed for all. What got the number of a descriptor that was closed has been moved."""
@@ -331,39 +294,6 @@ class Worker:
             with contextlib.suppress(BlockingIOError):  # else the next time
                 self._channel.send(Unwell(self._unwell))
                 self._unwell = ""
-
-    def _end_streams(self, streams: Streams, now: float) -> None:
-        streams.end(now)
-        self._end_tunnels(now)
-        if (ended := self._ended_from_here()) and nothing_but(ended, self._dispatch, self._loop):
-            self.give_up_at = min(self.give_up_at, now + LAST_WORDS)
-
-    def _end_tunnels(self, now: float) -> None:
-        self._tunnels = self._tunnels or Tunnels(self._dispatch)
-        self._tunnels.end(now, GOING_AWAY if self._stops else RESTART)
-
-    def _has_last_words(self) -> bool:
-        """When the time is over: end the tunnels, and give the application a moment to do so itself."""
-        if self._tunnels is not None:
-            return False
-        now = monotonic()
-        self._end_tunnels(now)
-        self.give_up_at = now + LAST_WORDS
-        return bool(self._ended_from_here())
-
-    def _is_ferrying(self) -> bool:
-        """Whether the worker is still needed when the time for its own requests is over."""
-        return bool(self._loop.ferries) and monotonic() < self._ferry_until
-
-    def _ended_from_here(self) -> Collection[Exchange]:
-        """Return what was ended and is still under way, because it has no end of its own."""
-        return {
-            *(self._streams.ended if self._streams is not None else ()),
-            *(self._tunnels.ended if self._tunnels is not None else ()),
-        }
-
-    def _log_waits(self) -> bool:
-        return self._access_log is not None and self._access_log.waiting
 
     def _on_ready(self, descriptors: list[int], now: float) -> None:
         if self._dispatch.alarm.fd in descriptors:
@@ -423,8 +353,7 @@ class Worker:
 
     def _on_retire(self, message: Message) -> None:
         assert isinstance(message, Retire)
-        self.give_up_at = monotonic() + message.seconds
-        self._ferry_until = self.give_up_at + message.ferrying
+        self.ending.leave(message.seconds, message.ferrying)
         self._context.post(self._loop.retire)
         self._context.post(self._acknowledge)
         self._context.post(self._loop.leave)
@@ -435,13 +364,12 @@ class Worker:
 
     def _on_stop(self, message: Message) -> None:
         assert isinstance(message, Stop)
-        self._stops = True
-        self.give_up_at = monotonic() + message.seconds
+        self.ending.stop(message.seconds)
         self._context.post(self._loop.stop)
         self._context.post(self._acknowledge)
 
     def _on_end_streams(self, _: Message) -> None:
-        self._streams = self._streams or Streams(self._dispatch)
+        self.ending.cut_streams()
 
     def _acknowledge(self) -> None:
         with contextlib.suppress(BlockingIOError):  # the controller does not read, and will go on without the answer
@@ -455,7 +383,7 @@ class Worker:
         elif self._handed:
             self._access_log.use(self._handed[0])
         else:
-            _open_anew(self._access_log, path)
+            open_anew(self._access_log, path)
 
     def _on_reopen_stream(self, message: Message) -> None:
         assert isinstance(message, ReopenStream)
@@ -474,8 +402,7 @@ class Worker:
     def _on_orphaned(self) -> None:
         log.error("controller died worker=%s pid=%d", self.name, os.getpid())
         self._poll.unregister(self._channel.fileno())
-        self.give_up_at = min(self.give_up_at, monotonic() + ORPHAN_SECONDS)
-        self._stops = True
+        self.ending.stop(min(ORPHAN_SECONDS, self.ending.give_up_at - monotonic()))
         self._context.post(self._loop.stop_orphaned)
 
     def _on_term(self, _signal: int, _frame: FrameType | None) -> None:
@@ -532,7 +459,7 @@ class Worker:
 
     def _name_stuck_requests(self) -> int:
         """Log what could not be finished: request, age, and where its thread is. Return the exit status."""
-        ended = self._ended_from_here()
+        ended = self.ending.ended
         status = 0
         if ferries := self._loop.ferries:
             status = 1
