@@ -1,6 +1,7 @@
 # `make serve` runs the example site, `make test` checks everything that needs no root, `make bench` compares servers,
 # `make coverage` says what the tests have executed, `make fuzz` searches for requests and responses that break the rules,
-# `make soak` is hostile to a server for minutes, `make deploy-test` deploys it with the real thing (as root).
+# `make soak` is hostile to a server for minutes, `make deploy-test` deploys it with the real thing (as root),
+# `make package-test` builds and tries the package, `make docs` makes a site of the documentation.
 # Needs Python 3.11 or newer with `venv`, make, and a package index; all else is installed into .venv.
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ COVERAGE ?=
 TEST_PROCESSES ?= $(shell expr 2 \* $$(nproc))
 DEPLOY ?= tests/deploy
 
-.PHONY: serve test deploy-test coverage bench fuzz soak settings clean
+.PHONY: serve test deploy-test docs package-test coverage bench fuzz soak settings clean
 
 serve: $(VENV)/serve.stamp
 	cd $(SITE) && $(BIN)/python manage.py prepare
@@ -35,6 +36,17 @@ test: $(VENV)/test.stamp
 deploy-test: $(VENV)/deploy.stamp
 	@echo "This takes some minutes, and more at the first time, which makes a base system."
 	$(BIN)/python -m pytest -o faulthandler_timeout=900 $(DEPLOY)
+
+# The documentation as a site, in .site; needs no network. A link that leads nowhere, or a page that is not in the
+# navigation, is an error.
+docs: $(VENV)/test.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+# Build, install and use the package, on every supported Python that this machine has; RELEASE=1 also refuses what must not
+# be released.
+package-test: $(VENV)/test.stamp
+	@echo "This takes some minutes, most of them for installing."
+	$(BIN)/python -m release.check
 
 # What is executed by the tests, and by the processes of the servers that they start. Takes twice as long as `make test`.
 # COVERAGE holds what to run instead of everything, for example COVERAGE="tests/integration/test_reload.py".
@@ -57,13 +69,16 @@ fuzz: $(FUZZ_VENV)/fuzz.stamp
 soak: $(VENV)/test.stamp
 	$(BIN)/python -m fuzz.soak
 
-# The tables of docs/settings.md and docs/from/, from the table of settings; a test fails where that was forgotten.
+# The tables of docs/settings.md and docs/from/ from the table of settings, those of docs/log-lines.md from the source; a
+# test fails where that was forgotten.
 settings: $(VENV)/test.stamp
 	$(BIN)/python -m spawning.settings.page docs/settings.md
 	$(BIN)/python -m spawning.elsewhere.page docs/from/*.md
+	$(BIN)/python -m release.log_lines docs/log-lines.md
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) bench/.work $(FUZZ_VENV) fuzz/.work tests/deploy/.work $(SITE)/data .mypy_cache .ruff_cache .pytest_cache .coverage-data
+	rm -rf $(VENV) $(BENCH_VENV) bench/.work $(FUZZ_VENV) fuzz/.work tests/deploy/.work $(SITE)/data
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .coverage-data .site
 
 # pip reads dependency groups from version 25.1 on, newer than what `venv` brings along.
 $(VENV)/venv.stamp:

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from spawning import __version__
 from spawning.errors import ConfigError
-from spawning.habits import ELSEWHERE, check_values, reload_alone
+from spawning.habits import ELSEWHERE, check_config, check_values, reload_alone
 from spawning.settings import DEFAULTS, FACTORY_SHORT_NAMES, OPTIONS, Option
 from spawning.settings.names import nearest
 
@@ -49,6 +49,7 @@ def typed_values(arguments: Sequence[str]) -> dict[str, Any] | None:
     :raises click.ClickException: an option lacks its value, or has one that it does not take.
     :raises ConfigError: an option is unknown, is given twice in vain, or its value was meant for another one.
     """
+    check_config(arguments)
     try:
         values = command().main(reload_alone(arguments), prog_name=PROGRAM, standalone_mode=False)
     except click.NoSuchOption as error:

@@ -6,6 +6,7 @@ words that look like an application and are a file, and values that were meant f
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from spawning.errors import ConfigError
@@ -22,11 +23,10 @@ _ALWAYS = "there is nothing to be said: it is always so"
 
 ELSEWHERE: Mapping[str, str] = {
     # gunicorn
-    "-c": "a file of settings is --config FILE, and TOML",
     "-k": _CLASSES, "--worker-class": _CLASSES,
     "--timeout": _DEADLINE,
     "--error-logfile": _ERRORS, "--log-file": _ERRORS,
-    "--capture-output": _ALWAYS,
+    "--log-config-dict": "write --log-config FILE, with that dictionary as TOML or JSON",
     "--worker-tmp-dir": "there is nothing to be said: workers are not watched by a file",
     "--worker-connections": "write --max-connections N",
     "--keep-alive": "write --keepalive-timeout SECONDS",
@@ -94,6 +94,26 @@ def _with_mode(arguments: Sequence[str]) -> Iterator[str]:
 def _may_be_mode(words: Sequence[str]) -> bool:
     """Whether what follows stands for a mode, be it a wrong one: no option, and not the name of an application."""
     return any(not word.startswith("-") and not set(".:/") & set(word) for word in words)
+
+
+_FILE_OF_SETTINGS = re.compile(r"(file|python):.*|.*\.(py|toml|ini|cfg|conf|json|ya?ml)|.*/.*")
+
+
+def check_config(arguments: Sequence[str]) -> None:
+    """See that ``-c``, which is --coverage here, was not meant for a file of settings, as it is for gunicorn.
+
+    :param arguments: as typed. A file behind ``-c`` could be the application as well, which says less than it costs.
+    :raises ConfigError: says what to write.
+    """
+    for word, following in pairwise([*arguments, ""]):
+        if word == "--":
+            return
+        file = word.removeprefix("-c") or following
+        if word.startswith("-c") and _FILE_OF_SETTINGS.fullmatch(file):
+            raise ConfigError(
+                f"option -c is --coverage here: a file of settings is --config FILE, and TOML; {file} could be the"
+                " application as well: write --coverage for that"
+            )
 
 
 def check_values(typed: Mapping[str, Any]) -> None:

@@ -72,6 +72,15 @@ class ServerThread(threading.Thread):
             threading._active.pop(ident, None)  # type: ignore[attr-defined]
             self._running.release()
 
+    def _after_fork(self, new_ident: int | None = None) -> None:
+        """Be this thread in a forked process (called by Python 3.13 and newer).
+
+        What ``threading.Thread`` does there asks the handle of the thread, which only its own ``start`` makes.
+        """
+        self._started._at_fork_reinit()  # type: ignore[attr-defined]
+        if new_ident is not None:
+            self._ident = new_ident
+
     def is_alive(self) -> bool:
         """Whether it has been started and has not ended."""
         return self.ident is not None and self._running.locked()

@@ -170,13 +170,11 @@ class Records:
 
     def shake_hands(self) -> None:
         while True:
-            try:
+            with contextlib.suppress(ssl.SSLWantReadError):
                 self.session.do_handshake()
-            except ssl.SSLWantReadError:
-                self.sock.sendall(self._to.read())
-                self.receive()
-            else:
                 return
+            self.sock.sendall(self._to.read())
+            self.receive()
 
     def receive(self) -> None:
         data = self.sock.recv(65536)

@@ -18,7 +18,7 @@ CORPUS = sorted((Path(__file__).parents[1] / "corpus").glob("*/*.http"))
 OPTIONS = (
     "--ready-path", "/?7", "--request-timeout", "2", "--request-id-header", "X-Request-Id",
     "--forwarded-allow-ips", "127.0.0.1", "--max-kept-output", "100000", "--max-body-bytes", "10000000",
-    "--health-path", "/health", "--queue-timeout", "30", "--allow-connect",
+    "--health-path", "/health", "--queue-timeout", "30", "--allow-connect", "--backdoor",
 )  # fmt: skip
 
 
@@ -42,6 +42,7 @@ def test_the_server_imports_nothing_behind_the_application(tmp_path: Path, more:
             until(lambda: fetch(server.port, "/").status == 200, "an answer meanwhile")
         for command in (["status"], ["requests"], ["stacks", "1.1"]):
             assert spawnctl("--socket", control, *command).status == 0
+        assert spawnctl("--socket", control, "console", "1.1", stdin="1\n1 +\n1/0\nexit()").status == 0
         assert fetch(server.port, "/slow").status == 504
         server.signal(signal.SIGUSR1)
         with Client(server.port) as kept:

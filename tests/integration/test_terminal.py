@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import platform
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from integration.client import Client, request
 from integration.gate import Gate
 from integration.server import DEADLINE, RUNTIME, Server, until
 from integration.sites import held, version, write
+from spawning import __version__
 
 APP = "site_app:application"
 
@@ -63,7 +66,8 @@ class Terminal:
                 return match
             assert time.monotonic() < deadline, self._screen.decode()
             try:
-                self._screen += os.read(self._fd, 65536)
+                if select.select([self._fd], [], [], 0.1)[0]:
+                    self._screen += os.read(self._fd, 65536)
             except OSError:  # nobody is there any more
                 raise AssertionError(f"no {pattern!r} in:\n{self._screen.decode()}") from None
 
@@ -161,7 +165,7 @@ def test_what_the_terminal_says(site: Path) -> None:
     with Terminal(command("--reload", "dev"), site, {"NO_COLOR": ""}) as terminal:
         _, port = served(terminal)
         terminal.wait_for(r" INFO watching for changes files=\d+\r?$")
-        terminal.wait_for(r" INFO Ctrl-C stops\r?$")
+        terminal.wait_for(r' INFO controls stop=Ctrl-C reload="kill -HUP \d+" reload_mode=dev\r?$')
         write(site, "2", before="raise RuntimeError('broken')")
         terminal.wait_for(r" INFO files changed count=1 files=site_app\.py\r?$")
         terminal.wait_for(r" \x1b\[31mERROR\x1b\[0m reload refused")
@@ -171,7 +175,19 @@ def test_what_the_terminal_says(site: Path) -> None:
         terminal.wait_for(r'"GET / HTTP/1\.1" \x1b\[31m503\x1b\[0m \d+ ')
 
 
-@pytest.mark.parametrize(("environ", "arguments"), [({"NO_COLOR": "1"}, ["--reload", "dev"]), ({}, [])])
+def test_colours_need_no_reloader(site: Path) -> None:
+    with Terminal(command(), site, {"NO_COLOR": "", "TERM": "xterm"}) as terminal:
+        pid, port = served(terminal)
+        write(site, "2", before="raise RuntimeError('broken')")
+        os.kill(pid, signal.SIGHUP)
+        terminal.wait_for(r" \x1b\[31mERROR\x1b\[0m reload refused")
+        with Client(port) as client:
+            client.send(b"nonsense\r\n\r\n")
+        terminal.wait_for(r'"nonsense" \x1b\[33m400\x1b\[0m \d+ ')
+
+
+@pytest.mark.parametrize("environ", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+@pytest.mark.parametrize("arguments", [["--reload", "dev"], []], ids=str)
 def test_no_colours_where_they_are_not_wanted(site: Path, environ: dict[str, str], arguments: list[str]) -> None:
     with Terminal(command(*arguments), site, environ) as terminal:
         pid, port = served(terminal)
@@ -192,6 +208,24 @@ def test_no_colours_in_a_file(site: Path) -> None:
         assert "Ctrl-C" not in server.log()
 
 
+# What is started, and where -------------------------------------------------------------------------------------------
+
+
+def test_the_first_lines_say_what_runs_where_and_how_to_go_on(site: Path) -> None:
+    (site / "spawning.toml").write_text('app = "site_app:application"\nprocesses = 1\nthreads = 3\n')
+    with Server("--status", "127.0.0.1:0", cwd=site) as server:
+        serving = server.wait_for_log(r" INFO serving version=(\S+) python=(\S+) app=(\S+) config=(\S+)$")
+        assert serving.groups() == (
+            __version__, platform.python_version(), "site_app:application", str(site / "spawning.toml")
+        )  # fmt: skip
+        server.wait_for_log(r" ready url=http://127\.0\.0\.1:\d+ generation=1 workers=1 threads=3$")
+        status = server.wait_for_log(r" status service started url=(\S+) ")[1]
+        how = r' INFO controls stop="kill (\d+)" reload="kill -HUP (\d+)" reload_mode=none status=(\S+)$'
+        assert server.wait_for_log(how).groups() == (str(server.pid), str(server.pid), status)
+        assert server.reload()
+        assert len(re.findall(r" INFO (?:serving|ready|controls) ", server.log())) == 3
+
+
 # Waiting -------------------------------------------------------------------------------------------------------------
 
 
@@ -205,6 +239,21 @@ def test_a_load_that_takes_long_says_what_it_waits_for(site: Path) -> None:
         server.wait_for_log(waits, after=server.mark())  # and again
         leave.open("w").close()
         server.wait_ready()
+
+
+def test_on_a_terminal_that_is_a_line_that_changes(site: Path) -> None:
+    leave = site / "leave"
+    os.mkfifo(leave)
+    write(site, "1", before=f"open({str(leave)!r}).read()")
+    with Terminal(command("-l", "/dev/null"), site, {"TERM": "xterm"}) as terminal:
+        for seconds in (r"\d+", r"\d+", r"[2-9]"):
+            terminal.wait_for(
+                rf"\x1b\[Kloading for {seconds} s: the import of site_app:application, gives up in \d+ s\r"
+            )
+        leave.open("w").close()
+        served(terminal)
+        terminal.wait_for(r"\x1b\[K\r")
+        assert "still loading" not in terminal.screen
 
 
 def test_so_does_a_check_of_readiness(gate: Gate) -> None:

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+from release import log_lines
+from release.check import SUPPORTED
 
 ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"`(test_\w+\.py)::(test_\w+)`")
@@ -44,7 +46,7 @@ def test_every_freedom_of_the_process_names_its_test() -> None:
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "from").glob("*.md")])
 TEXTS = [
     *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*"),
-    *(ROOT / "src").rglob("*.py"), *(ROOT / "bench").glob("*.md"),
+    *(ROOT / "src").rglob("*.py"), *(ROOT / "bench").glob("*.md"), *(ROOT / ".github").rglob("*.*"), ROOT / "Makefile",
 ]  # fmt: skip
 LINK = re.compile(r"\]\(([^)#:\s\"]+)(?:#[^)]*)?\)")
 
@@ -70,9 +72,22 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_nobody_is_told_to_install_what_has_our_name_elsewhere() -> None:
     """An index may have an unrelated package of that name."""
-    command = re.compile(r"pip install[^\n`]*(?<![\w/.])spawning(?!\S*\.whl)")
+    command = re.compile(r"\b(?:pip3?|pipx|uv|poetry|pdm) (?:install|add)\b[^\n`]*(?<![\w/.])spawning(?!\S*\.whl)")
+    assert command.search("python -m pip install --upgrade 'spawning[reload]>=1'")
+    assert not command.search("pip install './spawning-1.0-py3-none-any.whl[reload]'")
     files = [file for file in TEXTS if file.is_file()]
     assert [file.name for file in files if command.search(file.read_text(errors="ignore"))] == []
+
+
+def test_the_same_versions_of_python_are_supported_everywhere() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    supported = re.findall(r"Programming Language :: Python :: (3\.\d+)", project)
+    assert tuple(supported) == SUPPORTED
+    assert f'requires-python = ">={supported[0]}"' in project
+    (matrix,) = re.findall(r"python: \[(.*)\]", (ROOT / ".github" / "workflows" / "test.yml").read_text())
+    assert re.findall(r"[\d.]+", matrix) == supported
+    for page in ("docs/policy.md", "docs/install.md", "README.md"):
+        assert f"{supported[0]} to {supported[-1]}" in (ROOT / page).read_text(), page
 
 
 def test_the_experiment_of_the_readme_expects_pages_of_other_lengths() -> None:
@@ -113,3 +128,8 @@ def test_every_rule_of_http_is_shown_by_something() -> None:
     assert [row for row in rows_of(HTTP) if not NAMED.search(row) and not CASE.search(row.rpartition(" | ")[2])] == []
     without_source = [row for row in rows_of(HTTP) if not re.search(r"\| (RFC \d+ [\d.]+|\|)", row)]
     assert [row for row in without_source if "grows with the square" not in row] == []
+
+
+def test_the_page_of_log_lines_has_those_of_the_source() -> None:
+    page = (ROOT / "docs" / "log-lines.md").read_text()
+    assert log_lines.renewed(page) == page, "make settings"

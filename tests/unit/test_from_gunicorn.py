@@ -16,6 +16,7 @@ from spawning.elsewhere import gunicorn, taking
 from spawning.elsewhere.convert import from_gunicorn
 from spawning.errors import ConfigError
 from spawning.settings import OPTIONS
+from spawning.settings.checking import parsed
 from spawning.settings.names import key_of, setting_of
 from spawning.settings.sources import Sources
 
@@ -25,7 +26,13 @@ FILES = sorted((Path(__file__).parents[1] / "elsewhere" / "gunicorn").glob("*.co
 def expected(file: Path) -> dict[str, Any]:
     """Return the settings that a file means here, by now."""
     values = tomllib.loads(file.with_name(file.name.replace(".conf.py", ".toml")).read_text())
-    return {key: value for key, value in values.items() if setting_of(key)}
+    return as_parsed({key: value for key, value in values.items() if setting_of(key)})
+
+
+def as_parsed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with their values as the table takes them."""
+    names = {key: setting_of(key) or "" for key in values}
+    return {key: parsed(name, values[key], key) if (name := names[key]) in OPTIONS else values[key] for key in values}
 
 
 def converted(text: str, tmp_path: Path, *words: str, environ: Mapping[str, str] = {}) -> str:
@@ -44,7 +51,8 @@ def test_there_are_ten_files_and_more() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name.partition(".")[0])
 def test_a_file_becomes_settings_that_mean_the_same(file: Path) -> None:
-    assert tomllib.loads(from_gunicorn(str(file), [], {})) == expected(file)
+    found = tomllib.loads(from_gunicorn(str(file), [], {}))
+    assert as_parsed(found) == expected(file)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name.partition(".")[0])

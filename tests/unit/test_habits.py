@@ -8,6 +8,7 @@ import pytest
 from spawning.cli import main, parse
 from spawning.ctl import main as ctl
 from spawning.ctl import which_server_first
+from spawning.errors import ConfigError
 from spawning.habits import ELSEWHERE, reload_alone
 from spawning.settings import OPTIONS, Settings
 
@@ -44,6 +45,15 @@ def test_what_means_the_same_is_taken(typed: list[str], name: str, value: object
 
 
 @pytest.mark.parametrize(
+    "typed", [["-c", "a:b"], ["a:b", "-c"], ["-c", "-v", "a:b"], ["-vc", "a:b"], ["--coverage", "a:b"]]
+)
+def test_the_letter_of_the_original_for_coverage(typed: list[str]) -> None:
+    found = settings(*typed)
+    assert (found.coverage, found.args) == (True, ("a:b",))
+    assert not settings("a:b", "--", "-c", "x.py").coverage
+
+
+@pytest.mark.parametrize(
     ("typed", "meant"),
     [
         (["--reload", "hello:app"], ["--reload", "dev", "hello:app"]),
@@ -62,6 +72,16 @@ def test_reload_without_a_mode(typed: list[str], meant: list[str]) -> None:
     assert reload_alone(typed) == meant
 
 
+@pytest.mark.parametrize("file", ["gunicorn.conf.py", "file:conf", "python:site.conf", "/etc/site/conf", "site.toml"])
+def test_what_looks_like_a_file_of_settings_is_not_taken_for_an_application(file: str) -> None:
+    line = (
+        f"option -c is --coverage here: a file of settings is --config FILE, and TOML; {file} could be the application"
+    )
+    for typed in (["-c", file], [f"-c{file}"], ["-v", "-c", file]):
+        with pytest.raises(ConfigError, match=f"^{re.escape(line)} as well: write --coverage for that$"):
+            settings(*typed, "a:b")
+
+
 @pytest.mark.parametrize(
     ("typed", "line"),
     [
@@ -71,9 +91,8 @@ def test_reload_without_a_mode(typed: list[str], meant: list[str]) -> None:
         (["-k", "gevent", "a:b"], "there is no option -k here: there are no classes of workers"),
         (["-kgevent", "a:b"], "there is no option -k here: there are no classes of workers: .*-t 0"),
         (["--gevent", "100", "a:b"], "there is no option --gevent here: write -t 0 --max-green N"),
-        (["--max-green", "5", "a:b"], "option --max-green has no effect without --threads 0$"),
+        (["--max-green", "5", "a:b"], "option --max-green has no effect without -t 0$"),
         (["--worker-class=gthread", "a:b"], "there is no option --worker-class here: "),
-        (["-c", "gunicorn.conf.py", "a:b"], "there is no option -c here: a file of settings is --config FILE, and"),
         (["--config", "gunicorn.conf.py", "a:b"], "option --config: there is no file gunicorn.conf.py"),
         (["--timeout", "30", "a:b"], "there is no option --timeout here: write --request-timeout SECONDS"),
         (["--log-level", "loud", "a:b"], "option --log-level: 'loud' is not a level: debug, info, warning, error$"),
@@ -174,7 +193,7 @@ def test_which_server_is_said_anywhere(typed: list[str], meant: list[str]) -> No
     [
         (["restart"], "there is no command restart: reload loads new code without a pause"),
         (["start"], "there is no command start: the command spawn starts a server"),
-        (["xyzzy"], "there is no command xyzzy: there are log, logs, reload, .*status"),
+        (["xyzzy"], "there is no command xyzzy: there are config, console, log, logs, reload, .*status"),
         (["status", "--address", "x"], "option --address: 'x' is not HOST:PORT"),
         (["status", "--socket", "/no/such/socket"], "no server is running: /no/such/socket does not exist"),
     ],

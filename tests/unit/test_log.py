@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from spawning.log_handler import ErrorLogHandler
 from spawning.logs.log import Log, escaped, target
 from spawning.logs.writer import Writer
 from spawning.logs.zone import Zone
@@ -174,6 +175,33 @@ def test_outside_of_a_server_it_is_a_logger_like_others(caplog: pytest.LogCaptur
     assert [(record.name, record.levelname, record.getMessage()) for record in caplog.records] == [
         ("spawning.test", "WARNING", "said key=7")
     ]
+
+
+def test_the_handler_for_applications(written: Written) -> None:
+    handler = ErrorLogHandler()
+    for level, text in [(5, "a trace"), (25, "between"), (50, "the end")]:
+        handler.handle(logging.makeLogRecord({"name": "shop", "levelno": level, "msg": text}))
+    handler.handle(logging.makeLogRecord({"name": "shop", "levelno": 30, "msg": "%s", "args": (7,)}))
+    handler.setFormatter(logging.Formatter("<%(message)s>"))
+    handler.handle(logging.makeLogRecord({"name": "shop", "levelno": 20, "msg": "formatted"}))
+    assert written.texts() == [
+        ("DEBUG", "a trace logger=shop"),
+        ("INFO", "between logger=shop"),
+        ("CRITICAL", "the end logger=shop"),
+        ("WARNING", "7 logger=shop"),
+        ("INFO", "<formatted>"),
+    ]
+
+
+def test_the_handler_says_what_cannot_be_shown(written: Written, capsys: pytest.CaptureFixture[str]) -> None:
+    ErrorLogHandler().handle(logging.makeLogRecord({"levelno": 20, "msg": "%s", "args": (Unshowable(),)}))
+    assert "--- Logging error ---" in capsys.readouterr().err
+    assert written.texts() == []
+
+
+def test_the_handler_elsewhere_than_in_a_server(capsys: pytest.CaptureFixture[str]) -> None:
+    ErrorLogHandler().handle(logging.makeLogRecord({"levelname": "INFO", "msg": "said %s", "args": (7,)}))
+    assert capsys.readouterr().err == "INFO said 7\n"
 
 
 def test_printable_text_is_left_alone() -> None:

@@ -42,6 +42,7 @@ from spawning.controller.actions import (
     StopWorker,
     SuspectWorker,
 )
+from spawning.controller.banner import say_ready
 from spawning.controller.descent import children_titled, descendants, families
 from spawning.controller.fleet import Fleet
 from spawning.controller.links import Links
@@ -288,19 +289,14 @@ class Executor:
         for worker in generation.active:
             if worker.state is WorkerState.READY:
                 self._start(worker)
-        settings = generation.settings
         # A stop that was asked for meanwhile has closed them.
-        address, *others = [each.url for each in self._listeners.addresses] or ["closed"]
+        addresses = [each.url for each in self._listeners.addresses]
         if generation.trigger == PAGE:
-            log.info("traceback served %s", fields(url=address, generation=action.number))
+            log.info(
+                "traceback served %s", fields(url=addresses[0] if addresses else "closed", generation=action.number)
+            )
         elif first:
-            workers, threads = len(generation.active), settings.threadpool_workers
-            more: dict[str, object] = {} if threads else {"greenlets": settings.max_green}
-            more |= {"also": ",".join(others)} if others else {}
-            who = fields(url=address, generation=action.number, workers=workers, threads=threads, **more)
-            log.info("ready %s", who)
-            if os.isatty(2):
-                log.info("Ctrl-C stops")
+            say_ready(generation, addresses, self._status.url)
         else:
             seconds = time.monotonic() - generation.started_at
             log.info("%s finished %s", undertaking(generation), fields(generation=action.number, seconds=seconds))

@@ -31,7 +31,7 @@ from spawning.settings.values import AUTO
 
 _NAMES = (
     "watch", "reload", "access_log_file", "pidfile", "control_socket", "max_memory", "max_worker_memory", "status",
-    "status_port", "app_metrics",
+    "status_port", "app_metrics", "sysinfo", "coverage",
 )  # fmt: skip
 
 log = Log("spawning.controller")

@@ -1,6 +1,7 @@
 """Words for the person who waits: what a load that takes long is waiting for, and what keeps a stop from its end.
 
-Each is said when it has lasted a second, and again at twice the time, and so on. For the controller's loop alone.
+Each is said when it has lasted a second, and again at twice the time, and so on; on a terminal a load has one line,
+which changes every second (``progress.py``). For the controller's loop alone.
 """
 
 import time
@@ -9,12 +10,14 @@ from typing import Any
 
 from spawning.controller.fleet import Fleet
 from spawning.controller.plan import Service, Wanted
+from spawning.controller.progress import Progress
 from spawning.controller.records import UNASKED, GenerationRecord, GenerationState, Source, WorkerRecord, WorkerState
 from spawning.ipc.messages import OWN_QUESTION, Details
 from spawning.logs.log import Log
 from spawning.logs.setup import fields
 
 FIRST = 1.0  # seconds of silence
+AGAIN = 1.0  # seconds between changes of the line on a terminal
 START = 4.0  # seconds more for what comes before the import
 ANSWER = 0.3  # seconds that workers get to name their requests
 _MOST_NAMED = 3  # requests in a line
@@ -31,6 +34,8 @@ class Patience:
     def __init__(self, ask: Callable[[Source], None]) -> None:
         self._ask = ask
         self._import_began = (0, 0.0)  # of which generation, and when
+        self._progress = Progress()
+        self._show_at = 0.0
         self._loading = _Again()
         self._stopping = _Again()
         self._answer_at = 0.0  # when what was asked for is told; 0: nothing was asked for
@@ -40,6 +45,7 @@ class Patience:
         """Log what is due; return when to look again (monotonic seconds)."""
         if wanted.service is Service.RUN:
             return self._look_at_loading(wanted, fleet, now)
+        self._progress.clear()
         if wanted.service is Service.DRAIN and now >= wanted.drain_at:
             return self._look_at_stopping(wanted, fleet, now)
         return float("inf")
@@ -56,13 +62,20 @@ class Patience:
     def _look_at_loading(self, wanted: Wanted, fleet: Fleet, now: float) -> float:
         generation = fleet.under_way
         if generation is None or generation.trigger in UNASKED or generation.state is GenerationState.CUTOVER:
+            self._progress.clear()
             return float("inf")
         number, since = self._import_began
         if number != generation.number:  # an interpreter starts, which takes a moment, and runs the factory
             since = generation.started_at + START
+        seconds, left = now - generation.started_at, max(0.0, generation.boot_until - now)
+        waits_for = awaited(wanted, generation) if number == generation.number else generation.settings.factory
+        if self._progress.is_wanted:
+            self._show_at = max(self._show_at, since + FIRST)
+            if now >= self._show_at:
+                self._progress.show(f"loading for {seconds:.0f} s: {waits_for}, gives up in {left:.0f} s")
+                self._show_at = now + AGAIN
+            return self._show_at
         if self._loading.is_due(generation.number, since, now):
-            waits_for = awaited(wanted, generation) if number == generation.number else generation.settings.factory
-            seconds, left = now - generation.started_at, max(0.0, generation.boot_until - now)
             said = fields(generation=generation.number, seconds=seconds, waits_for=waits_for, gives_up_in=left)
             log.info("still loading %s", said)
         return self._loading.at

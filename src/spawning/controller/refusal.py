@@ -55,6 +55,7 @@ def page_settings(settings: Settings) -> Settings:
         settings, factory=PAGE_FACTORY, script_name=None, no_preload=False, num_processes=1,
         threadpool_workers=PAGE_THREADS, ready_path=None, health_paths=(), request_timeout=0.0, queue_timeout=0.0,
         max_requests=0, max_age=0.0, max_worker_memory=0, max_memory=0, keep_previous=0.0, auto_rollback=False,
+        log_config=None,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from spawning.controller.signals import Wakeup
 from spawning.ipc.prctl import become_subreaper
 from spawning.ipc.title import setproctitle
 from spawning.logs.log import Log
-from spawning.logs.setup import configure, fields, use_colours
+from spawning.logs.setup import configure, fields
 from spawning.settings import Settings
 from spawning.settings.sources import Configuration, Sources
 from spawning.systemd import with_address_of
@@ -38,8 +38,6 @@ def run(
     :raises AppLoadError: at the first start, the application cannot be loaded; nothing is left running.
     """
     _prepare(configuration.settings)
-    if configuration.settings.reload == "dev":
-        use_colours()
     become_subreaper()
     legacy = take_over(os.environ)
     return _serve(Reader(sources, configuration, partial(_settled, legacy)), legacy, account, on_ready)

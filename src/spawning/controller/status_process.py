@@ -34,8 +34,9 @@ FRESH = 3.0  # seconds that an answer of a worker is shown
 
 _FIXED = (
     "status", "status_token", "status_port", "status_host", "statsd_host", "statsd_prefix", "statsd_tags",
-    "app_metrics",
+    "app_metrics", "sysinfo", "coverage",
 )  # fmt: skip
+_SHOWN = {"app_metrics": "them", "sysinfo": "it", "coverage": "it"}
 _FINISH_SECONDS = 1.0  # that it has for its clients when it is told to end
 _ANSWERING = (WorkerState.READY, WorkerState.SERVING, WorkerState.RETIRING, WorkerState.FROZEN)
 
@@ -56,7 +57,7 @@ class StatusProcess:
     :param fleet: the records.
     :param links: the channels.
     :param own: its sockets, from an earlier program of this controller.
-    :param metrics: the directory for ``--app-metrics``, likewise; empty: there was none.
+    :param metrics: the directory for what the application's processes leave for it, likewise; empty: there was none.
     :param situation: returns what the controller knows beside its records.
     """
 
@@ -80,6 +81,11 @@ class StatusProcess:
         self._details: dict[Source, tuple[Details, float]] = {}  # and when it came
         self._unanswered: set[Source] = set()
 
+    @property
+    def url(self) -> str:
+        """Where people find it; empty: there is none."""
+        return status_url(self.listeners)
+
     # Life ------------------------------------------------------------------------------------------------------------
 
     def open(self, settings: Settings, sources: Mapping[str, str]) -> None:
@@ -87,14 +93,16 @@ class StatusProcess:
 
         :raises ConfigError: that cannot be done.
         """
-        if settings.app_metrics and settings.status is None and not settings.status_port:
-            origin = sources.get("app_metrics", "setting app_metrics")
-            raise ConfigError(f"{origin}: there is no --status, which would show them")
-        if settings.app_metrics and not self.metrics:
-            origin = sources.get("app_metrics", "setting app_metrics")
-            raise ConfigError(
-                f"{origin}: there is no directory for temporary files: set TMPDIR to one that can be written"
-            )
+        for name, shown in _SHOWN.items():
+            if not getattr(settings, name):
+                continue
+            origin = sources.get(name, f"setting {name}")
+            if settings.status is None and not settings.status_port:
+                raise ConfigError(f"{origin}: there is no --status, which would show {shown}")
+            if not self.metrics:
+                raise ConfigError(
+                    f"{origin}: there is no directory for temporary files: set TMPDIR to one that can be written"
+                )
         self.listeners += bind_status(settings, sources)
         self._settings = settings
         if settings.measures:
@@ -118,7 +126,7 @@ class StatusProcess:
             self._fleet.status.outdated = True
 
     def close(self) -> None:
-        """Leave no socket, and no files of metrics."""
+        """Leave no socket, and no files of the application's processes."""
         remove_status(self.listeners)
         if self.metrics:
             shutil.rmtree(self.metrics, ignore_errors=True)
@@ -145,7 +153,7 @@ class StatusProcess:
         values = self._snapshot(time.monotonic())
         boot = BootStatus(as_dict(settings), os.getpid(), zone().changes, values, self.metrics)
         self._links.send(STATUS, boot, [listener.fileno() for listener in self.listeners])
-        log.info("status service started %s", fields(url=status_url(self.listeners) or "-", pid=pid))
+        log.info("status service started %s", fields(url=self.url or "-", pid=pid))
 
     def end(self, _: EndStatus) -> None:
         record = self._fleet.status

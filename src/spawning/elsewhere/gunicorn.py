@@ -219,8 +219,8 @@ ROWS: Final = (
         note="gunicorn does not look at it any more.",
     ),
     Row(
-        name="cert_reqs", flags=("--cert-reqs",), default=0, key="ca-certs", take=taking.client_certificates,
-        note="Whether clients have to show a certificate is said together with the authorities.",
+        name="cert_reqs", flags=("--cert-reqs",), default=0, key="client-certs", take=taking.client_certificates,
+        note="`optional` and `required` in place of 1 and 2.",
     ),
     Row(name="ca_certs", flags=("--ca-certs",), default=None, key="ca-certs"),
     Row(name="suppress_ragged_eofs", flags=("--suppress-ragged-eofs",), default=True, note=ALWAYS),

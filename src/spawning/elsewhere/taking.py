@@ -265,8 +265,8 @@ def tls_version(value: Any, conf: Conf) -> Any:
     return Remark("gunicorn does not look at it any more, and the oldest version is 1.2 here")
 
 
-def client_certificates(value: Any, conf: Conf) -> Any:
-    return Remark("whether clients have to show a certificate is said together with ca-certs") if value else None
+def client_certificates(value: Any, conf: Conf) -> str | None:
+    return {1: "optional", 2: "required"}.get(number(value))
 
 
 def http_protocols(value: Any, conf: Conf) -> Any:

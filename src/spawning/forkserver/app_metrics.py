@@ -6,10 +6,10 @@ after those of processes that have gone (``status/app_metrics.py``).
 """
 
 import os
-import stat
 from importlib.util import find_spec
 
 from spawning.errors import ConfigError
+from spawning.forkserver.shared import make_directory
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -24,12 +24,5 @@ def prepare(directory: str) -> None:
         raise ConfigError(
             "option --app-metrics needs prometheus-client, the extra spawning[metrics]: pip install prometheus-client"
         )
-    try:
-        os.mkdir(directory, 0o700)
-    except FileExistsError:
-        found = os.lstat(directory)
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise ConfigError(f"option --app-metrics: {directory} is not ours") from None
-    except OSError as error:
-        raise ConfigError(f"option --app-metrics: cannot make {directory}: {error.strerror}") from None
+    make_directory(directory, "option --app-metrics")
     os.environ[VARIABLE] = directory

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from spawning.errors import AppLoadError, ConfigError
-from spawning.forkserver import app_metrics, files, green, hooks, surroundings
+from spawning.forkserver import app_metrics, covered, files, green, hooks, output, surroundings, system
 from spawning.ipc.messages import Boot, Configured, Loaded, LoadFailed
 from spawning.lifecycle import Event, registered
 from spawning.logs.log import Log
@@ -56,8 +56,10 @@ class Generation:
         self._metrics = boot.metrics
         self._loading_since = time.time_ns()
         self._config: dict[str, Any] = {}
+        self._log_config: str | None = None  # that logging was configured from
         self._application: WSGIApplication | None = None
         self._green = False  # the standard library is patched
+        self._covered: covered.Covered | None = None
         self._surroundings = surroundings.Surroundings(descriptors)
 
     def configure(self) -> Configured:
@@ -75,7 +77,8 @@ class Generation:
         self._set_variables()
         self._prepare_green()
         self._prepare_path()
-        self._prepare_metrics()  # the factory may import what has some
+        self._prepare_files()  # the factory may import what has some
+        self._prepare_output()
         name = self.settings.factory
         with self._surroundings.kept():
             factory = _callable(name, "factory")
@@ -93,7 +96,8 @@ class Generation:
         self.settings = settings
         self._prepare_path()
         self._prepare_green()
-        self._prepare_metrics()
+        self._prepare_files()
+        self._prepare_output()
         if self.settings.umask is not None:
             os.umask(int(self.settings.umask, 8))
         return Configured(as_dict(self.settings))
@@ -112,9 +116,28 @@ class Generation:
                 f"factory {self.settings.factory} gives threads={self.settings.threadpool_workers} in place of 0"
             )
 
-    def _prepare_metrics(self) -> None:
-        if self.settings.app_metrics and self._metrics:
+    def _prepare_files(self) -> None:
+        """Prepare what the status service is to show of this process, if there is one."""
+        if self.settings.coverage:
+            covered.check()
+        if not self._metrics:
+            return
+        if self.settings.app_metrics:
             app_metrics.prepare(self._metrics)
+        if self.settings.sysinfo:
+            system.prepare(self._metrics)
+        if self.settings.coverage and self._covered is None:
+            self._covered = covered.begin(self._metrics, self.number)
+
+    def _prepare_output(self) -> None:
+        """Have what the application prints and logs go where the settings say, unless that is done."""
+        if self.settings.capture_output:
+            output.capture()
+        path = self.settings.log_config
+        if path is not None and path != self._log_config:
+            self._log_config = path
+            with self._surroundings.kept():
+                output.configure_logging(os.path.join(self._directory, path), path)
 
     def load(self) -> Loaded:
         """Load the application, unless each worker does, and make its memory fit for sharing.
@@ -124,6 +147,7 @@ class Generation:
         """
         if not self.settings.no_preload:
             self.application()
+            output.end_lines()
         occupy()
         configure(self.settings)
         threads = [] if self._green else _threads()  # greenlets are forked like anything else
@@ -133,13 +157,17 @@ class Generation:
             gc.collect()
             connections = self._surroundings.new_connections()
         gc.freeze()  # the collector would write to each object it looks at, and so copy its page into every worker
-        more = [*self.settings.watch, *([self.settings.env_file] if self.settings.env_file else [])]
-        named = (os.path.join(self._directory, each) for each in more)  # such as an ini file
+        more = (*self.settings.watch, *self._named_files())  # such as an ini file
+        named = (os.path.join(self._directory, each) for each in more)
         loaded = sorted({*files.loaded_files(), *(each for each in named if os.path.isfile(each))})
         stamped = stamps(loaded, self._loading_since)
         trees, unwatched = (self._directories(key) for key in (WATCHED, UNWATCHED))
         told_of_exits = bool(registered[Event.WORKER_GONE])
         return Loaded(loaded, threads, stamped, connections, trees, unwatched, told_of_exits)
+
+    def _named_files(self) -> list[str]:
+        """Return the files that settings name, and that are read again by the next generation."""
+        return [each for each in (self.settings.env_file, self.settings.log_config) if each is not None]
 
     def _directories(self, key: str) -> list[str]:
         """Return the directories that the factory has named beside its settings."""
@@ -194,6 +222,21 @@ class Generation:
         with self._surroundings.kept():
             hooks.begin(Event.FORK)
 
+    def begin_files(self, worker: str) -> None:
+        """Write what the status service is to show of this worker.
+
+        :param worker: its name.
+        """
+        if self.settings.sysinfo and self._metrics:
+            system.write(self._metrics, self.number, worker)
+        if self._covered is not None:
+            self._covered.follow()
+
+    def end_files(self) -> None:
+        """Write the rest of it."""
+        if self._covered is not None:
+            self._covered.write()
+
     def begin_notices(self) -> None:
         """Have the factory look for what a developer should know, in a thread: a database may not even answer."""
         notices = self._config.get(NOTICES)
@@ -203,7 +246,8 @@ class Generation:
     def failure(self, error: ConfigError | AppLoadError) -> LoadFailed:
         """Describe why it does not load, and which files to watch for it to be mended."""
         named = files.files_named([*self.settings.args, self.settings.factory], self._directory)
-        watched = sorted({*files.loaded_files(), *files.files_of(error, self._directory), *named})
+        more = [os.path.join(self._directory, each) for each in self._named_files()]
+        watched = sorted({*files.loaded_files(), *files.files_of(error, self._directory), *named, *more})
         if isinstance(error, ChangedError):
             return LoadFailed("changed", str(error), "", watched)
         if isinstance(error, AppLoadError):

@@ -30,7 +30,7 @@ from spawning.ipc.messages import Boot, Born, ForkWorker, Message, Prepare, Reop
 from spawning.ipc.prctl import die_with_parent, outlive_parent
 from spawning.ipc.title import setproctitle
 from spawning.lifecycle import Event
-from spawning.logs.setup import begin, configure, finish, start, use_colours
+from spawning.logs.setup import begin, configure, finish, start
 from spawning.logs.streams import provide, write_by_lines
 from spawning.net.listeners import bound
 from spawning.primitives import open_socket
@@ -86,11 +86,10 @@ def main() -> int:
     children.handles(signals.leave_to_the_controller)
     birth.disown(channel)
     birth.gate_hooks()
-    prepare.for_application(readable=boot.settings.get("reload") == "dev" and "refusal" not in boot.settings)
+    readable = boot.settings.get("reload") == "dev" and "refusal" not in boot.settings
+    prepare.for_application(readable=readable, logging=boot.settings.get("log_config") is not None)
     generation = Generation(boot, path, [fd])
     configure(generation.settings, boot.zone, turns=False)  # it is stopped while it is kept
-    if generation.settings.reload == "dev":
-        use_colours()
     write_by_lines()
     group = os.getpgrp()
     set_title("fork server", str(boot.generation), generation.settings)
@@ -190,6 +189,7 @@ def work(generation: Generation, order: Order, group: int) -> int:
         return EXIT_APP
     occupy()
     start()
+    generation.begin_files(name)
     if order.worker == 1 and settings.reload == "dev":
         generation.begin_notices()
     outlive_parent()  # from now on the end of the channel says it, and what is under way is finished
@@ -204,6 +204,7 @@ def work(generation: Generation, order: Order, group: int) -> int:
         files=loaded_files() if settings.no_preload else [],
     )
     hooks.end(Event.EXIT)  # before the interpreter waits for threads, which these functions may be there to end
+    generation.end_files()
     return status
 
 

@@ -23,13 +23,16 @@ _LATE: Final = (
 )  # fmt: skip
 _FOR_READABLE: Final = ("rich.console", "rich.traceback", "rich.syntax", "pygments.lexers.python")
 
+_FOR_LOGGING: Final = ("logging.config", "logging.handlers")
 
-def for_application(*, readable: bool) -> None:
+
+def for_application(*, readable: bool, logging: bool = False) -> None:
     """Import all of it.
 
+    :param logging: ``logging`` will be configured (``--log-config``).
     :param readable: tracebacks will be shown with the code around each line (``--reload dev``).
     """
     guard_recursion_limit()
-    for name in (*_LATE, *(_FOR_READABLE if readable else ())):
+    for name in (*_LATE, *(_FOR_READABLE if readable else ()), *(_FOR_LOGGING if logging else ())):
         with contextlib.suppress(ImportError):  # an extra, or a module that this Python was built without
             importlib.import_module(name)

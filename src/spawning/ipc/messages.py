@@ -25,7 +25,7 @@ class Boot:
     directory to do it in, `controller` the pid of who sends this, whom workers are to be adopted by. With `same`
     nothing may be loaded but files that are as they were then: file to stamp (``stamps.py``), none if nobody knows.
     `zone` is the time zone of the log (``logs/zone.py``; empty: the process's own), `metrics` the directory for
-    ``--app-metrics``.
+    ``--app-metrics``, ``--coverage`` and ``--sysinfo``.
     """
 
     generation: int
@@ -115,7 +115,7 @@ class BootStatus:
     """Be the status service. Beside it: its listening sockets.
 
     `settings` are plain values (``settings.as_dict``), `controller` is the pid of who sends this, `zone` the time zone
-    of the log, `values` how everything is now (as :class:`Snapshot`), `metrics` the directory for ``--app-metrics``.
+    of the log, `values` how everything is now (as :class:`Snapshot`), `metrics` the directory of :class:`Boot`.
     """
 
     settings: dict[str, Any]

@@ -25,8 +25,19 @@ from spawning.logs import objects
 from spawning.logs.writer import Writer
 from spawning.logs.zone import Zone
 
-NAMES: Final = {logging.DEBUG: "DEBUG", logging.INFO: "INFO", logging.WARNING: "WARNING", logging.ERROR: "ERROR"}
-IN_COLOURS: Final = {**NAMES, logging.WARNING: "\x1b[33mWARNING\x1b[0m", logging.ERROR: "\x1b[31mERROR\x1b[0m"}
+NAMES: Final = {
+    logging.DEBUG: "DEBUG",
+    logging.INFO: "INFO",
+    logging.WARNING: "WARNING",
+    logging.ERROR: "ERROR",
+    logging.CRITICAL: "CRITICAL",  # of applications
+}
+IN_COLOURS: Final = {
+    **NAMES,
+    logging.WARNING: "\x1b[33mWARNING\x1b[0m",
+    logging.ERROR: "\x1b[31mERROR\x1b[0m",
+    logging.CRITICAL: "\x1b[31mCRITICAL\x1b[0m",
+}
 _COLOUR: Final = re.compile(r"(\x1b\[[0-9;]*m)")  # ECMA-48, SGR: changes colours, nothing else
 
 
@@ -122,6 +133,21 @@ def write(text: str, stream: str = "wsgi.errors") -> None:
         target.writer.put(objects.lines(target.stamp(), os.getpid(), text, stream))
     else:
         target.writer.put(text)
+
+
+def put(level: int, text: str, error: BaseException | None = None) -> bool:
+    """Write a record of an application's, whatever the level of the server's own. Any thread; does not wait.
+
+    :param level: one of ``logging``, or between two of them.
+    :param text: as a record of ours, with pairs at its end.
+    :param error: whose traceback is to follow.
+    :returns: whether there is a log of a server; else nothing is done.
+    """
+    if target.writer is None:
+        return False
+    known = max((each for each in NAMES if each <= level), default=logging.DEBUG)
+    target.writer.put(_record(known, [text], error))
+    return True
 
 
 def settle() -> None:

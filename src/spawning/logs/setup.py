@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from spawning.logs.log import IN_COLOURS, Log, target
+from spawning.logs.log import IN_COLOURS, NAMES, Log, target
 from spawning.logs.writer import Writer
 from spawning.logs.zone import Zone
 from spawning.settings import Settings
@@ -26,6 +26,7 @@ LAST_SECONDS = 1.0  # that the end of a process waits for its log to be written
 log = Log("spawning.logs")
 
 _streams: dict[str, int] = {}  # the server's own copies of stdout and stderr
+_stands_for = {1: "stdout", 2: "stderr"}  # which of them a descriptor is a copy of
 
 
 def configure(settings: Settings | None, zone: Sequence[Sequence[int]] = (), *, turns: bool = True) -> None:
@@ -42,13 +43,8 @@ def configure(settings: Settings | None, zone: Sequence[Sequence[int]] = (), *, 
         target.zone = Zone(zone) if zone else Zone.here()
         _streams.update(stdout=copy(1), stderr=copy(2))
         target.writer = Writer(_streams["stderr"], lambda count: report_lost(count, "error"), turns=turns)
+        target.names = IN_COLOURS if has_colours(_streams["stderr"]) else NAMES
         atexit.register(finish)
-
-
-def use_colours() -> None:
-    """Write warnings and errors in colours from now on, if stderr is a terminal that is to have them."""
-    if has_colours(2):
-        target.names = IN_COLOURS
 
 
 def has_colours(descriptor: int) -> bool:
@@ -102,13 +98,21 @@ def redirect(stream: int, descriptor: int) -> None:
 
     :param descriptor: of the file; it is the caller's to close.
     """
-    own = _streams.get("stdout" if stream == 1 else "stderr")
+    name = "stdout" if stream == 1 else "stderr"
+    own = _streams.get(name)
     if own is None:
         return
-    with contextlib.suppress(OSError):  # closed
-        if os.path.samestat(os.fstat(stream), os.fstat(own)):
-            os.dup2(descriptor, stream)
+    for each in (each for each, stands_for in _stands_for.items() if stands_for == name):
+        with contextlib.suppress(OSError):  # closed
+            if os.path.samestat(os.fstat(each), os.fstat(own)):
+                os.dup2(descriptor, each)
     os.dup2(descriptor, own, inheritable=False)
+
+
+def join_streams() -> None:
+    """Have the descriptor 1 be what 2 is, now and when that is redirected."""
+    os.dup2(_streams.get("stderr", 2), 1)
+    _stands_for[1] = "stderr"
 
 
 def zone() -> Zone:

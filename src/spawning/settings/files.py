@@ -5,6 +5,7 @@ can be told to the person who wrote it. Nothing here knows what a value may be.
 """
 
 import io
+import json
 import os
 import re
 import tomllib
@@ -59,6 +60,25 @@ def read(path: str, shown: str) -> dict[str, Said]:
         if values is None:
             raise ConfigError(f"{shown} has no table [tool.spawning]")
     return _settings(values, shown, {key[-1]: number for key, number in _lines(text).items() if key[:-1] == table})
+
+
+def read_tables(path: str, shown: str) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
+    """Read a file of tables that are no settings, in TOML, or in JSON if it is one object.
+
+    :param shown: what the file is called in messages.
+    :returns: what it says, and of TOML the line in which each key begins, by its path.
+    :raises ConfigError: the file cannot be read, or is neither.
+    """
+    text = _contents(path, shown)
+    if not text.lstrip().startswith("{"):
+        return _parsed(text, shown), _lines(text)
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{shown} is not JSON: {error.msg} (at line {error.lineno}, column {error.colno})") from None
+    except RecursionError:
+        raise ConfigError(f"{shown} is not JSON that can be read: nested too deeply") from None
+    return values, {}
 
 
 def _refuse_other_kinds(shown: str) -> None:

@@ -308,6 +308,14 @@ class Settings:
         "text", "--log-format", parse=values.form_of_log, metavar="text|json", group=_PROCESS,
         help="text, or json: the error log has an object a line.",
     )
+    log_config: str | None = option(
+        None, "--log-config", parse=values.optional_text, metavar="FILE", habits=("--log-config-json",),
+        group=_PROCESS, help="Configure the application's logging (dictConfig) from this file, TOML or JSON.",
+    )
+    capture_output: bool = option(
+        False, "--capture-output", parse=values.switch, group=_PROCESS,
+        help="What the application prints goes to the error log, and holds up no request.",
+    )
     verbose: bool = option(
         False, "-v", "--verbose", parse=values.switch, group=_PROCESS, help="The same as --log-level debug.",
     )
@@ -331,6 +339,14 @@ class Settings:
     app_metrics: bool = option(
         False, "--app-metrics", parse=values.switch, group=_STATUS,
         help="Show the application's own metrics (prometheus_client) at /metrics of --status, from all processes.",
+    )
+    sysinfo: bool = option(
+        False, "--sysinfo", parse=values.switch, group=_STATUS,
+        help="Show the application's interpreter, packages, modules and paths at /_sysinfo of --status.",
+    )
+    coverage: bool = option(
+        False, "-c", "--coverage", parse=values.switch, group=_STATUS,
+        help="Note which lines of the application are executed, and show them at /_coverage of --status; slow.",
     )
     statsd_host: str | None = option(
         None, "--statsd-host", parse=values.statsd_address, metavar="HOST:PORT", group=_STATUS,

@@ -17,8 +17,9 @@ from importlib.resources import files
 from threading import Lock
 from typing import Any, NamedTuple
 
-from spawning.status import metrics
+from spawning.status import covered, metrics, system
 from spawning.status.app_metrics import AppMetrics
+from spawning.status.covered import Coverage
 from spawning.status.hub import STALE, Hub, View
 from spawning.status.page import document, fragment
 from spawning.status.values import described
@@ -33,12 +34,14 @@ _FIELDS = [
     ("Referrer-Policy", "no-referrer"),
     (
         "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none';"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none';"
         " form-action 'none'; frame-ancestors 'none'",
     ),
 ]
 _TEXT, _HTML, _JSON = "text/plain; charset=utf-8", "text/html; charset=utf-8", "application/json"
 _EVENTS = "text/event-stream"
+_COVERAGE = "/_coverage"
+_BELOW = "_coverage/"  # as seen from there, wherever a proxy has put this
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -59,11 +62,17 @@ class StatusApp:
     :param hub: what is known.
     :param token: that clients have to know; None: they need not know any.
     :param app_metrics: the application's own, or None.
+    :param coverage: the pages for ``--coverage``, or None.
+    :param system: the directory of the files for ``--sysinfo``; empty: nobody wants it.
     """
 
-    def __init__(self, hub: Hub, token: str | None, app_metrics: AppMetrics | None) -> None:
+    def __init__(
+        self, hub: Hub, token: str | None, app_metrics: AppMetrics | None, coverage: Coverage | None, system: str
+    ) -> None:
         self._hub = hub
         self._app_metrics = app_metrics
+        self._coverage = coverage
+        self._system = system
         self._token = token
         self._streams = 0
         self._lock = Lock()
@@ -76,6 +85,11 @@ class StatusApp:
             "/status.css": lambda _: _static("status.css", "text/css; charset=utf-8"),
             "/status.js": lambda _: _static("status.js", "text/javascript; charset=utf-8"),
         }
+        if system:
+            self._pages["/_sysinfo"] = self._sysinfo
+        if coverage is not None:
+            self._pages[_COVERAGE] = lambda _: Answer("308 Permanent Redirect", "", fields=(("Location", _BELOW),))
+            self._pages[f"{_COVERAGE}/"] = self._covered
         self._checks: dict[str, Callable[[], Answer]] = {"/livez": self._livez, "/readyz": self._readyz}
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -83,7 +97,7 @@ class StatusApp:
         refusal = self._refusal(environ, path)
         if refusal is None and path == "/events" and environ["REQUEST_METHOD"] == "GET":
             return self._events(environ, start_response)
-        answer = refusal or (self._checks[path]() if path in self._checks else self._pages[path](environ))
+        answer = refusal or (self._checks[path]() if path in self._checks else self._pages[_known(path)](environ))
         body = answer.body.encode() if isinstance(answer.body, str) else answer.body
         length = ("Content-Length", str(len(body)))
         start_response(answer.status, [("Content-Type", answer.kind), length, *_FIELDS, *answer.fields])
@@ -101,7 +115,7 @@ class StatusApp:
                 return Answer(
                     "403 Forbidden", "ask for an address or localhost, not for another name, or give a --status-token\n"
                 )
-            if path not in self._pages:
+            if _known(path) not in self._pages:
                 return Answer("404 Not Found", f"there are {', '.join((*self._pages, *self._checks))}\n")
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return Answer("405 Method Not Allowed", "only GET\n", fields=(("Allow", "GET, HEAD"),))
@@ -143,6 +157,26 @@ class StatusApp:
             )
         return Answer("200 OK", body, kind)
 
+    def _sysinfo(self, _: Environ) -> Answer:
+        values = system.found(self._system, self._hub.view.values["serving"] or 0)
+        if values is None:
+            return Answer("503 Service Unavailable", "no worker has served yet\n")
+        return Answer("200 OK", system.document(values), _HTML)
+
+    def _covered(self, environ: Environ) -> Answer:
+        assert self._coverage is not None
+        values = self._hub.view.values
+        there = [each["number"] for each in values["generations"]]
+        name = environ["PATH_INFO"].removeprefix(f"{_COVERAGE}/") or covered.INDEX
+        try:
+            found = self._coverage.file(name, values["serving"] or 0, there)
+        except covered.CoverageError as error:
+            return Answer("503 Service Unavailable", f"{error}\n", fields=(("Retry-After", "1"),))
+        if found is None:
+            return Answer("404 Not Found", f"there is no such page, begin with {_COVERAGE}/\n")
+        named = "attachment; filename=.coverage" if name == covered.DATA else "inline"
+        return Answer("200 OK", found[1], found[0], (("Content-Disposition", named),))
+
     def _events(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         with self._lock:
             full = self._streams >= MOST_STREAMS
@@ -156,6 +190,11 @@ class StatusApp:
     def _leave(self) -> None:
         with self._lock:
             self._streams -= 1
+
+
+def _known(path: str) -> str:
+    """Return under which name a path is known: all pages about coverage are under one."""
+    return f"{_COVERAGE}/" if path.startswith(f"{_COVERAGE}/") else path
 
 
 class _Stream:

@@ -29,6 +29,7 @@ from spawning.settings import Settings, checked
 from spawning.standard import occupy
 from spawning.status.app import MOST_STREAMS, StatusApp
 from spawning.status.app_metrics import AppMetrics
+from spawning.status.covered import Coverage
 from spawning.status.hub import Hub
 from spawning.status.statsd import Statsd
 from spawning.worker.main import Worker
@@ -44,7 +45,7 @@ class StatusWorker(Worker):
     def __init__(
         self,
         hub: Hub,
-        token: str | None,
+        app: StatusApp,
         app_metrics: AppMetrics | None,
         settings: Settings,
         channel: Channel,
@@ -52,9 +53,7 @@ class StatusWorker(Worker):
     ) -> None:
         sockets = [open_socket(fd, blocking=False) for fd in fds]
         listeners = [(bound(each, Address(Kind.FD)).text, each) for each in sockets]
-        super().__init__(
-            "status", StatusApp(hub, token, app_metrics), settings, channel, Channel.pair(), listeners, None
-        )
+        super().__init__("status", app, settings, channel, Channel.pair(), listeners, None)
         self._hub = hub
         self._app_metrics = app_metrics
         self._tidy_at = 0.0  # monotonic seconds
@@ -98,7 +97,10 @@ def main() -> int:
     setproctitle("spawning: status")
     hub = Hub(boot.values, partial(_watch, channel))
     app_metrics = AppMetrics(boot.metrics) if settings.app_metrics else None
-    worker = StatusWorker(hub, settings.status_token, app_metrics, _own_settings(settings), channel, descriptors)
+    coverage = Coverage(boot.metrics) if settings.coverage else None
+    system = boot.metrics if settings.sysinfo else ""
+    app = StatusApp(hub, settings.status_token, app_metrics, coverage, system)
+    worker = StatusWorker(hub, app, app_metrics, _own_settings(settings), channel, descriptors)
     if settings.statsd_host is not None:
         statsd = Statsd(settings.statsd_host, settings.statsd_prefix, settings.statsd_tags)
         Thread(target=statsd.run, args=(hub,), name="statsd", daemon=True).start()

@@ -44,7 +44,9 @@ Values = dict[str, Any]
 
 def document(view: View) -> str:
     """Return the whole page."""
-    return _DOCUMENT.format(title=_text(f"Spawning – {view.values['address'] or 'starting'}"), fragment=fragment(view))
+    return _DOCUMENT.format(
+        title=as_html(f"Spawning – {view.values['address'] or 'starting'}"), fragment=fragment(view)
+    )
 
 
 def fragment(view: View) -> str:
@@ -69,9 +71,9 @@ def _head(values: Values, age: float) -> str:
     phase = values["phase"] if age < STALE else "silent"
     condition = values["condition"] if age < STALE else f"the controller has said nothing for {age:.0f} s"
     return (
-        f'<header><h1>Spawning</h1> <span class="badge {_text(phase)}">{_text(phase)}</span>'
-        f"<p>{_text(values['address'] or 'no address yet')} · {_text(condition)}</p>"
-        f'<p class="quiet">version {_text(values["version"])} · Python {_text(values["python"])}'
+        f'<header><h1>Spawning</h1> <span class="badge {as_html(phase)}">{as_html(phase)}</span>'
+        f"<p>{as_html(values['address'] or 'no address yet')} · {as_html(condition)}</p>"
+        f'<p class="quiet">version {as_html(values["version"])} · Python {as_html(values["python"])}'
         f" · pid {values['pid']} · up {duration(values['uptime'])}</p></header>"
     )
 
@@ -92,7 +94,7 @@ def _tiles(values: Values) -> str:
         ("memory (PSS)", size(values["memory"]), f"{len(workers)} workers"),
     ]
     return '<dl class="tiles">' + "".join(
-        f'<div><dt>{name}</dt><dd>{_text(value)}</dd><dd class="quiet">{_text(more)}</dd></div>'
+        f'<div><dt>{name}</dt><dd>{as_html(value)}</dd><dd class="quiet">{as_html(more)}</dd></div>'
         for name, value, more in tiles
     ) + "</dl>"  # fmt: skip
 
@@ -125,9 +127,9 @@ def _generations(values: Values) -> str:
                 "connections", "memory", "pid")  # fmt: skip
         state = generation["state"]
         parts.append(
-            f'<h2>Generation {generation["number"]} <span class="badge {_text(state)}">{_text(state)}</span></h2>'
-            f'<p class="quiet">{_text(about)}</p>'
-            + (_table(head, [_worker(each) for each in generation["workers"]]) if generation["workers"] else "")
+            f'<h2>Generation {generation["number"]} <span class="badge {as_html(state)}">{as_html(state)}</span></h2>'
+            f'<p class="quiet">{as_html(about)}</p>'
+            + (table(head, [_worker(each) for each in generation["workers"]]) if generation["workers"] else "")
         )
     return "\n".join(parts) or '<h2>Generations</h2><p class="quiet">There is none.</p>'
 
@@ -150,7 +152,7 @@ def _in_flight(requests: list[Values] | None) -> str:
         for each in requests[:_MOST_REQUESTS]
     ]  # fmt: skip
     more = f'<p class="quiet">and {len(requests) - _MOST_REQUESTS} more</p>' if len(requests) > _MOST_REQUESTS else ""
-    return title + _table(("age", "request", "client", "worker", "thread"), rows, texts=(1, 2, 3, 4)) + more
+    return title + table(("age", "request", "client", "worker", "thread"), rows, texts=(1, 2, 3, 4)) + more
 
 
 def _reloads(values: Values) -> str:
@@ -168,21 +170,21 @@ def _reload(identity: str, reload: Values) -> str:
     at = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(reload["at"]))
     took = f" after {seconds(reload['seconds'])}" if reload["seconds"] is not None else ""
     line = (
-        f'<span class="badge {_text(reload["result"])}">{_text(reload["result"])}</span> generation'
-        f" {reload['generation']}, {_text(str(reload['trigger']))}, {at}{took}"
+        f'<span class="badge {as_html(reload["result"])}">{as_html(reload["result"])}</span> generation'
+        f" {reload['generation']}, {as_html(str(reload['trigger']))}, {at}{took}"
     )
-    reason = f'<p class="reason">{_text(reload["reason"])}</p>' if reload["reason"] else ""
+    reason = f'<p class="reason">{as_html(reload["reason"])}</p>' if reload["reason"] else ""
     if not reload["traceback"]:
         return f'<div class="reload">{line}{reason}</div>'
     return (
         f'<div class="reload">{line}{reason}<details id="{identity}"><summary>traceback</summary>'
-        f"<pre>{_text(reload['traceback'])}</pre></details></div>"
+        f"<pre>{as_html(reload['traceback'])}</pre></details></div>"
     )
 
 
 def _listeners(listeners: list[Values]) -> str:
     rows = [[each["address"], count(each["backlog"]), count(each["most"])] for each in listeners]
-    return "<h2>Listeners</h2>" + _table(("address", "waiting to be accepted", "at most"), rows, texts=(0,))
+    return "<h2>Listeners</h2>" + table(("address", "waiting to be accepted", "at most"), rows, texts=(0,))
 
 
 def _certificates(certificates: list[Values]) -> str:
@@ -197,7 +199,7 @@ def _certificates(certificates: list[Values]) -> str:
         ]
         for each in certificates
     ]
-    return "<h2>Certificates</h2>" + _table(("file", "names", "until", "days left"), rows, texts=(0, 1, 2))
+    return "<h2>Certificates</h2>" + table(("file", "names", "until", "days left"), rows, texts=(0, 1, 2))
 
 
 def _date(seconds: float) -> str:
@@ -211,18 +213,18 @@ def _configuration(settings: Values) -> str:
     ]
     return (
         '<h2>Configuration</h2><details id="configuration"><summary>settings of the generation that serves</summary>'
-        f"{_table(('setting', 'value'), rows, texts=(0, 1))}</details>"
+        f"{table(('setting', 'value'), rows, texts=(0, 1))}</details>"
     )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[int] = (0, 1)) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[int] = (0, 1)) -> str:
     """Build a table; columns that are no texts are numbers, and stand at the right."""
     kinds = ["" if index in texts else ' class="number"' for index in range(len(head))]
-    titles = "".join(f"<th{kind}>{_text(title)}</th>" for kind, title in zip(kinds, head, strict=True))
+    titles = "".join(f"<th{kind}>{as_html(title)}</th>" for kind, title in zip(kinds, head, strict=True))
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td{kind} data-title="{_text(title)}">{_text(cell)}</td>'
+            f'<td{kind} data-title="{as_html(title)}">{as_html(cell)}</td>'
             for kind, title, cell in zip(kinds, head, row, strict=True)
         )
         + "</tr>"
@@ -243,7 +245,7 @@ def _sum(items: Iterable[Values], name: str) -> int:
 # Texts ---------------------------------------------------------------------------------------------------------------
 
 
-def _text(text: str) -> str:
+def as_html(text: str) -> str:
     """Write a text as HTML; what changes the direction of what follows, or is no character at all, as Python does."""
     if not text.isprintable():
         text = "".join([each if each.isprintable() or each in "\n\t" else repr(each)[1:-1] for each in text])

@@ -139,7 +139,7 @@ def _open_log(settings: Settings, opens_log: bool) -> AccessLog | None:
         settings.access_log_format,
         descriptor,
         with_ids=settings.request_id_header is not None,
-        coloured=settings.reload == "dev" and has_colours(descriptor),
+        coloured=has_colours(descriptor),
         to=syslog(name),
     )
     if opens_log and is_file(name):

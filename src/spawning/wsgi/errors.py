@@ -31,6 +31,7 @@ class ErrorStream(io.TextIOBase):
 
     encoding = "utf-8"
     errors = "backslashreplace"
+    refusal = "wsgi.errors takes str, not %s (PEP 3333)"
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class ErrorStream(io.TextIOBase):
     def write(self, text: str, /) -> int:
         """Write the lines that `text` ends, which stay together, and keep the rest."""
         if not isinstance(text, str):
-            raise TypeError(f"wsgi.errors takes str, not {type(text).__name__} (PEP 3333)")
+            raise TypeError(self.refusal % type(text).__name__)
         ident = self._ident()
         # Of a subclass what it holds: markupsafe's escapes what it is joined with.
         begun = self._begun.pop(ident, "") + str.__str__(text)
