@@ -78,7 +78,7 @@ def test_what_looks_like_a_file_of_settings_is_not_taken_for_an_application(file
         f"option -c is --coverage here: a file of settings is --config FILE, and TOML; {file} could be the application"
     )
     for typed in (["-c", file], [f"-c{file}"], ["-v", "-c", file]):
-        with pytest.raises(ConfigError, match=f"^{re.escape(line)}ion as well: write --coverage for that$"):
+        with pytest.raises(ConfigError, match=f"^{re.escape(line)} as well: write --coverage for that$"):
             settings(*typed, "a:b")
 
 
