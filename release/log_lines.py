@@ -9,9 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from spawning.settings.page import replaced
+
 SOURCE = Path(__file__).parent.parent / "src" / "spawning"
 BEGIN = "<!-- made by `make settings` from the calls in the source -->"
-END = "<!-- end -->"
 LEVELS = {
     "error": ("error", "exception"), "warning": ("warning",), "info": ("info",), "debug": ("debug",),
 }  # fmt: skip
@@ -23,11 +24,7 @@ def renewed(page: str) -> str:
 
     :raises ValueError: it has no place for them.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no place between {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{''.join(_tables())}\n{END}{after}"
+    return replaced(page, BEGIN, "".join(_tables()) + "\n")
 
 
 def _tables() -> Iterator[str]:

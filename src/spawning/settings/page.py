@@ -24,11 +24,19 @@ def renewed(page: str) -> str:
 
     :raises ValueError: it has no place for them.
     """
-    before, begin, rest = page.partition(BEGIN)
+    return replaced(page, BEGIN, f"{tables()}\n\n")
+
+
+def replaced(page: str, begin: str, made: str) -> str:
+    """Return a page with what is made put between the comment `begin` and the one of the end.
+
+    :raises ValueError: it has no place for that.
+    """
+    before, found, rest = page.partition(begin)
     _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no place between {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{tables()}\n\n{END}{after}"
+    if not found or not end:
+        raise ValueError(f"the page has no place between {begin} and {END}")
+    return f"{before}{begin}\n{made}{END}{after}"
 
 
 def _rows() -> Iterator[str]:
