@@ -120,6 +120,22 @@ def test_a_first_start_that_fails_is_shown_too(tmp_path: Path) -> None:
         assert "RuntimeError" not in page(server)
 
 
+def test_so_is_a_factory_that_fails_at_the_first_start(tmp_path: Path) -> None:
+    factory = (
+        "def config_factory(values):\n"
+        "    {}\n"
+        "    return {{**values, 'app_factory': 'spawning.wsgi_factory.app_factory'}}\n"
+    )
+    write(tmp_path, "1")
+    (tmp_path / "ours.py").write_text(factory.format("raise RuntimeError('no settings yet')"))
+    with Server(APP, "-f", "ours.config_factory", "-s", "1", "--reload", "dev", cwd=tmp_path, ready=False) as server:
+        server.port = int(server.wait_for_log(r" traceback served url=http://127.0.0.1:(\d+) generation=2$")[1])
+        assert "RuntimeError: no settings yet" in page(server, "/", HTML)
+        (tmp_path / "ours.py").write_text(factory.format("pass"))
+        server.wait_ready()
+        assert version(server.port) == "1"
+
+
 @pytest.mark.parametrize("arguments", [[], ["--reload", "git"]])
 def test_no_page_is_shown_to_the_public(site: Path, arguments: list[str]) -> None:
     (site / ".git").mkdir()

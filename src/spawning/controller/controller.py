@@ -42,7 +42,7 @@ from spawning.controller.outside import Outside
 from spawning.controller.patience import Patience
 from spawning.controller.plan import Service, plan, without_done
 from spawning.controller.reader import Reader
-from spawning.controller.records import GRACE, UNDER_WAY, GenerationState, Source, WorkerState
+from spawning.controller.records import GRACE, UNDER_WAY, GenerationRecord, GenerationState, Source, WorkerState
 from spawning.controller.signals import Interrupts, Wakeup, held_back
 from spawning.controller.state import State
 from spawning.controller.status_record import STATUS
@@ -417,6 +417,10 @@ class Controller:
         generation = self.fleet.generations[source.generation]
         self.triggers.load_began()
         self.patience.import_began(source.generation, time.monotonic())
+        self._open_for(generation)
+
+    def _open_for(self, generation: GenerationRecord) -> None:
+        """Open what a generation's settings name; if that cannot be, refuse it."""
         try:
             if self.outside.bound is None:
                 self.outside.open(generation, self.triggers, self.commands.open)
@@ -435,7 +439,10 @@ class Controller:
     def _on_load_failed(self, source: Source, message: LoadFailed) -> None:
         self.triggers.load_ended()
         self._failed_files = frozenset(message.files)
-        if self.fleet.generations[source.generation].state is GenerationState.SERVING:
+        generation = self.fleet.generations[source.generation]
+        if self.outside.bound is None and message.kind == "app" and generation.settings.reload == "dev":
+            self._open_for(generation)  # its factory has failed, which a page is to say
+        if generation.state is GenerationState.SERVING:
             self.executor.telling.show(message, "a replacement of a worker did not load", again=False)  # --no-preload
             log.error("worker failed to load %s", fields(worker=source, reason=message.message))
         self._follow_files()
