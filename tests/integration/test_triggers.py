@@ -396,5 +396,4 @@ def test_a_server_that_reloads_by_signal_needs_neither_watchfiles_nor_setproctit
     without = absent(tmp_path / "absent", "watchfiles", "setproctitle", "rich", "prometheus_client")
     with Server(APP, "-s", "1", "--status", "0", cwd=site, env=without) as server:
         assert server.reload()
-        names = {process.name() for process in server.processes()}
-        assert {name[:9] for name in names} == {"spawning:"}
+        until(lambda: {process.name()[:9] for process in server.processes()} == {"spawning:"}, "short names of all")

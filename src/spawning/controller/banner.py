@@ -24,14 +24,15 @@ def say_ready(generation: GenerationRecord, addresses: list[str], status: str) -
     address, *others = addresses or ["closed"]
     settings = generation.settings
     workers, threads = len(generation.active), settings.threadpool_workers
-    log.info("serving %s", _what(settings))
-    more: dict[str, object] = {} if threads else {"greenlets": settings.max_green}
-    more |= {"also": ",".join(others)} if others else {}
-    log.info("ready %s", fields(url=address, generation=generation.number, workers=workers, threads=threads, **more))
     pid, mode = os.getpid(), settings.reload or "none"
     stop = "Ctrl-C" if os.isatty(2) else f"kill {pid}"
     page = {"status": status} if status else {}
+    more: dict[str, object] = {} if threads else {"greenlets": settings.max_green}
+    more |= {"also": ",".join(others)} if others else {}
+    ready = fields(url=address, generation=generation.number, workers=workers, threads=threads, **more)
+    log.info("serving %s", _what(settings))
     log.info("controls %s", fields(stop=stop, reload=f"kill -HUP {pid}", reload_mode=mode, **page))
+    log.info("ready %s", ready)
 
 
 def _what(settings: Settings) -> str:
