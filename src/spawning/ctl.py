@@ -4,49 +4,41 @@ Rules: it decides nothing, the controller does. Every error is one line on stder
 the server says no (a reload that was refused also shows the application's traceback), 2 when the question does not
 reach one. Which server: ``--socket``, or ``--address``, or the only one running. Only servers of the same user, of
 root, or of the owner of the directory that ``--socket`` names are asked and believed. All that is printed goes through
-:func:`_write`, since it comes from elsewhere: from clients of the site, and from the application.
+:func:`write`, since it comes from elsewhere: from clients of the site, and from the application.
 """
 
-import contextlib
 import itertools
 import json
-import os
-import socket
-import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import click
 
 from spawning import __version__, ctl_report
-from spawning.address import Kind, parse
 from spawning.ctl_console import converse
 from spawning.ctl_logs import LogError, follow, last_lines, place
-from spawning.ctl_text import escaped, in_lines, requests_text, stacks_text, status_text
-from spawning.ctl_top import watch
-from spawning.ipc.control import (
-    SUFFIX,
-    decode,
-    directories,
-    doubt_of_directory,
-    doubt_of_server,
-    doubt_of_socket,
-    encode,
-    name_for,
-    peer,
+from spawning.ctl_server import (
+    EXIT_REFUSED,
+    EXIT_UNREACHABLE,
+    SECONDS,
+    ControlError,
+    Ended,
+    Values,
+    Where,
+    ask,
+    connected,
+    read_answer,
 )
+from spawning.ctl_text import in_lines, requests_text, stacks_text, status_text, write
+from spawning.ctl_top import watch
+from spawning.ipc.control import encode
 
 PROGRAM = "spawnctl"
-EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_INTERRUPTED = 130
 _LOOK = 0.2  # seconds, between looks whether a log has grown
 _AGAIN = 0.05  # seconds, between attempts to reach a server that is being upgraded
-_SECONDS = 15.0  # that a server has to say something, unless we wait for the end of what it does
 
 _WHICH = ("-S", "--socket", "-a", "--address")
 _MEANT = {
@@ -55,17 +47,6 @@ _MEANT = {
     "kill": "stop ends the server, and kill -QUIT its controller at once",
     "workers": "scale N changes how many there are",
 }  # words that look like commands, and what there is
-
-Values = dict[str, Any]
-
-
-class ControlError(Exception):
-    """Carry, in one line, why there is no answer; `details` is a traceback or empty."""
-
-    def __init__(self, message: str, status: int = EXIT_UNREACHABLE, details: str = "") -> None:
-        super().__init__(message)
-        self.status = status
-        self.details = details
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except ControlError as error:
         if error.details:
-            _write(error.details.removesuffix("\n"), err=True)
+            write(error.details.removesuffix("\n"), err=True)
         return _fail(str(error), error.status)
     # boundary: another version's answer, which lacks what is to be shown, or has something else in its place
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -92,176 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    _write(f"{PROGRAM}: {' '.join(message.split())}", err=True)
+    write(f"{PROGRAM}: {' '.join(message.split())}", err=True)
     return status
-
-
-def _write(text: str, *, err: bool = False, end: str = "\n") -> None:
-    """Print a text, without anything that a terminal would obey."""
-    print(escaped(text), end=end, file=sys.stderr if err else sys.stdout, flush=True)
-
-
-# Finding and asking a server -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """Which server is meant: a socket, an address, or neither."""
-
-    path: str | None
-    address: str | None
-
-    def find(self) -> Path:
-        """Return the control socket.
-
-        :raises ControlError: there is none, or more than one could be meant.
-        """
-        if self.path is not None:
-            return Path(self.path)
-        name = self._name()
-        skipped: list[str] = []
-        found = [path for path in _sockets(skipped) if name is None or _matches(path, name)]
-        living = [path for path in found if _is_alive(path, skipped)]
-        if len(living) > 1:
-            names = ", ".join(path.name.removesuffix(SUFFIX) for path in living)
-            raise ControlError(f"several servers are running ({names}): say which with --address or --socket")
-        if not living:
-            at = f" at {self.address}" if self.address else ""
-            but = f"; skipped: {', '.join(skipped)}" if skipped else ""
-            raise ControlError(f"no server is running{at}, or its control socket is elsewhere (--socket){but}")
-        return living[0]
-
-    def _name(self) -> str | None:
-        """Return the name of the socket of the server at the address."""
-        if self.address is None:
-            return None
-        try:
-            address = parse(self.address)
-        except ValueError:
-            raise ControlError(f"option --address: {self.address!r} is not HOST:PORT or unix:/path") from None
-        if address.kind is Kind.UNIX and not address.path.startswith("@"):
-            address = replace(address, path=os.path.abspath(address.path))
-        return name_for(address.place)
-
-
-def _sockets(skipped: list[str]) -> Iterator[Path]:
-    """List the sockets that only we and root can have made, or those to whom root has given a directory for them; what
-    was `skipped`, and why, is added to that list.
-    """
-    for directory, user in _directories(skipped):
-        for path in sorted(directory.glob(f"*{SUFFIX}")):
-            with contextlib.suppress(FileNotFoundError):  # gone meanwhile
-                if doubt := doubt_of_socket(path.lstat(), user):
-                    skipped.append(f"{path} {doubt}")
-                else:
-                    yield path
-
-
-def _directories(skipped: list[str]) -> Iterator[tuple[Path, int]]:
-    """List directories, each with the user whose sockets are in it. In one of root's there may be others, which only
-    root can have made: those of services of other users.
-    """
-    ours = os.geteuid()
-    for directory in directories(os.environ):
-        if not os.access(directory, os.R_OK | os.X_OK):
-            continue
-        if doubt := doubt_of_directory(found := directory.lstat(), ours):
-            skipped.append(f"{directory} {doubt}")
-            continue
-        yield directory, ours
-        if found.st_uid == 0:
-            yield from _given(directory, skipped)
-
-
-def _given(directory: Path, skipped: list[str]) -> Iterator[tuple[Path, int]]:
-    for path in sorted(directory.iterdir()):
-        with contextlib.suppress(OSError):  # gone meanwhile, or not for us
-            found = path.lstat()
-            if not stat.S_ISDIR(found.st_mode):
-                continue
-            if doubt := doubt_of_directory(found, found.st_uid):
-                skipped.append(f"{path} {doubt}")
-            else:
-                yield path, found.st_uid
-
-
-def _matches(path: Path, name: str) -> bool:
-    """Whether a socket has a default name; one that was taken has a pid behind it."""
-    return path.name == name or path.name.startswith(f"{name.removesuffix(SUFFIX)}-")
-
-
-def _is_alive(path: Path, skipped: list[str]) -> bool:
-    try:
-        with _connected(path):
-            return True
-    except Disbelieved as error:
-        skipped.append(str(error))
-        return False
-    except ControlError:
-        return False
-
-
-@contextmanager
-def _connected(path: Path) -> Iterator[socket.socket]:
-    """Connect.
-
-    :raises ControlError: nobody is there, or it is somebody else's.
-    :raises Disbelieved: who is there is not to be believed.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(_SECONDS)
-        try:
-            sock.connect(str(path))
-        except FileNotFoundError:
-            raise ControlError(f"no server is running: {path} does not exist") from None
-        except ConnectionRefusedError:
-            raise ControlError(f"no server is running: nobody listens on {path} any more") from None
-        except PermissionError:
-            raise ControlError(f"{path} belongs to another user; be that user, or root") from None
-        except OSError as error:
-            raise ControlError(f"cannot connect to {path}: {error.strerror or error}") from None
-        if doubt := doubt_of_server(peer(sock), path.parent.stat(), os.geteuid()):
-            raise Disbelieved(f"{path} is not believed: {doubt}")
-        yield sock
-
-
-def ask(where: Where, command: str, *, patient: bool = False, **arguments: Any) -> Values:
-    """Ask a server and return its answer; what it says on the way goes to stderr.
-
-    :param patient: wait for the answer however long it takes.
-    :raises ControlError: there is no answer, or it is no.
-    """
-    try:
-        with _connected(where.find()) as sock, sock.makefile("rb") as reader:
-            sock.settimeout(None if patient else _SECONDS)
-            sock.sendall(encode({"command": command, **arguments}))
-            return _answer(reader)
-    except TimeoutError:
-        raise ControlError(f"the server has not answered within {_SECONDS:g} s") from None
-    except (OSError, ValueError, KeyError) as error:
-        raise ControlError(f"the server cannot be understood: {error}") from None
-
-
-def _answer(reader: Iterable[bytes]) -> Values:
-    """Read up to the answer, and return it."""
-    for line in reader:
-        said = decode(line)
-        if "progress" in said:
-            _write(str(said["progress"]), err=True)
-        elif "error" in said:
-            raise ControlError(str(said["error"]), EXIT_REFUSED, str(said.get("details", "")))
-        else:
-            answer: Values = said["ok"]
-            return answer
-    raise Ended("the server has ended without an answer", EXIT_REFUSED)
-
-
-class Ended(ControlError):
-    """The connection has ended instead of an answer."""
-
-
-class Disbelieved(ControlError):
-    """Somebody else listens there."""
 
 
 def which_server_first(arguments: Sequence[str]) -> list[str]:
@@ -320,7 +133,7 @@ _wait = click.option("--wait", is_flag=True, help="Wait for the end, and say on 
 
 
 def _print(values: Values, as_json: bool, text: Callable[[Values], str]) -> None:
-    _write(json.dumps(values, indent=2).replace("\x7f", "\\u007f") if as_json else text(in_lines(values)))
+    write(json.dumps(values, indent=2).replace("\x7f", "\\u007f") if as_json else text(in_lines(values)))
 
 
 @spawnctl.command()
@@ -365,7 +178,7 @@ def upgrade(where: Where, wait: bool) -> None:
 
 def _ask_next(where: Where, generation: int) -> Values:
     """Wait for a generation of the program that takes the server's place, which forgets who asks too early."""
-    until = time.monotonic() + _SECONDS
+    until = time.monotonic() + SECONDS
     while True:
         try:
             return ask(where, "wait", patient=True, generation=generation)
@@ -378,7 +191,7 @@ def _ask_next(where: Where, generation: int) -> Values:
 def _show_begun(answer: Values) -> None:
     number, seconds = answer["generation"], answer.get("seconds")
     end = "was asked for" if seconds is None else f"serves, after {seconds:.3f} s"
-    _write(f"generation {number} {end}")
+    write(f"generation {number} {end}")
 
 
 @spawnctl.command()
@@ -386,7 +199,7 @@ def _show_begun(answer: Values) -> None:
 @click.pass_obj
 def scale(where: Where, workers: int) -> None:
     """Have so many WORKERS from now on, until the server ends."""
-    _write(f"{ask(where, 'scale', workers=workers)['workers']} workers wanted")
+    write(f"{ask(where, 'scale', workers=workers)['workers']} workers wanted")
 
 
 @spawnctl.command()
@@ -397,9 +210,9 @@ def stop(where: Where, wait: bool) -> None:
     try:
         ask(where, "stop", patient=wait, wait=wait)
     except Ended:
-        _write("stopped")
+        write("stopped")
     else:
-        _write("stopping")
+        write("stopping")
 
 
 @spawnctl.command()
@@ -433,7 +246,7 @@ def logs(where: Where, name: str, lines: int, on: bool) -> None:
 
 def _write_lines(data: bytes) -> None:
     if data:
-        _write(data.decode("utf-8", "backslashreplace").removesuffix("\n"))
+        write(data.decode("utf-8", "backslashreplace").removesuffix("\n"))
 
 
 @spawnctl.command()
@@ -462,13 +275,13 @@ def console(where: Where, worker: str) -> None:
     Without a terminal, stdin is executed line by line.
     """
     try:
-        with _connected(where.find()) as sock, sock.makefile("rb") as reader:
+        with connected(where.find()) as sock, sock.makefile("rb") as reader:
             sock.sendall(encode({"command": "console", "worker": worker}))
-            about = _answer(reader)
+            about = read_answer(reader)
             sock.settimeout(None)
-            reason = converse(about, sock, reader, partial(_write, end=""))
+            reason = converse(about, sock, reader, partial(write, end=""))
     except TimeoutError:
-        raise ControlError(f"worker {worker} has not answered within {_SECONDS:g} s") from None
+        raise ControlError(f"worker {worker} has not answered within {SECONDS:g} s") from None
     except (OSError, ValueError, KeyError) as error:
         raise ControlError(f"the server cannot be understood: {error}") from None
     if reason != "":
@@ -481,7 +294,7 @@ def console(where: Where, worker: str) -> None:
 def config(where: Where, as_json: bool) -> None:
     """Show the settings of the generation that serves, and where each comes from."""
     answer = ask(where, "config")
-    _print(answer["settings"], True, str) if as_json else _write(answer["toml"].removesuffix("\n"))
+    _print(answer["settings"], True, str) if as_json else write(answer["toml"].removesuffix("\n"))
 
 
 @spawnctl.command()
@@ -504,9 +317,9 @@ def log(file: str, group_by: str, earliest: str | None, latest: str | None, most
     except OSError as error:
         raise ControlError(f"log: cannot read {file}: {error.strerror}") from None
     if as_json:
-        _write(json.dumps({"group_by": group_by, "groups": found[:most], "left_out": strange}, indent=2))
+        write(json.dumps({"group_by": group_by, "groups": found[:most], "left_out": strange}, indent=2))
     else:
-        _write(ctl_report.text(found[:most], group_by, strange))
+        write(ctl_report.text(found[:most], group_by, strange))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ What is in them comes from anywhere: a client chooses the path of its request, a
 So nothing of it may end a line of a table (:func:`in_lines`), and a terminal may obey nothing (:func:`escaped`).
 """
 
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,11 @@ _COLUMNS = (
     "worker", "pid", "state", "age", "requests", "errors", "refused", "executing", "queued", "tunnels", "connections",
     "ferries",
 )  # fmt: skip
+
+
+def write(text: str, *, err: bool = False, end: str = "\n") -> None:
+    """Print a text, without anything that a terminal would obey."""
+    print(escaped(text), end=end, file=sys.stderr if err else sys.stdout, flush=True)
 
 
 def escaped(text: str) -> str:

@@ -37,7 +37,7 @@ from spawning.worker.lifecycle import (
     TUNNEL,
 )
 from spawning.worker.listener import Listener
-from spawning.worker.output import ALL, TURN_OVER, unsent
+from spawning.worker.output import ALL, TURN_OVER
 from spawning.worker.sensor import Sensor
 from spawning.worker.stream import DONTWAIT, Stream
 from spawning.worker.tunnelling import Tunnelling
@@ -70,7 +70,7 @@ class Http1(Tunnelling):
     """
 
     __slots__ = (
-        "body_since", "ended", "entry", "fields", "missed", "sensor", "template", "unheard_since", "yielded",
+        "body_since", "ended", "entry", "fields", "missed", "sensor", "template", "yielded",
     )  # fmt: skip
 
     entry: Entry
@@ -92,7 +92,7 @@ class Http1(Tunnelling):
         self.yielded = False  # further requests have been received, and go_on() will serve them
         self.awaited = REQUEST
         self.body_since = 0.0
-        self.unheard_since = 0.0  # (monotonic seconds) when something on its way to the client was first seen
+        self.unheard_since = 0.0
         self.deadline = context.now + context.settings.head_timeout
         self.output = None
         self.unframed = False  # Responder.begin() would say so for each request; but behind one that is, there is none
@@ -416,7 +416,7 @@ class Http1(Tunnelling):
             return
         if flushed is not ALL:
             output.taken(self.stream)  # from here on counted anew
-            self._may_take_more(output.total_taken)
+            self.may_take_more(output.total_taken)
             if flushed is TURN_OVER:
                 context.post(self.on_event)
             return
@@ -432,56 +432,7 @@ class Http1(Tunnelling):
         self.state = READING
         self.go_on()
 
-    # -- deadlines and the end ----------------------------------------------------------------------------------------
-
-    def on_deadline(self) -> None:
-        """Act on the deadline, if it has passed; leader only, once a second."""
-        state = self.state  # before the deadline, which an owner renews before it gives the connection back
-        if self.deadline >= self.context.polled:  # what has come since then is yet to be read
-            return
-        if (state is EXECUTING or state is TUNNEL) and self.output is None:
-            self._look_at_link()
-        elif state is READING and not self.reader.idle:
-            what = "body" if self.reader.reading_body else "head"
-            self.refuse(ProtocolError(408, f"the request's {what} took too long"))
-        elif state is EXECUTING or state is FLUSHING:
-            self._look_for_progress()
-        elif state is not CLOSED and state is not LEAVING:  # on its way it is not read, so a request may be waiting
-            self.close()
-
-    def _look_at_link(self) -> None:
-        """Hang up on a client that has acknowledged nothing for too long of what is on its way to it: its link is down.
-
-        It sends no FIN then, and what a stream of events sends fits into the kernel's buffer for hours.
-        """
-        now = self.context.now
-        if not unsent(self.stream):
-            self.unheard_since = 0.0
-            return
-        self.unheard_since = self.unheard_since or now  # or earlier, but it was not on its way for long then
-        if now - max(self.unheard_since, now - self.stream.silent_for()) > self.context.settings.response_timeout:
-            self.stream.hang_up()
-
-    def _look_for_progress(self) -> None:
-        """Drop a client that has taken nothing of what is kept for it, or on average too little."""
-        output = self.output
-        if output is None or output.empty:
-            return
-        if output.taken(self.stream) and self._may_take_more(output.total_taken):
-            return
-        if self.state is FLUSHING:
-            self.abort()
-        else:
-            output.give_up()
-
-    def _may_take_more(self, taken: int) -> bool:
-        """Set the deadline for taking more of a response, as for sending more of a body."""
-        settings = self.context.settings
-        self.deadline = self.context.now + settings.response_timeout
-        rate = settings.min_response_rate
-        if rate:
-            self.deadline = min(self.deadline, self.kept_since + settings.response_timeout + taken / rate)
-        return self.deadline > self.context.now
+    # -- the end ------------------------------------------------------------------------------------------------------
 
     def forget(self) -> None:
         """Forget what is remembered for a next request, which has not come for a while; leader only.
@@ -490,7 +441,7 @@ class Http1(Tunnelling):
         While a request is executed, which is what else may take a while, its client is looked at.
         """
         if (self.state is EXECUTING or self.state is TUNNEL) and self.output is None:
-            self._look_at_link()
+            self.look_at_link()
             return
         if self.fields is not None and self.state is READING and self.reader.idle:
             self.fields = None

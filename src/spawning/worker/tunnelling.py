@@ -13,8 +13,8 @@ from typing import Any, Final, NoReturn, cast
 from spawning.http.response import ResponseHead, TunnelHead
 from spawning.logs.log import Log
 from spawning.standard import copy
+from spawning.worker.expiring import Expiring
 from spawning.worker.lifecycle import EXECUTING, TUNNEL
-from spawning.worker.refusing import Refusing
 from spawning.worker.roles import Job
 from spawning.wsgi.encrypted import Session
 from spawning.wsgi.exchange import Exchange
@@ -26,7 +26,7 @@ TELL_EVERY: Final = 1.0  # seconds, at least, between two warnings
 log = Log("spawning.worker")
 
 
-class Tunnelling(Refusing):
+class Tunnelling(Expiring):
     """See the module. The owner of the connection, but for what says otherwise.
 
     :ivar exchange: of the request.
