@@ -80,7 +80,7 @@ LOOKS = "if self.deadline >= self.context.polled"
 def test_a_sweep_ends_nothing_that_its_owner_has_closed_or_renewed(
     site: Site, meanwhile: Callable[[Http1], object], state: object
 ) -> None:
-    look = Stop("Http1.on_deadline", LOOKS)
+    look = Stop("Expiring.on_deadline", LOOKS)
     with stopping(look), opened(site) as office:
         client, connection = held_request(office, site)
         connection.deadline = 0.0
