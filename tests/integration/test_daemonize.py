@@ -110,6 +110,13 @@ def test_a_daemon_reloads_and_upgrades_and_stays_one(tmp_path: Path) -> None:
         assert (server.directory / "pid").read_text() == f"{pid}\n"
 
 
+def title(process: psutil.Process) -> str:
+    """Give what a process is called; nothing when it has exited."""
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
+
+
 def test_streams_are_files_that_are_appended_to_and_reopened_in_all_processes(tmp_path: Path) -> None:
     (tmp_path / "site_app.py").write_text(PRINTS)
     (tmp_path / "out").write_text("from before\n")
@@ -128,7 +135,7 @@ def test_streams_are_files_that_are_appended_to_and_reopened_in_all_processes(tm
         assert "not reopened" not in server.log
         server.process.send_signal(signal.SIGHUP)  # the fork server of the next generation, and this one's, too
         server.wait_for("reload finished generation=2")
-        (worker,) = [each for each in server.process.children() if "worker 2.1 " in " ".join(each.cmdline())]
+        (worker,) = [each for each in server.process.children() if "worker 2.1 " in title(each)]
         worker.kill()
         server.wait_for("worker started worker=2.3")  # forked from the fork server
         _ask(port, "/second")
