@@ -30,11 +30,11 @@ def fingerprints() -> Iterator[Server]:
 
 
 def said(lines: list[str]) -> list[str]:
-    """Leave out that a greenlet does not yield, with where it is: so it looks when the machine is busy elsewhere."""
+    """Leave out that something does not yield, with where it is: so it looks when the machine is busy elsewhere."""
     late = False
     left = []
     for line in lines:
-        late = "a greenlet does not yield" in line or (late and line.startswith(" "))
+        late = " does not yield, all " in line or (late and line.startswith(" "))
         if not late:
             left.append(line)
     return left
