@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from spawning.ipc.messages import Handoff
-from spawning.worker.context import Context
+from spawning.worker.context import READ_SIZE, Context
 from spawning.worker.lifecycle import CLOSED, LEAVING, READING, TRANSITIONS, State
 from spawning.worker.listener import Listener
 from spawning.worker.roles import Connection
-from spawning.worker.stream import Stream
+from spawning.worker.stream import DONTWAIT, Stream
 
 
 class Arrival(ABC):
@@ -46,9 +46,23 @@ class Arrival(ABC):
         self.received = b""
         self.state: State = READING
 
-    @abstractmethod
     def on_event(self) -> None:
-        """Read what has come. Raises LeadLost."""
+        """Read what has come, and look at it. Raises LeadLost."""
+        if self.state is not READING:
+            return
+        try:
+            data = self.stream.recv(READ_SIZE, DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        if not data:
+            self.close()
+            return
+        self.received += data
+        if not self.stands_back():
+            self.look()
 
     @abstractmethod
     def look(self) -> None:

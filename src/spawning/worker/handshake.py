@@ -13,10 +13,10 @@ from spawning.logs.log import Log
 from spawning.logs.setup import fields
 from spawning.net.identity import HTTP_1_1, said_of
 from spawning.worker.arrival import Arrival
-from spawning.worker.context import READ_SIZE, Context
+from spawning.worker.context import Context
 from spawning.worker.lifecycle import READING
 from spawning.worker.listener import Listener
-from spawning.worker.stream import DONTWAIT, Stream
+from spawning.worker.stream import Stream
 from spawning.worker.tls import TLS, reason
 
 _HANDSHAKE: Final = 22  # ContentType (RFC 8446 section 5.1), with which TLS begins
@@ -44,24 +44,10 @@ class Handshake(Arrival):
 
     def on_event(self) -> None:
         """Go on with what has come. Raises LeadLost."""
-        if self.state is not READING:
-            return
-        if self._secured is not None:
+        if self._secured is None:
+            super().on_event()
+        elif self.state is READING:
             self._go_on(self._secured)
-            return
-        try:
-            data = self.stream.recv(READ_SIZE, DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError:
-            self.close()
-            return
-        if not data:
-            self.close()
-            return
-        self.received += data
-        if not self.stands_back():
-            self.look()
 
     def look(self) -> None:
         """Look at the first byte, which tells TLS from HTTP. Raises LeadLost."""

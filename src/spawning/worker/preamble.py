@@ -14,11 +14,10 @@ from spawning.logs.log import Log
 from spawning.logs.setup import fields
 from spawning.net.proxy_protocol import Announced, read
 from spawning.worker.arrival import Arrival
-from spawning.worker.context import READ_SIZE, Context
-from spawning.worker.lifecycle import READING
+from spawning.worker.context import Context
 from spawning.worker.listener import Listener
 from spawning.worker.roles import Connection
-from spawning.worker.stream import DONTWAIT, Stream
+from spawning.worker.stream import Stream
 
 log: Final = Log("spawning.worker")
 
@@ -35,23 +34,6 @@ class Preamble(Arrival):
     """See the module."""
 
     __slots__ = ()
-
-    def on_event(self) -> None:
-        if self.state is not READING:
-            return
-        try:
-            data = self.stream.recv(READ_SIZE, DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError:
-            self.close()
-            return
-        if not data:
-            self.close()
-            return
-        self.received += data
-        if not self.stands_back():
-            self.look()
 
     def look(self) -> None:
         """Go on when the header is whole. Raises LeadLost."""
