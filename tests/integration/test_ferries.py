@@ -288,7 +288,7 @@ def test_a_recycled_worker_ferries(tmp_path: Path) -> None:
             assert not client.get("/").closes
         server.wait_for_log(" worker recycled worker=1.1 ")
         until(lambda: any(each["ferries"] for each in workers(path)), "the ferry")
-        assert client.get("/").closes
+        until(lambda: client.get("/").closes, "the end of the ferry")  # not at once: this might be a cutover
         assert client.read_eof() == b""
         server.wait_for_log(r"worker retired worker=1\.1 ")
 
@@ -343,5 +343,5 @@ def test_ten_reloads_under_load(tmp_path: Path) -> None:
                 older.wait_for(number)
         assert newer.failures + older.failures == []
         assert steps_back(newer.answers + older.answers) == []
-        assert 0 < newer.goodbyes <= 2 * 10 * 2
-        assert 0 < older.goodbyes <= 2 * 10 * 2
+        assert 0 < newer.goodbyes <= 10 * 2
+        assert 0 < older.goodbyes <= 10 * 2
