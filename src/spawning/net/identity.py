@@ -225,7 +225,7 @@ def _empty_context(material: Material, settings: Settings, origins: Origins) -> 
     if material.revoked:
         where = ", ".join(settings.crl_file)
         _load(context, material.revoked, f"{origins['crl_file']}: {where} holds no revocation lists (PEM)")
-        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN  # an authority may have been revoked, too; as nginx does
     return context
 
 
