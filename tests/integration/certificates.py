@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+AUTHORITY = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
 EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
 
 
@@ -60,20 +61,19 @@ def expired(directory: Path) -> Certificate:
     return found
 
 
-def signed(directory: Path, authority: Certificate, name: str, subject: str, *, may_sign: bool = False) -> Certificate:
+def signed(directory: Path, authority: Certificate, name: str, subject: str, extensions: str = "") -> Certificate:
     """Make a certificate that an authority has signed, as clients have it.
 
     :param subject: as ``openssl req -subj`` takes it.
-    :param may_sign: it is an authority itself.
+    :param extensions: as ``openssl x509 -extfile`` reads them, such as ``AUTHORITY``.
     """
     found = Certificate(directory / f"{name}.pem", directory / f"{name}.key")
     request = directory / f"{name}.csr"
     openssl("req", "-new", *EC, "-nodes", "-utf8", "-subj", subject, "-keyout", str(found.key), "-out", str(request))
     by = ["-CA", str(authority.file), "-CAkey", str(authority.key), "-CAcreateserial", "-days", "90"]
-    if may_sign:
-        extensions = directory / f"{name}.ext"
-        extensions.write_text("basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n")
-        by += ["-extfile", str(extensions)]
+    if extensions:
+        (directory / f"{name}.ext").write_text(extensions)
+        by += ["-extfile", str(directory / f"{name}.ext")]
     openssl("x509", "-req", "-in", str(request), *by, "-out", str(found.file))
     return found
 

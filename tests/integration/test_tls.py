@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.certificates import Certificate, expired, openssl, own, revocations, signed, trusting
+from integration.certificates import AUTHORITY, Certificate, expired, openssl, own, revocations, signed, trusting
 from integration.client import Client, Response, fetch, request
 from integration.gate import Gate
 from integration.server import Finished, Server, run
@@ -330,7 +330,7 @@ def test_the_whole_chain_of_a_client_is_looked_up_in_the_lists(certificate: Cert
     """An authority between the root and a client may have been revoked too; one without a list is not good either."""
     root = own(tmp_path, "root", name="root")
     good, revoked, unlisted = (
-        signed(tmp_path, root, name, f"/CN={name}", may_sign=True) for name in ("good", "revoked", "unlisted")
+        signed(tmp_path, root, name, f"/CN={name}", AUTHORITY) for name in ("good", "revoked", "unlisted")
     )
     authorities, lists = tmp_path / "authorities.pem", tmp_path / "lists.pem"
     authorities.write_text("".join(each.file.read_text() for each in (root, good, revoked, unlisted)))

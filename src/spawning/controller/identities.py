@@ -146,8 +146,10 @@ class Identities:
             held.found = _seen(held.settings)  # what is out of sight now has not changed
             closed = [file for file in files_of(held.settings) if not os.access(os.path.join(directory, file), os.R_OK)]
             if closed:
-                said = fields(user=user, unreadable=", ".join(closed))
-                log.warning("certificate cannot be renewed without a restart %s", said)
+                log.warning(
+                    "certificate cannot be renewed without a restart %s",
+                    fields(user=user, unreadable=", ".join(closed)),
+                )
 
     def of(self, generation: int) -> list[int]:
         """Return the descriptors that go to a worker of a generation, at most one."""
