@@ -218,7 +218,7 @@ def test_a_record_in_pieces(server: Server, certificate: Certificate, version: s
 
 
 def test_handshakes_in_pieces(server: Server, certificate: Certificate) -> None:
-    """One that has not begun goes on in the new worker; one that has, in the old one, and its connection is ferried."""
+    """One that has not been answered goes on in the new worker; one that has, in the old one, and is ferried."""
     context = trusting(certificate)
     with contextlib.ExitStack() as stack:
         idle, cut, begun = (stack.enter_context(Records(server.port, context)) for _ in range(3))
@@ -229,7 +229,7 @@ def test_handshakes_in_pieces(server: Server, certificate: Certificate) -> None:
         assert server.reload()
         idle.sock.sendall(flights[0])
         cut.sock.sendall(flights[1][100:])
-        for each, field in ((idle, b"keep-alive"), (cut, b"close"), (begun, b"close")):
+        for each, field in ((idle, b"keep-alive"), (cut, b"keep-alive"), (begun, b"close")):
             each.shake_hands()
             each.sock.sendall(each.record(request("/environ")))
             response = each.read(b"}")
