@@ -122,10 +122,12 @@ class Site:
         server = self.server
         if server.on_tls:
             known |= self._certificate()
-        listen = server.unix if server.on_unix else server.tcp
+        listen = server.unix if server.on_unix else server.tls if server.on_tls else server.tcp
         if activated and server.inherited:
             listen = server.inherited
-        listen = f"{listen} {server.tls if server.on_tls else ''}".format_map(known)
+            if server.on_tls:
+                listen += f" {server.inherited_tls}"
+        listen = listen.format_map(known)
         command = f"{server.command} {more}".replace("{listen}", listen)
         words = [word.format_map(known) for word in shlex.split(command)]
         # The server runs in the application's directory, where a relative path to its command leads nowhere.
