@@ -11,7 +11,7 @@ import pytest
 from clients.browser import PATIENCE, browser
 from clients.programs import run
 from clients.proxies import HAProxy
-from integration.certificates import Certificate, loopback, own, signed
+from integration.certificates import Certificate, loopback, own, signed, trusting
 from integration.client import fetch
 from integration.server import RUNTIME, Server
 
@@ -32,6 +32,7 @@ def known(authority: Certificate) -> Certificate:
 @pytest.fixture(scope="module")
 def site(authority: Certificate) -> Iterator[Server]:
     options = [*CERTIFICATE.options, "--ca-certs", str(authority.file), "--client-certs", "optional", "-s", "1"]
+    options += ["--access-log-format", '%({SSL_PROTOCOL}e)s "%(r)s" %(s)s "%(a)s"']
     with Server(*options, "basics.application", bind="127.0.0.1:0") as server:
         yield server
 
@@ -54,12 +55,14 @@ def test_curl(site: Server, known: Certificate, options: tuple[str, ...], versio
     assert connects.split() == [b"1", b"0"]
 
 
-def test_httpx(site: Server, known: Certificate) -> None:
-    context = ssl.create_default_context(cafile=CERTIFICATE.file)
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+def test_httpx(site: Server, known: Certificate, version: str) -> None:
+    context = trusting(CERTIFICATE, ssl.TLSVersion[version.replace(".", "_")])
     context.load_cert_chain(known.file, known.key)
     with httpx.Client(verify=context, trust_env=False) as client:
         for _ in range(3):
-            assert client.get(f"{site.url}/environ").json()["SSL_CLIENT_VERIFY"] == "SUCCESS"
+            found = client.get(f"{site.url}/environ").json()
+            assert (found["SSL_CLIENT_VERIFY"], found["SSL_PROTOCOL"]) == ("SUCCESS", version)
 
 
 def test_wrk(site: Server) -> None:
@@ -85,6 +88,7 @@ def test_haproxy_encrypts_to_the_server(tmp_path: Path, properties: str) -> None
         assert len(fetch(proxy.port, "/repeat?bytes=3000000").body) == 3_000_000
 
 
-def test_chromium(site: Server, tmp_path: Path) -> None:
-    with browser(f"{site.url}/hello", tmp_path, "--ignore-certificate-errors"):
-        site.out.find(r'"GET /hello HTTP/1\.1" 200 14 .*Chrome/', PATIENCE)
+@pytest.mark.parametrize(("option", "version"), [("--ssl-version-max=tls1.2", "TLSv1.2"), ("--incognito", "TLSv1.3")])
+def test_chromium(site: Server, tmp_path: Path, option: str, version: str) -> None:
+    with browser(f"{site.url}/hello?{version}", tmp_path, "--ignore-certificate-errors", option):
+        site.out.find(rf'{version} "GET /hello\?{version} HTTP/1\.1" 200 ".*Chrome/', PATIENCE)
