@@ -134,6 +134,16 @@ def test_an_error_is_told_before_the_head_is_complete(data: bytes) -> None:
     assert cold([data + b"\r\n\r\n"]) == cold([data])
 
 
+@pytest.mark.parametrize("field", [b"Host: a b", b"Content-Length: x", b"Transfer-Encoding: gzip", b"Expect: more"])
+def test_what_a_line_shows_is_told_with_its_last_byte(field: bytes) -> None:
+    """Whatever has been remembered of it; a second request of the connection is no other case."""
+    begun = b"GET / HTTP/1.1\r\n" + field + b"\r"
+    for before in ([], [GET], [GET, GET]):
+        source = reader()
+        assert story([*before, begun], source).status == 0
+        assert story([b"\n"], source).status in (400, 417)
+
+
 def test_a_forbidden_character_and_a_limit_are_told_in_their_order() -> None:
     """Whole or byte by byte, the first byte that shows an error decides."""
     limits = {"max_line": 40, "max_head": 60}
