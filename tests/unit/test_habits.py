@@ -108,7 +108,7 @@ def test_what_looks_like_a_file_of_settings_is_not_taken_for_an_application(file
         ([""], r"argument APP: '' is not a text \(and not empty\)$"),
         (["a:b", ""], r"argument APP: '' is not a text \(and not empty\)$"),
         (["--forwarded-allow-ips", "foo", "a:b"], "option --forwarded-allow-ips: 'foo' is not a list of addresses"),
-        (["--host", "0.0.0.0:8000", "a:b"], "option --host: '0.0.0.0:8000' is not a host alone: write --bind 0"),
+        (["--host", "0.0.0.0:8000", "a:b"], "option --host: '0.0.0.0:8000' is not a host alone: write --host 0.0"),
         (["-i", "::1", "-i", "127.0.0.1", "a:b"], "option --host: given twice, as '::1' and as '127.0.0.1'; "),
         (["-p", "1", "--port=2", "a:b"], "option --port: given twice, as '1' and as '2'; "),
         (["--env-file", "a", "--env-file", "b", "a:b"], "option --env-file: given twice, as 'a' and as 'b'; all"),
