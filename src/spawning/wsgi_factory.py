@@ -49,8 +49,8 @@ def config_factory(args: dict[str, Any]) -> dict[str, Any]:
 
 def _check_word(word: str) -> None:
     """See that what should be an application is not a file of another kind, and say what to write for those."""
-    path, colon, attribute = word.partition(":")
-    directory, name = os.path.split(path)
+    path, _, attribute = word.partition(":")
+    directory, name = os.path.split(os.path.normpath(path))
     if name.endswith(".ini"):
         raise ConfigError(f"{word} is an ini file: write -f paste {word}")
     if name.endswith(".toml"):
@@ -59,7 +59,7 @@ def _check_word(word: str) -> None:
         raise ConfigError(
             f"{word} is not an application: write spawn alone in its directory, or -f django mysite.settings"
         )
-    if name.endswith(".py") and (directory or colon):
+    if name.endswith(".py") and word != name:
         named = f"{name.removesuffix('.py')}:{attribute or 'application'}"
         instead = f"--chdir {directory} {named}, or the module's name" if directory else named
         raise ConfigError(f"{path} is a file: write {instead}")

@@ -252,6 +252,7 @@ def test_a_module_without_an_application(
         ("src/app.py", "src/app.py is a file: write --chdir src app:application, or the module's name"),
         ("src/app.py:site", "src/app.py is a file: write --chdir src app:site, or the module's name"),
         ("app.py:site", "app.py is a file: write app:site"),
+        ("./app.py", "./app.py is a file: write app:application"),
         ("app.py:", "app.py is a file: write app:application"),
     ],
 )
