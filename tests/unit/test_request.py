@@ -39,6 +39,16 @@ def test_a_head_has_a_largest_size(excess: int, status: int) -> None:
         assert cold(pieces, max_head=limit).status == status
 
 
+def test_what_a_pull_of_a_thousand_heads_asks_for_is_below_the_usual_limits() -> None:
+    """Mercurial puts them into fields of a kilobyte each: X-HgArg-1 and so on."""
+    heads = " ".join(f"{number:040x}" for number in range(1000))
+    said = f"common={heads}&heads={heads}".replace(" ", "+")
+    fields = [f"X-HgArg-{at // 1000 + 1}: {said[at : at + 1000]}\r\n" for at in range(0, len(said), 1000)]
+    assert len(fields) > 80
+    head = f"GET /repo?cmd=getbundle HTTP/1.1\r\n{''.join(fields)}".encode() + HOST
+    assert len(cold([head]).requests) == len(cold(byte_by_byte(head)).requests) == 1
+
+
 def test_the_limit_holds_for_a_block_that_is_remembered() -> None:
     block = b" HTTP/1.1\r\nX-A: " + b"b" * 200 + b"\r\n" + HOST
     limit = len(block) + 10
