@@ -4,7 +4,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from bench import marks, matrix, plot, report, targets
+from bench import marks, matrix, plot, report, save, targets
 from bench.results import Measurement, Results
 from bench.servers import LIMIT, SERVERS
 from bench.workloads import WORKLOADS
@@ -102,3 +102,12 @@ def test_results_replace_what_stands_between_their_marks_alone(tmp_path: Path) -
     assert page.read_text() == "before\n<!-- x: begin -->\n\nnew\n\n<!-- x: end -->\nafter <!-- y: begin -->\n"
     with pytest.raises(SystemExit, match="y: begin"):
         marks.replace(page, "y", "new")
+
+
+def test_the_time_of_a_save_is_divided_by_the_log() -> None:
+    log = "".join(
+        f"1970-01-01 00:00:{second}.500 +0000 [7] INFO {said} generation=2\n"
+        for second, said in (("10", "reload started"), ("12", "worker started"), ("13", "reload finished"))
+    )
+    assert list(save.divided(10.0, 17.5, log).values()) == [0.5, 2.0, 1.0, 4.0]
+    assert save.divided(10.0, 17.5, "") == {}

@@ -252,7 +252,8 @@ class Executor:
         self._kill_all(generation, listens=listens)
         self._listeners.release(self._fleet)
         tell = log.debug if generation.trigger == PAGE else log.info
-        tell("%s abandoned %s", undertaking(generation), fields(generation=action.number))
+        what = undertaking(generation) if self._fleet.has_served else "start"
+        tell("%s abandoned %s", what, fields(generation=action.number))
 
     def _recall(self, action: Recall) -> None:
         now, serving, refusal = time.monotonic(), self._fleet.serving, self._fleet.last_refusal
