@@ -27,7 +27,7 @@ from fuzz.chaos import KINDS, chaos, parts
 from integration.client import Client, Closed, fetch, request
 from integration.control import spawnctl
 from integration.gate import Gate
-from integration.hostile import PHASES, Mutator, check, reset
+from integration.hostile import PHASES, Flights, Mutator, check, check_flight, reset
 from integration.server import Server, until
 
 QUIET = ("-l", "/dev/null")
@@ -72,8 +72,8 @@ def descriptors(pid: int) -> int:
 # The parts -----------------------------------------------------------------------------------------------------------
 
 
-def mutations(results: Results, application: str, inputs: int) -> None:
-    """Check the answers to mutated and random bytes."""
+def mutations(results: Results, application: str, inputs: int, bind: str = "127.0.0.1:0") -> None:
+    """Check the answers to mutated and random bytes, and over TLS what becomes of mutated handshakes."""
     clients = 12
     wrong: list[str] = []
 
@@ -82,14 +82,18 @@ def mutations(results: Results, application: str, inputs: int) -> None:
         for _ in range(inputs // clients):
             data = mutator.input()
             try:
-                check(server.port, data, mutator.pieces(data))
+                check(server.where, data, mutator.pieces(data))
+                if server.secure:
+                    data = flights[number].flight()
+                    check_flight(server.port, data)
             except (AssertionError, *FREE) as error:
                 wrong.append(f"{error!r} {data!r}")
 
-    with Server(application, "-s", "2", "-t", "4", *QUIET) as server:
+    flights = [Flights(2000 + number) for number in range(clients)]
+    with Server(application, "-s", "2", "-t", "4", *QUIET, bind=bind) as server:
         before = steady(server)
         together(clients, attack)
-        name = f"{inputs} mutated inputs to {application}"
+        name = f"{inputs} mutated inputs to {application}{' over TLS' if server.secure else ''}"
         results.row(f"{name}: answers that differ from the reader's", len(wrong), "0", not wrong)
         compare(results, name, before, steady(server))
         results.log(name, server, "^$")
@@ -260,7 +264,7 @@ def use(port: int, choose: random.Random, counts: "collections.Counter[str]") ->
 def steady(server: Server) -> list[int]:
     """Count the descriptors of each worker, when all have served and have no client."""
     for _ in range(50):
-        fetch(server.port)
+        fetch(server.where)
     return [descriptors(worker.pid) for worker in server.workers()]
 
 
@@ -286,6 +290,7 @@ def main() -> None:
     if not options.chaos_only:
         for application in ("fingerprint.application", "uneven.application"):
             mutations(results, application, options.inputs // 2)
+            mutations(results, application, options.inputs // 8, bind="127.0.0.1:0?tls")
             reloads(results, application, options.seconds / 2)
         resets(results, options.resets)
         kills(results, options.seconds)

@@ -48,6 +48,16 @@ def test_the_application_alone_takes_part_only_where_that_means_something() -> N
     assert (LIMIT, "e10-8") not in planned
 
 
+def test_servers_take_part_in_what_they_are_there_for() -> None:
+    def under(workload: str) -> set[str]:
+        return {server for server, _, _ in matrix.plan([LIMIT, *SERVERS], [workload], 1)}
+
+    assert under("m") == {"spawning", "gunicorn", "granian", "bjoern"}
+    assert under("n") == under("p-file") == {"spawning", "gunicorn", "granian", "uvicorn", "nginx-bjoern"}
+    assert under("o-full") == under("o-resumed") == {"spawning", "gunicorn", "granian", "nginx"}
+    assert not {"uvicorn", "nginx", "nginx-bjoern"} & under("b1")
+
+
 def test_what_targets_need_is_enough_to_judge_each_of_them() -> None:
     needed = targets.needed()
     results = Results(ENVIRONMENT, [

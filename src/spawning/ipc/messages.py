@@ -305,7 +305,8 @@ class Handoff:
     or the head on its way, for too long; `family` is that of the socket; `unread` are the bytes of further requests
     that were received and not interpreted, one character an octet; `listener` is the address of the listener that the
     connection came from, as text, and `environ` what environs say of this connection beside that; `fresh` is one of
-    which nothing has been interpreted since it was accepted, not even a PROXY header.
+    which nothing has been interpreted since it was accepted, not even a PROXY header; `ferried` is one whose session of
+    TLS stays where it is, and `term` then that of the worker that has sent it (``ipc/fence.py``).
     """
 
     address: str
@@ -317,6 +318,7 @@ class Handoff:
     environ: dict[str, str] = field(default_factory=dict)
     fresh: bool = False
     ferried: bool = False
+    term: int = 0
 
 
 Message = (
