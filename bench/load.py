@@ -52,7 +52,7 @@ def warm_up(workload: Workload, port: int, scratch: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Give the versions of the tools."""
+    """Return the versions of the tools."""
     said = {"wrk": _said(["wrk", "-v"]), "ab": _said(["ab", "-V"])}
     found = {tool: re.search(r"(?:wrk|Version) (\S+)", text) for tool, text in said.items()}
     return {tool: match[1] if match else "not installed" for tool, match in found.items()}

@@ -54,15 +54,15 @@ class Server:
     note: str = ""
 
     def over_unix(self) -> "Server":
-        """Give the same server on a Unix socket."""
+        """Return the same server on a Unix socket."""
         return replace(self, name=f"{self.name}-unix", on_unix=True, note="")
 
     def over_tls(self) -> "Server":
-        """Give the same server on a port where it speaks TLS."""
+        """Return the same server on a port where it speaks TLS."""
         return replace(self, name=f"{self.name}-tls", on_tls=True, note="")
 
     def cannot(self, case: str) -> str:
-        """Say why a case cannot be run; empty when it can."""
+        """Return why a case cannot be run; empty when it can."""
         if case == "4" and not self.recycle:
             return "does not recycle workers"
         if case == "7" and not self.upgrade:

@@ -107,7 +107,7 @@ def measure(bench: Bench, server: str, numbers: tuple[int, int, int]) -> Outcome
 
 
 def _fast(bench: Bench, running: launch.Running) -> tuple[float, float]:
-    """Give the fast clients' requests a second, and the server's CPU µs for each."""
+    """Return the fast clients' requests a second, and the server's CPU µs for each."""
     before = tree.cpu_seconds(running.pid)
     seen = load.run(FAST, running.port, bench.seconds, bench.work)
     cpu = tree.cpu_seconds(running.pid) - before
@@ -169,7 +169,7 @@ def _wait(port: int) -> None:
 
 
 def median(outcomes: list[Outcome]) -> Outcome:
-    """Give the median of each figure; of threads held and of what became of clients, the most."""
+    """Return the median of each figure; of threads held and of what became of clients, the most."""
     figures = {
         name: statistics.median(getattr(outcome, name) for outcome in outcomes)
         for name in ("alone", "beside", "alone_us", "beside_us", "slow_ms", "before_mb", "after_mb")
@@ -180,7 +180,7 @@ def median(outcomes: list[Outcome]) -> Outcome:
 
 
 def kept(outcomes: list[Outcome]) -> float:
-    """Give the median of the share of requests that is left: each repetition is its own measure."""
+    """Return the median of the share of requests that is left: each repetition is its own measure."""
     return statistics.median(outcome.beside / outcome.alone for outcome in outcomes)
 
 

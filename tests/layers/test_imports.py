@@ -95,7 +95,7 @@ def component(path: Path) -> str:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Give the dotted name behind each import of the file at `path`, relative ones made absolute."""
+    """Yield the dotted name behind each import of the file at `path`, relative ones made absolute."""
     package = ["spawning", *path.relative_to(SOURCE).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):

@@ -214,7 +214,7 @@ class AskDetails:
 
 @dataclass(frozen=True, slots=True)
 class OpenConsole:
-    """Give a console to who is at the other end of the connection beside this (``ipc/control.py``)."""
+    """Open a console for the person at the other end of the connection beside this (``ipc/control.py``)."""
 
 
 # Worker to controller ------------------------------------------------------------------------------------------------
