@@ -2,8 +2,9 @@
 
 Each server gets one worker with two threads. ``wrk`` asks for a small response alone, beside slow clients
 (``slow_clients.py``), and alone again, since machines drift: slow with heads, with bodies, readers of responses of
-10 MB, and all of them. While they are there, two requests that sleep show how many of the two threads are free: they
-end together, one after the other, or not at all. Memory is the PSS of the process tree.
+10 MB, and all of them. The application makes a body of 10 MB for each request, whatever the server. While slow clients
+are there, two requests that sleep show how many of the two threads are free: they end together, one after the other, or
+not at all. Memory is the PSS of the process tree.
 
 ``--document`` writes the table between the marks of a page. The exit status is 1 when Spawning loses more than 15 % or
 has a thread held.
