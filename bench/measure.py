@@ -39,7 +39,7 @@ class Bench:
     cpu_rounds: int
 
     def environment(self) -> dict[str, str]:
-        """Give what is added to a server's environment."""
+        """Return what is added to a server's environment."""
         return {
             "BENCH_CPU_ROUNDS": str(self.cpu_rounds),
             "BENCH_WORK": str(self.work),

@@ -116,7 +116,7 @@ C_SERVERS = ("bjoern", "fastpysgi", "freastal")
 
 
 def versions(python: Path) -> dict[str, str]:
-    """Give the version of each server's package in the environment of `python`, and of Django; absent if not there."""
+    """Return the version of each server's package in the environment of `python`, and of Django, if it is there."""
     packages = [*sorted({server.package for server in SERVERS.values()} - set(_OUTSIDE)), "django"]
     found = {package: found for package in packages if (found := _distribution(python, package))}
     found |= {package: version for package, find in _OUTSIDE.items() if (version := find())}
@@ -129,7 +129,7 @@ def _distribution(python: Path, package: str) -> str:
 
 
 def _apache() -> str:
-    """Give the version of an Apache that can load mod_wsgi."""
+    """Return the version of an Apache that can load mod_wsgi."""
     binary = shutil.which(apache.BINARY)
     if not binary or not apache.module_path(binary, "wsgi").exists():
         return ""

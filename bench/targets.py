@@ -86,7 +86,7 @@ TARGETS = [
 
 
 def needed() -> set[tuple[str, str]]:
-    """Give workload and server of all measurements that the targets are judged by."""
+    """Return workload and server of all measurements that the targets are judged by."""
     pairs = {(target.base or target.workload, peer) for target in TARGETS for peer in target.peers}
     return pairs | {(target.workload, OURS) for target in TARGETS}
 

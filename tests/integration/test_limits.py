@@ -42,7 +42,7 @@ def narrow() -> Iterator[Server]:
 
 
 def connections(server: Server, client: Client) -> bool:
-    """Tell whether the worker still holds its end of the client's connection."""
+    """Return whether the worker still holds its end of the client's connection."""
     port = client.sock.getsockname()[1]
     processes = server.processes()
     return any(at.raddr and at.raddr.port == port for process in processes for at in process.net_connections("tcp"))

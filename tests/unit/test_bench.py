@@ -4,7 +4,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from bench import marks, matrix, plot, report, save, targets
+from bench import apps, marks, matrix, plot, report, save, targets
 from bench.results import Measurement, Results
 from bench.servers import LIMIT, SERVERS
 from bench.workloads import WORKLOADS
@@ -68,6 +68,19 @@ def test_what_targets_need_is_enough_to_judge_each_of_them() -> None:
     ])  # fmt: skip
     assert len(targets.judge(results.summaries())) == len(targets.TARGETS)
     assert {server for _, server in needed} <= {LIMIT, *SERVERS}
+
+
+def test_a_slow_reader_has_a_body_of_its_own_that_takes_memory() -> None:
+    """What the kernel has only promised (zeroes that nobody has touched) would cost a server nothing to keep."""
+
+    def ask() -> bytes:
+        (body,) = apps.beside_slow({"PATH_INFO": "/large"}, lambda status, headers: None)
+        return body
+
+    one, other = ask(), ask()
+    assert one is not other
+    assert len(one) == apps.VERY_LARGE
+    assert b"\0" not in one
 
 
 def test_a_server_with_errors_in_one_repetition_has_no_figure() -> None:

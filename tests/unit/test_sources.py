@@ -9,7 +9,7 @@ import pytest
 
 from spawning.errors import ConfigError
 from spawning.ipc.control import DIRECTORY
-from spawning.ipc.takeover import CHECK, TAKE_OVER, TYPED_IN
+from spawning.ipc.succession import CHECK, SUCCEED, TYPED_IN
 from spawning.net.wanted import wanted
 from spawning.settings import OPTIONS, Settings
 from spawning.settings.files import find, read, read_environment
@@ -135,7 +135,7 @@ def test_a_short_option_is_no_key(tmp_path: Path) -> None:
 
 
 def test_the_variables_that_are_no_settings_are_those_that_others_read() -> None:
-    assert {DIRECTORY, TAKE_OVER, CHECK, TYPED_IN} == NOT_SETTINGS
+    assert {DIRECTORY, SUCCEED, CHECK, TYPED_IN} == NOT_SETTINGS
     assert not NOT_SETTINGS & set(VARIABLES)
 
 

@@ -20,7 +20,7 @@ Package = Callable[[dict[str, str]], None]
 
 @pytest.fixture
 def package(tmp_path: Path) -> Iterator[Package]:
-    """Give a function that writes modules (path to source) where they can be imported; forgets them afterwards."""
+    """A function that writes modules (path to source) where they can be imported; forgets them afterwards."""
     path, modules = list(sys.path), set(sys.modules)
 
     def write(files: dict[str, str]) -> None:

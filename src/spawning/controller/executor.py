@@ -405,8 +405,8 @@ class Executor:
         return self._fleet.generations[source.generation].workers[source.worker]
 
     def _give_up_worker(self, action: GiveUpWorker) -> None:
-        """Give up a worker whose pid is unknown. If its process exists, it hangs in the fork, and still has the fork
-        server's title.
+        """Stop waiting for a worker whose pid is unknown. If its process exists, it hangs in the fork, still with the
+        fork server's title, and is killed.
         """
         generation = self._fleet.generations[action.source.generation]
         known = {each.pid for each in generation.helpers} | set(self._fleet.pids())

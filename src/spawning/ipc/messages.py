@@ -162,8 +162,8 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """A newer generation takes over: stop accepting, answer :class:`Frozen`, finish within `seconds`, exit. While there
-    are ferries (``worker/ferry.py``), `ferrying` seconds more.
+    """A newer generation serves from now on: stop accepting, answer :class:`Frozen`, finish within `seconds`, exit.
+    While there are ferries (``worker/ferry.py``), `ferrying` seconds more.
     """
 
     seconds: float
@@ -214,7 +214,7 @@ class AskDetails:
 
 @dataclass(frozen=True, slots=True)
 class OpenConsole:
-    """Give a console to who is at the other end of the connection beside this (``ipc/control.py``)."""
+    """Open a console for the person at the other end of the connection beside this (``ipc/control.py``)."""
 
 
 # Worker to controller ------------------------------------------------------------------------------------------------

@@ -101,31 +101,23 @@ def optional_text(value: Any) -> str | None:
 
 
 def account(value: Any) -> str | None:
-    if value is None:
-        return None
-    try:
-        name = _name_or_number(value)
-    except (TypeError, ValueError):
-        name = ""
-    if not re.fullmatch(r"[^:\s]+(:[^:\s]+)?", name) or not all(map(_may_be_number, name.split(":"))):
-        raise ValueError("USER or USER:GROUP, by name or number")
-    return name
+    return _named(value, r"[^:\s]+(:[^:\s]+)?", "USER or USER:GROUP, by name or number")
 
 
 def group(value: Any) -> str | None:
+    return _named(value, r"[^:\s]+", "a group, by name or number")
+
+
+def _named(value: Any, pattern: str, wanted: str) -> str | None:
     if value is None:
         return None
     try:
-        name = _name_or_number(value)
+        name = str(value) if type(value) is int and value >= 0 else text(value)
     except (TypeError, ValueError):
         name = ""
-    if not re.fullmatch(r"[^:\s]+", name) or not _may_be_number(name):
-        raise ValueError("a group, by name or number")
+    if not re.fullmatch(pattern, name) or not all(map(_may_be_number, name.split(":"))):
+        raise ValueError(wanted)
     return name
-
-
-def _name_or_number(value: Any) -> str:
-    return str(value) if type(value) is int and value >= 0 else text(value)
 
 
 def _may_be_number(name: str) -> bool:

@@ -230,8 +230,8 @@ class Greenlets(Executor):
         self._vanished.look([greenlet for greenlet in self._running if greenlet.job is not None])
 
     def stay_in_child(self) -> None:
-        """Give the process that the application has forked a hub of its own, on a loop without any watchers: what it
-        waits for must not let requests go on that are the worker's.
+        """Make a hub of its own in a process that the application has forked, on a loop without any watchers: what that
+        process waits for must not let requests go on that are the worker's.
         """
         with suppress(Exception):  # boundary: as in ``children``
             self._hub.loop.destroy()
