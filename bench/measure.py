@@ -97,13 +97,16 @@ def command_of(bench: Bench, server: Server, workload: Workload, port: int) -> l
         "threads": workload.threads,
         "file": bench.work / "logs" / f"access-{server.name}.log",
     }
-    template = f"{server.command} {server.log}" if workload.log else server.command
-    return [part.format(**names) for part in shlex.split(template)]
+    log = server.log if workload.log else ""
+    observed = server.observed if workload.observed else ""
+    return [part.format(**names) for part in shlex.split(f"{server.command} {log} {observed}")]
 
 
 def _measure_server(bench: Bench, server: Server, workload: Workload, repetition: int) -> Measurement:
     if workload.log and not server.log:
         raise launch.ServerError("writes no access log")
+    if workload.observed and not server.observed:
+        raise launch.ServerError("has no status page")
     port = launch.free_port()
     command = command_of(bench, server, workload, port)
     directory = SITE_DIRECTORY if workload.app == SITE else ROOT

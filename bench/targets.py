@@ -77,6 +77,8 @@ TARGETS = [
     *_rows("j", "pss_mb", (0.6, _GUNICORN), (1, ("gunicorn-preload",))),
     Target(workload="j", metric="start_s", factor=1, plus=0.2, peers=_GUNICORN),
     Target(workload="l", metric="cpu_us", factor=1, plus=1.5, peers=(OURS,), base="b1"),
+    Target(workload="q", metric="cpu_us", factor=1.03, peers=(OURS,), base="b1"),
+    Target(workload="q-log", metric="cpu_us", factor=1.03, peers=(OURS,), base="l"),
 ]
 
 

@@ -33,6 +33,7 @@ class Workload:
     :param size: bytes of the response's body, checked before the load; None does not check.
     :param idle: connections which have made one request and are kept open beside the load.
     :param log: the server writes its access log to a file.
+    :param observed: the server counts, for a status page and metrics.
     :param limit: whether calling the application in a loop is a meaningful lower bound.
     """
 
@@ -51,6 +52,7 @@ class Workload:
     size: int | None = GREETING_BYTES
     idle: int = 0
     log: bool = False
+    observed: bool = False
     limit: bool = True
 
 
@@ -104,6 +106,8 @@ _ROWS = (
     _site("j", "memory of 4 workers with the Django site, start-up time (list view, ab, 4 × 100)", "/", "ab", 2000),
     Workload(name="k", title="hello, pipelined 16 deep, 1 × 1", script="pipeline", depth=16, limit=False),
     Workload(name="l", title="b1 with an access log to a file", log=True, limit=False),
+    Workload(name="q", title="b1 with status page, metrics and the application's metrics", observed=True, limit=False),
+    Workload(name="q-log", title="q with an access log to a file: everything on", log=True, observed=True, limit=False),
 )  # fmt: skip
 
 WORKLOADS = {row.name: row for row in _ROWS}

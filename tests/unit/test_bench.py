@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 from bench import marks, matrix, plot, report, targets
+from bench.measure import Bench, command_of
 from bench.results import Measurement, Results
 from bench.servers import LIMIT, SERVERS
 from bench.workloads import WORKLOADS
@@ -58,6 +59,17 @@ def test_what_targets_need_is_enough_to_judge_each_of_them() -> None:
     ])  # fmt: skip
     assert len(targets.judge(results.summaries())) == len(targets.TARGETS)
     assert {server for _, server in needed} <= {LIMIT, *SERVERS}
+
+
+def test_what_a_workload_wants_of_a_server_is_in_its_command() -> None:
+    bench = Bench(Path("/venv/bin/python"), Path("/work"), 1, 1)
+    names = ("b1", "l", "q", "q-log")
+    command = {name: command_of(bench, SERVERS["spawning"], WORKLOADS[name], 8000) for name in names}
+    log = ["-l", "/work/logs/access-spawning.log"]
+    observed = ["--status", "127.0.0.1:0", "--app-metrics"]
+    assert command["l"] == command["b1"] + log
+    assert command["q"] == command["b1"] + observed
+    assert command["q-log"] == command["b1"] + log + observed
 
 
 def test_a_server_with_errors_in_one_repetition_has_no_figure() -> None:
