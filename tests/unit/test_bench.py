@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 from bench import apps, marks, matrix, plot, report, save, targets
+from bench.measure import Bench, command_of
 from bench.results import Measurement, Results
 from bench.servers import LIMIT, SERVERS
 from bench.workloads import WORKLOADS
@@ -81,6 +82,18 @@ def test_a_slow_reader_has_a_body_of_its_own_that_takes_memory() -> None:
     assert one is not other
     assert len(one) == apps.VERY_LARGE
     assert b"\0" not in one
+
+
+def test_what_a_workload_wants_of_a_server_is_in_its_command() -> None:
+    bench = Bench(Path("/venv/bin/python"), Path("/work"), 1, 1)
+    names = ("b1", "l", "q", "q-log")
+    socket = Path("/tmp/socket")
+    command = {name: command_of(bench, SERVERS["spawning"], WORKLOADS[name], 8000, socket) for name in names}
+    log = ["-l", "/work/logs/access-spawning.log"]
+    observed = ["--status", "127.0.0.1:0", "--app-metrics"]
+    assert command["l"] == command["b1"] + log
+    assert command["q"] == command["b1"] + observed
+    assert command["q-log"] == command["b1"] + log + observed
 
 
 def test_a_server_with_errors_in_one_repetition_has_no_figure() -> None:

@@ -185,7 +185,8 @@ class Executor:
         self._links.add(Source(action.number), near)
         directory, zone_changes = self.directory, zone().changes
         values = {**as_dict(settings), **(shown(page) if page is not None else {})}
-        boot = Boot(action.number, values, started_at, directory, os.getpid(), same, zone_changes, self._status.metrics)
+        metrics, sources = self._status.metrics, self._reader.sources_for(action.number)
+        boot = Boot(action.number, values, started_at, directory, os.getpid(), same, zone_changes, metrics, sources)
         self._links.send(Source(action.number), boot)
 
     def _settings_for(self, action: StartGeneration) -> Settings:
