@@ -197,6 +197,8 @@ def test_which_server_is_said_anywhere(typed: list[str], meant: list[str]) -> No
     [
         (["restart"], "there is no command restart: reload loads new code without a pause"),
         (["start"], "there is no command start: the command spawn starts a server"),
+        ([], "no command given: there are config, console, log, logs, reload, .*status"),
+        (["--address", "a:1"], "no command given: there are config, "),
         (["xyzzy"], "there is no command xyzzy: there are config, console, log, logs, reload, .*status"),
         (["status", "--address", "x"], "option --address: 'x' is not HOST:PORT"),
         (["status", "--socket", "/no/such/socket"], "no server is running: /no/such/socket does not exist"),
