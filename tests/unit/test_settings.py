@@ -120,15 +120,15 @@ def test_accepted(name: str, value: Any, result: Any) -> None:
         ),
         ("host", ":80", "option --host: ':80' is not a host alone: write --port 80, or --bind :80"),
         ("host", "http://a", "option --host: 'http://a' is not a host, such as 0.0.0.0 or localhost"),
-        ("host", "", "option --host: '' is not a text (and not empty)"),
+        ("host", "", "option --host: '' is not a text with at least one character, and without NUL"),
         ("verbose", "perhaps", "option --verbose: 'perhaps' is not true or false"),
         ("verbose", 1.5, "option --verbose: 1.5 is not true or false"),
         ("verbose", 2, "option --verbose: 2 is not true or false"),
         ("port", True, "option --port: True is not a whole number from 0 to 65535"),
         ("boot_timeout", True, "option --boot-timeout: True is not a number of seconds above 0"),
         ("boot_timeout", 10**400, f"option --boot-timeout: {10**400} is not a number of seconds above 0"),
-        ("pidfile", "a\0b", "option --pidfile: 'a\\x00b' is not a text (and not empty)"),
-        ("watch", ("", "a"), "option --watch: '', 'a' is not a text (and not empty)"),
+        ("pidfile", "a\0b", "option --pidfile: 'a\\x00b' is not a text with at least one character, and without NUL"),
+        ("watch", ("", "a"), "option --watch: '', 'a' is not a text with at least one character, and without NUL"),
         ("ready_status", "ok", "option --ready-status: 'ok' is not a status such as 204, or a range such as 200-399"),
         (
             "ready_status",
@@ -167,7 +167,7 @@ def test_accepted(name: str, value: Any, result: Any) -> None:
             "option --forwarded-allow-ips: '127.0.0.1,10.0.0.1/8' is not a list of addresses,"
             " networks such as 10.0.0.0/8, unix, or *: look at '10.0.0.1/8'",
         ),
-        ("watch", [3], "option --watch: 3 is not a text (and not empty)"),
+        ("watch", [3], "option --watch: 3 is not a text with at least one character, and without NUL"),
         (
             "reload",
             "svn",

@@ -22,7 +22,7 @@ FACTORY_SHORT_NAMES = {
 
 def text(value: Any) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError("a text (and not empty)")
+        raise ValueError("a text with at least one character, and without NUL")
     return value
 
 
