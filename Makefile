@@ -28,7 +28,7 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	@echo "The tests take some ten minutes on two cores, and twice as long beside other work."
+	@echo "The tests take a quarter of an hour on two cores, and twice as long beside other work."
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
 # Containers, machines in network namespaces, proxies, systemd: as root on Debian. A program that is missing fails its

@@ -50,7 +50,7 @@ WSGIScriptAlias / "{state}/application.wsgi" process-group=bench application-gro
 
 
 def module_path(binary: str, name: str) -> Path:
-    """Say where the module `name` of the Apache at `binary` (``PREFIX/sbin/apache2``) is."""
+    """Return where the module `name` of the Apache at `binary` (``PREFIX/sbin/apache2``) is."""
     return Path(binary).resolve().parents[1] / "lib" / BINARY / "modules" / f"mod_{name}.so"
 
 

@@ -120,9 +120,10 @@ def beside_slow(environ: Environ, start_response: StartResponse) -> Iterable[byt
     if path == "/upload":
         return upload(environ, start_response)
     if path == "/large":
-        # Made for each request, as pages are: one body for all would hide what readers that take little cost.
+        # Made for each request, as pages are: one body for all would hide what readers that take little cost. So would
+        # bytes(VERY_LARGE), whose zeroes take no memory until somebody writes to them.
         start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(VERY_LARGE))])
-        return [bytes(VERY_LARGE)]
+        return [b"x" * VERY_LARGE]
     if path == "/wait":
         time.sleep(WAIT_SECONDS)
     return hello(environ, start_response)

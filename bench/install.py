@@ -53,7 +53,7 @@ def missing(packages: dict[str, Callable[[], bool]]) -> list[str]:
 
 
 def check() -> None:
-    """Say which Debian packages are missing.
+    """Print which Debian packages are missing.
 
     :raises SystemExit: the suite cannot do without one of them.
     """

@@ -89,7 +89,7 @@ def running(
 
 
 def last_line(output: str) -> str:
-    """Give the last line of a server's output that is not blank."""
+    """Return the last line of a server's output that is not blank."""
     return next((line.strip() for line in reversed(output.splitlines()) if len(line.strip()) > 1), "(no output)")
 
 

@@ -72,7 +72,7 @@ def _threads(pid: int) -> int:
 
 
 def _memory(pid: int) -> int:
-    """Give what no file is behind: pages of files are shared with whatever else runs on the machine."""
+    """Return what no file is behind: pages of files are shared with whatever else runs on the machine."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss_Anon:"))
 

@@ -56,7 +56,7 @@ def warm_up(workload: Workload, port: int, scratch: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Give the versions of the tools."""
+    """Return the versions of the tools."""
     said = {"wrk": _said(["wrk", "-v"]), "ab": _said(["ab", "-V"]), "openssl": _said(["openssl", "version"])}
     found = {tool: re.search(r"(?:wrk|Version|OpenSSL) (\S+)", text) for tool, text in said.items()}
     return {tool: match[1] if match else "not installed" for tool, match in found.items()}

@@ -39,7 +39,7 @@ class Bench:
     cpu_rounds: int
 
     def environment(self) -> dict[str, str]:
-        """Give what is added to a server's environment."""
+        """Return what is added to a server's environment."""
         return {
             "BENCH_CPU_ROUNDS": str(self.cpu_rounds),
             "BENCH_WORK": str(self.work),
@@ -160,14 +160,17 @@ def command_of(bench: Bench, server: Server, workload: Workload, port: int, path
         "threads": workload.threads,
         "file": bench.work / "logs" / f"access-{server.name}.log",
     }
-    template = server.command.replace("{listen}", server.listen[workload.over])
-    template = f"{template} {server.log}" if workload.log else template
-    return [part.format(**names) for part in shlex.split(template)]
+    command = server.command.replace("{listen}", server.listen[workload.over])
+    log = server.log if workload.log else ""
+    observed = server.observed if workload.observed else ""
+    return [part.format(**names) for part in shlex.split(f"{command} {log} {observed}")]
 
 
 def _measure_server(bench: Bench, server: Server, workload: Workload, repetition: int) -> Measurement:
     if workload.log and not server.log:
         raise launch.ServerError("writes no access log")
+    if workload.observed and not server.observed:
+        raise launch.ServerError("has no status page")
     output = bench.work / "logs" / f"{server.name}-{workload.name}.log"
     with (
         serving(bench, server, workload, output) as running,

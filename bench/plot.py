@@ -88,7 +88,7 @@ def draw(results: Results) -> str | None:
 
 
 def _of(panel: Panel, summaries: Iterable[Summary]) -> list[Summary]:
-    """Give those to be shown, the shortest bar first, errors (ours too) last; none if ours was not measured."""
+    """Return those to be shown, the shortest bar first, errors (ours too) last; none if ours was not measured."""
     found = [
         summary
         for summary in summaries
@@ -143,7 +143,7 @@ def _text(x: float, y: float, text: str, kind: str) -> str:
 
 
 def _spoken(shown: Sequence[tuple[Panel, Sequence[Summary]]]) -> str:
-    """Say the picture in words, for whoever does not see it."""
+    """Return the picture in words, for people who do not see it."""
     parts = []
     for panel, found in shown:
         figures = [f"{s.server} {_figure(s.medians[panel.metric])}" for s in found if s.medians]

@@ -145,7 +145,7 @@ def _control(*arguments: str) -> None:
 
 
 def _summary(path: Path) -> int:
-    """Give the instructions in a file of callgrind's; those of processes that nobody asked have none."""
+    """Return the instructions in a file of callgrind's; those of processes that nobody asked have none."""
     found = re.search(r"^totals: *(\d+)", path.read_text(), re.MULTILINE)
     return int(found[1]) if found else 0
 

@@ -71,7 +71,7 @@ def _measured(case: str, site: Site, options: argparse.Namespace) -> Row:
 
 
 def _kind(trouble: Trouble, site: Site) -> str:
-    """Give the column of a trouble."""
+    """Return the column of a trouble."""
     kind = str(trouble)
     held = any(port == trouble.port and trouble.opened <= when for when, port in site.killed)
     return "in killed" if held and kind != "said close" else kind
@@ -151,7 +151,7 @@ def _version(server: Server, options: argparse.Namespace) -> str:
 
 
 def _note(found: dict[str, Any]) -> str:
-    """Say above the tables what was run."""
+    """Return what stands above the tables: what was run."""
     notes = [f"{server.name}: {server.note}" for server in SERVERS.values() if server.note and server.name in found]
     waiting = f", each request sleeps {found['wait']:g} s" if found.get("wait") else ""
     return "\n".join(

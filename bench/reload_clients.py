@@ -141,7 +141,7 @@ def connected(where: int | str, timeout: float) -> socket.socket:
 
 
 def identity(sock: socket.socket) -> int:
-    """Give a number by which the other end of a connection can be told from others: the port, or the inode."""
+    """Return a number by which the other end of a connection can be told from others: the port, or the inode."""
     if sock.family == socket.AF_UNIX:
         return os.fstat(sock.fileno()).st_ino
     port: int = sock.getsockname()[1]
@@ -230,6 +230,6 @@ def steps_back(answers: list[Answer]) -> int:
 
 
 def longest_silence(answers: list[Answer], begun: float, ended: float) -> float:
-    """Give the longest time without any answer between two moments, in seconds."""
+    """Return the longest time without any answer between two moments, in seconds."""
     ends = sorted((begun, *(answer.ended for answer in answers), ended))
     return max((after - before for before, after in itertools.pairwise(ends)), default=0.0)

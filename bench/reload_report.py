@@ -30,7 +30,7 @@ def _overview(results: Results, cases: list[str]) -> str:
 
 
 def _verdict(row: Row | None) -> str:
-    """Say in a few words what clients noticed."""
+    """Return in a few words what clients noticed."""
     if row is None:
         return "not run"
     if "cannot" in row:

@@ -20,7 +20,7 @@ class Server:
     :param tcp: the options that have it listen on a port.
     :param unix: the options that have it listen on a Unix socket; empty when it cannot.
     :param tls: the options that have it speak TLS on a port; empty when it cannot.
-    :param inherited: the options that have it take a socket of a service manager over; empty: the others do not matter
+    :param inherited: the options that have it use a socket of a service manager; empty: the others do not matter
         then.
     :param inherited_tls: those that are added to have it speak TLS there.
     :param on_unix: it is to listen on a Unix socket.
@@ -32,7 +32,7 @@ class Server:
     :param second_master: an upgrade starts a second master process beside the first, which is then to be ended.
     :param worker: what the command line of a worker contains; empty: every direct child is one.
     :param fork_server: the same of what loads the application for the workers; empty when there is no such process.
-    :param activated: it takes a listening socket over from a service manager (``LISTEN_FDS``).
+    :param activated: a service manager gives it a listening socket (``LISTEN_FDS``).
     :param note: what a reader of the results should know.
     """
 
@@ -56,15 +56,15 @@ class Server:
     note: str = ""
 
     def over_unix(self) -> "Server":
-        """Give the same server on a Unix socket."""
+        """Return the same server on a Unix socket."""
         return replace(self, name=f"{self.name}-unix", on_unix=True, note="")
 
     def over_tls(self) -> "Server":
-        """Give the same server on a port where it speaks TLS."""
+        """Return the same server on a port where it speaks TLS."""
         return replace(self, name=f"{self.name}-tls", on_tls=True, note="")
 
     def cannot(self, case: str) -> str:
-        """Say why a case cannot be run; empty when it can."""
+        """Return why a case cannot be run; empty when it can."""
         if case == "4" and not self.recycle:
             return "does not recycle workers"
         if case == "7" and not self.upgrade:

@@ -198,7 +198,7 @@ class Site:
 
     @property
     def main(self) -> int:
-        """Give the pid of the process that gets the signals: the first, unless an upgrade has put another there."""
+        """Return the pid of the process that gets the signals: the first, unless an upgrade has put another there."""
         assert self._process is not None
         return self._written_pid() or self._process.pid
 
@@ -322,7 +322,7 @@ def _wait_for_stop(pid: int) -> None:
 
 
 def _state(process: Path) -> str:
-    """Give the letter of a process's or thread's state."""
+    """Return the letter of a process's or thread's state."""
     try:
         return (process / "stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

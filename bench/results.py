@@ -75,7 +75,7 @@ class Results:
         return cls(data["environment"], [Measurement(**item) for item in data["measurements"]])
 
     def summaries(self) -> dict[tuple[str, str], Summary]:
-        """Give workload and server to summary, in the order of the first measurement."""
+        """Return workload and server to summary, in the order of the first measurement."""
         groups: dict[tuple[str, str], list[Measurement]] = {}
         for measurement in self.measurements:
             groups.setdefault((measurement.workload, measurement.server), []).append(measurement)

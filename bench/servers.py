@@ -25,6 +25,7 @@ class Server:
     :param command: how it is started; see the placeholders above.
     :param package: the distribution whose version is shown; it must be installed.
     :param log: what is appended to the command when an access log is wanted; empty when the server writes none.
+    :param observed: what is appended when it is to count for a status page and metrics; empty when it has none.
     :param streams: it sends a block of a generator before it asks for the next one, as PEP 3333 demands ("Buffering and
         Streaming"); ``bench/README.md`` shows how to see that.
     :param note: what a reader of the results should know.
@@ -38,6 +39,7 @@ class Server:
     log: str = ""
     listen: Mapping[str, str] = field(default_factory=lambda: {"tcp": ""})
     only: tuple[str, ...] = ()
+    observed: str = ""
     streams: bool = True
     note: str = ""
 
@@ -63,7 +65,7 @@ _PREFORK_NOTE = "no command of its own: started by bench/prefork.py"
 _COLLECTS = "; collects a generator's blocks and sends them at its end"
 
 _ROWS = (
-    Server(name="spawning", package="spawning", log="-l {file}",
+    Server(name="spawning", package="spawning", log="-l {file}", observed="--status 127.0.0.1:0 --app-metrics",
            command="{bin}/spawn -f wsgi {app} {listen} -s {processes} -t {threads} -l /dev/null",
            listen={"tcp": "--port {port}", "unix": "-b unix:{socket}",
                    "tls": "--port {port} --certfile {certificate} --keyfile {key}"}),
@@ -116,7 +118,7 @@ C_SERVERS = ("bjoern", "fastpysgi", "freastal")
 
 
 def versions(python: Path) -> dict[str, str]:
-    """Give the version of each server's package in the environment of `python`, and of Django; absent if not there."""
+    """Return the version of each server's package in the environment of `python`, and of Django, if it is there."""
     packages = [*sorted({server.package for server in SERVERS.values()} - set(_OUTSIDE)), "django"]
     found = {package: found for package in packages if (found := _distribution(python, package))}
     found |= {package: version for package, find in _OUTSIDE.items() if (version := find())}
@@ -129,7 +131,7 @@ def _distribution(python: Path, package: str) -> str:
 
 
 def _apache() -> str:
-    """Give the version of an Apache that can load mod_wsgi."""
+    """Return the version of an Apache that can load mod_wsgi."""
     binary = shutil.which(apache.BINARY)
     if not binary or not apache.module_path(binary, "wsgi").exists():
         return ""

@@ -2,8 +2,9 @@
 
 Each server gets one worker with two threads. ``wrk`` asks for a small response alone, beside slow clients
 (``slow_clients.py``), and alone again, since machines drift: slow with heads, with bodies, readers of responses of 10
-MB, and all of them; and over TLS, with handshakes. While they are there, two requests that sleep show how many of the
-two threads are free: they end together, one after the other, or not at all. Memory is the PSS of the process tree.
+MB, and all of them; and over TLS, with handshakes. The application makes a body of 10 MB for each request, whatever the
+server. While slow clients are there, two requests that sleep show how many of the two threads are free: they end
+together, one after the other, or not at all. Memory is the PSS of the process tree.
 
 ``--document`` writes the table between the marks of a page. The exit status is 1 when Spawning loses more than 15 % or
 has a thread held.
@@ -120,7 +121,7 @@ def measure(bench: Bench, server: str, numbers: Numbers) -> Outcome:
 
 
 def _fast(bench: Bench, fast: Workload, running: launch.Running) -> tuple[float, float]:
-    """Give the fast clients' requests a second, and the server's CPU µs for each."""
+    """Return the fast clients' requests a second, and the server's CPU µs for each."""
     before = tree.cpu_seconds(running.pid)
     seen = load.run(fast, running.port, bench.seconds, bench.work)
     cpu = tree.cpu_seconds(running.pid) - before
@@ -182,7 +183,7 @@ def _wait(fast: Workload, port: int) -> None:
 
 
 def median(outcomes: list[Outcome]) -> Outcome:
-    """Give the median of each figure; of threads held and of what became of clients, the most."""
+    """Return the median of each figure; of threads held and of what became of clients, the most."""
     figures = {
         name: statistics.median(getattr(outcome, name) for outcome in outcomes)
         for name in ("alone", "beside", "alone_us", "beside_us", "slow_ms", "before_mb", "after_mb")
@@ -193,7 +194,7 @@ def median(outcomes: list[Outcome]) -> Outcome:
 
 
 def kept(outcomes: list[Outcome]) -> float:
-    """Give the median of the share of requests that is left: each repetition is its own measure."""
+    """Return the median of the share of requests that is left: each repetition is its own measure."""
     return statistics.median(outcome.beside / outcome.alone for outcome in outcomes)
 
 

@@ -82,11 +82,13 @@ TARGETS = [
     Target(workload="j", metric="start_s", factor=1, plus=0.2, peers=_GUNICORN),
     Target(workload="l", metric="cpu_us", factor=1, plus=1.5, peers=(OURS,), base="b1"),
     *_rows("n", "cpu_us", (1, _GRANIAN)),
+    Target(workload="q", metric="cpu_us", factor=1.03, peers=(OURS,), base="b1"),
+    Target(workload="q-log", metric="cpu_us", factor=1.03, peers=(OURS,), base="l"),
 ]
 
 
 def needed() -> set[tuple[str, str]]:
-    """Give workload and server of all measurements that the targets are judged by."""
+    """Return workload and server of all measurements that the targets are judged by."""
     pairs = {(target.base or target.workload, peer) for target in TARGETS for peer in target.peers}
     return pairs | {(target.workload, OURS) for target in TARGETS}
 

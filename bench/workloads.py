@@ -37,6 +37,7 @@ class Workload:
     :param size: bytes of the response's body, checked before the load; None does not check.
     :param idle: connections which have made one request and are kept open beside the load.
     :param log: the server writes its access log to a file.
+    :param observed: the server counts, for a status page and metrics.
     :param limit: whether calling the application in a loop is a meaningful lower bound.
     """
 
@@ -57,6 +58,7 @@ class Workload:
     size: int | None = GREETING_BYTES
     idle: int = 0
     log: bool = False
+    observed: bool = False
     limit: bool = True
 
 
@@ -121,6 +123,8 @@ _ROWS = (
     ),
     _large("p-memory", "1 MB responses from memory over TLS, 1 × 8", "from_memory", size=LARGE_BYTES, over="tls"),
     _large("p-file", "1 MB responses from a file over TLS, 1 × 8", "from_file", size=LARGE_BYTES, over="tls"),
+    Workload(name="q", title="b1 with status page, metrics and the application's metrics", observed=True, limit=False),
+    Workload(name="q-log", title="q with an access log to a file: everything on", log=True, observed=True, limit=False),
 )  # fmt: skip
 
 WORKLOADS = {row.name: row for row in _ROWS}

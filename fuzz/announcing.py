@@ -10,7 +10,7 @@ ENOUGH = 64  # bytes, piece by piece; of the rest a few
 
 
 def seeds() -> Iterator[tuple[str, bytes]]:
-    """Give headers of all kinds."""
+    """Yield headers of all kinds."""
     told = tls(7, 0, field(0x21, b"TLSv1.3"), field(0x22, b"Jane"), field(0x23, b"AES"))
     headers = (
         version_1(),
@@ -48,7 +48,7 @@ def one_input(source: bytes) -> None:
 
 
 def outcome(data: bytes) -> Announced | str | None:
-    """Give what is announced, or why nothing is; None: there has to be more."""
+    """Return what is announced, or why nothing is; None: there has to be more."""
     try:
         return read(data)
     except ValueError as error:

@@ -38,7 +38,7 @@ SAID = (
 
 
 def seeds() -> Iterator[tuple[str, bytes]]:
-    """Give the valid cases of the corpus, and what proxies write."""
+    """Yield the valid cases of the corpus, and what proxies write."""
     for path in (CORPUS / "valid").glob("*.http"):
         yield path.stem, path.read_bytes()
     for number, said in enumerate(SAID):

@@ -26,7 +26,7 @@ ADDED = ("HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PO
 
 
 def seeds() -> Iterator[tuple[str, bytes]]:
-    """Give what a client might try with each."""
+    """Yield what a client might try with each."""
     for number in range(len(APPENDED)):
         for name, text in (
             ("for", b"for=10.0.0.1;proto=http"),
@@ -53,7 +53,7 @@ def one_input(source: bytes) -> None:
 
 
 def resolved(said: dict[str, str]) -> Origin | None:
-    """Give what the fields say, None if they are refused."""
+    """Return what the fields say, None if they are refused."""
     try:
         return resolve(said, TRUST)
     except ProtocolError:

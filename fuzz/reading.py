@@ -35,7 +35,7 @@ MOST_KEPT = 1 << 17  # bytes that the usual limits may let a reader keep: head, 
 
 
 def seeds() -> Iterator[tuple[str, bytes]]:
-    """Give every case of the corpus with its name, without cuts and with two."""
+    """Yield every case of the corpus with its name, without cuts and with two."""
     for path in CORPUS.rglob("*.http"):
         data = path.read_bytes()
         if len(data) <= 4096:
@@ -77,7 +77,7 @@ def check(data: bytes, cuts: Iterable[int], limits: dict[str, int]) -> None:
 
 
 def read(pieces: Iterable[bytes], limits: dict[str, int]) -> Story:
-    """Give the story of a reader without memories."""
+    """Return the story of a reader without memories."""
     forget()
     return story(pieces, reader(**limits))
 
@@ -134,7 +134,7 @@ def agrees_with_another(whole: Story, data: bytes) -> None:
 
 
 def step(other: h11.Connection, stricter: re.Pattern[str]) -> Any:
-    """Give h11's next event; None if it refuses something that it may."""
+    """Return h11's next event; None if it refuses something that it may."""
     try:
         return other.next_event()
     except h11.RemoteProtocolError as error:

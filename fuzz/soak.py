@@ -1,7 +1,7 @@
 """``python -m fuzz.soak``: hostile clients, kill -9 and many requests for minutes; a table says what it came to.
 
-The long form of ``tests/integration/test_hostile.py``: six parts, each with a server of its own. Ends with status 1 if
-something is not as it must be. Needs what `make test` needs.
+The long form of ``tests/integration/test_hostile.py``: seven parts, each with a server of its own. Ends with status 1
+if something is not as it must be. Needs what `make test` needs.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from fuzz.chaos import KINDS, chaos, parts
+from fuzz.counting import counting
 from integration.client import Client, Closed, fetch, request
 from integration.control import spawnctl
 from integration.gate import Gate
@@ -282,11 +283,16 @@ def main() -> None:
     parser.add_argument(
         "--chaos", type=float, default=60, metavar="SECONDS", help="how long everything happens at once"
     )
+    parser.add_argument("--counting", type=int, default=100, metavar="N", help="reloads, and workers killed, counted")
     parser.add_argument("--chaos-only", action="store_true", help="leave out the other parts")
+    parser.add_argument("--counting-only", action="store_true", help="leave out the other parts")
     parser.add_argument("--chaos-kinds", type=parts, default=KINDS, metavar="KINDS", help=f"some of {','.join(KINDS)}")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="of the chaos")
     options = parser.parse_args()
     results = Results()
+    if options.counting_only:
+        counting(results, options.counting)
+        sys.exit(results.failed)
     if not options.chaos_only:
         for application in ("fingerprint.application", "uneven.application"):
             mutations(results, application, options.inputs // 2)
@@ -295,6 +301,7 @@ def main() -> None:
         resets(results, options.resets)
         kills(results, options.seconds)
         memory(results, options.requests)
+        counting(results, options.counting)
     chaos(results, options.chaos, options.seed, options.chaos_kinds)
     sys.exit(results.failed)
 

@@ -49,7 +49,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell each process where the locks are."""
+    """Put where the locks are into each process's environment."""
     if _ROOM not in node.config.stash:
         node.config.stash[_ROOM] = tempfile.TemporaryDirectory(prefix="spawning-tests-")
     node.workerinput[_INPUT] = node.config.stash[_ROOM].name

@@ -22,7 +22,7 @@ from spawning.django_project import find
 from spawning.errors import EXIT_APP, EXIT_CONFIG, AppLoadError, ConfigError
 from spawning.interpreter import enter, refuse_free_threading
 from spawning.ipc.signals import keep_out
-from spawning.ipc.takeover import CHECK, TAKE_OVER, inherited, typed_in
+from spawning.ipc.succession import CHECK, SUCCEED, inherited, typed_in
 from spawning.logs.log import escaped
 from spawning.logs.setup import say
 from spawning.logs.streams import provide
@@ -69,7 +69,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         configuration = asked.sources.read_all()
     except ConfigError as error:
-        if TAKE_OVER in os.environ:
+        if SUCCEED in os.environ:
             return _go_on(asked.sources, error)
         raise
     if (origin := configuration.sources["args"]).startswith(FOUND):
@@ -90,7 +90,7 @@ def _serve(configuration: Configuration, sources: Sources) -> int:
     A program that takes the place of an earlier one is all of that already.
     """
     settings, origins = configuration.settings, configuration.sources
-    again = TAKE_OVER in os.environ
+    again = SUCCEED in os.environ
     if again or not settings.daemonize:
         keep_out()  # what arrives before the controller can deal with it waits until it can
     from spawning.controller.standard import open_standard

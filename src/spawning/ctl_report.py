@@ -124,7 +124,7 @@ def _seconds(text: str) -> float:
 
 
 def rows(report: Report, earliest: float, latest: float) -> Iterator[dict[str, object]]:
-    """Give what is known of each group, the one with the most time in all first; times are in seconds.
+    """Yield what is known of each group, the one with the most time in all first; times are in seconds.
 
     :param earliest: what was asked for, as `latest`; infinite where that is what the log has.
     """

@@ -31,11 +31,11 @@ class Answer:
         self._fd = fd
 
     def ready(self) -> None:
-        """Say that the service is ready."""
+        """Answer that the service is ready."""
         self._say(0, "")
 
     def refuse(self, status: int, text: str) -> None:
-        """Say that the service has not started.
+        """Answer that the service has not started.
 
         :param status: the command's exit status.
         :param text: for its stderr.

@@ -99,7 +99,7 @@ class Condition:
 
 
 class Notifier:
-    """Tells the manager what has changed since it was told last. For one thread.
+    """Sends the manager what has changed since the last notification. For one thread.
 
     :param environ: the variables are removed from it; without ``NOTIFY_SOCKET`` nothing is ever sent.
     :param phase: what the manager knows already (after an upgrade in place: that the service runs).

@@ -36,14 +36,14 @@ def sha256(pieces: Iterator[bytes]) -> str:
 
 
 def peak_memory(pid: int) -> int:
-    """Give the most bytes of memory that a process has had (its high-water mark)."""
+    """Return the most bytes of memory that a process has had (its high-water mark)."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found
     return int(found[1]) << 10
 
 
 def reads(pid: int) -> int:
-    """Give the number of read system calls of a process; one that sends a part of a file counts as one."""
+    """Return the number of read system calls of a process; one that sends a part of a file counts as one."""
     found = re.search(r"syscr: (\d+)", Path(f"/proc/{pid}/io").read_text())
     assert found
     return int(found[1])

@@ -43,7 +43,7 @@ SEARCHED = "/usr/local/sbin:/usr/sbin:/sbin"  # where daemons are, also for user
 
 
 def program(name: str) -> str:
-    """Give the path of a program.
+    """Return the path of a program.
 
     :raises AssertionError: it is not installed; the message names the package.
     """

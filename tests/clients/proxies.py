@@ -71,7 +71,7 @@ class Proxy:
         assert status is None, f"the proxy has ended by itself, status {status}\n{self.log()}"
 
     def log(self) -> str:
-        """Give what the proxy wrote."""
+        """Return what the proxy wrote."""
         return self._log.read_text("utf-8", "replace")
 
     def command(self, descriptor: int) -> list[str]:
@@ -79,7 +79,7 @@ class Proxy:
         raise NotImplementedError
 
     def environment(self, descriptor: int) -> dict[str, str]:
-        """Give the variables that the proxy needs."""
+        """Return the variables that the proxy needs."""
         return {}
 
 

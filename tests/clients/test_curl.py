@@ -18,7 +18,7 @@ def curl(*args: str | Path, data: bytes = b"") -> str:
 
 
 def told(out: str) -> list[tuple[str, ...]]:
-    """Give what curl told of each answer: status, version, connections that it needed, bytes of content."""
+    """Return what curl reports of each answer: status, version, connections that it needed, bytes of content."""
     return re.findall(r"<(\S+) (\S+) (\S+) (\S+)>", out)
 
 

@@ -22,7 +22,7 @@ end
 
 
 def number(name: str, out: str) -> int:
-    """Give the number behind ``name:``; 0 if there is no such line (ab leaves out what did not happen)."""
+    """Return the number behind ``name:``; 0 if there is no such line (ab leaves out what did not happen)."""
     found = re.search(rf"^\s*{name}:\s+(\d+)", out, re.MULTILINE)
     return int(found[1]) if found else 0
 

@@ -13,7 +13,7 @@ ESSENTIAL = {"coreutils", "systemd", "tar", "util-linux"}  # every Debian with s
 
 
 def installed() -> list[list[str]]:
-    """Give the packages that CONTRIBUTING names: for all tests, and for deploying."""
+    """Return the packages that CONTRIBUTING names: for all tests, and for deploying."""
     lines = (ROOT / "CONTRIBUTING.md").read_text().splitlines()
     return [line.split() for line in lines if "apt-get install" in line]
 

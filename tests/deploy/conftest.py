@@ -9,7 +9,7 @@ from deploy.engine import SITE, Engine
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    """Give an engine that has the image of version 1, built from the shipped Dockerfile."""
+    """An engine that has the image of version 1, built from the shipped Dockerfile."""
     with Engine() as engine:
         engine.build(SITE)
         yield engine

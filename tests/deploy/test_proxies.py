@@ -88,7 +88,7 @@ def proxy(request: pytest.FixtureRequest) -> object:
 
 @pytest.fixture(scope="module", params=["unix", "tcp"])
 def fronted(request: pytest.FixtureRequest, proxy: object) -> Iterator[Fronted]:
-    """Give a site behind a proxy, and be in their network."""
+    """A site behind a proxy; the test is in their network."""
     assert callable(proxy)
     with tempfile.TemporaryDirectory(prefix="spawning-") as name, Machines(1) as machines:
         place = Path(name)

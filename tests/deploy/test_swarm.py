@@ -24,7 +24,7 @@ STATE = "{{.UpdateStatus.State}}"
 
 @pytest.fixture(scope="module")
 def swarm(engine: Engine) -> Iterator[Engine]:
-    """Give an engine in which the stack serves version 1, and be in its network."""
+    """An engine in which the stack serves version 1; the test is in its network."""
     engine.build(NEXT, VERSION="2")
     engine.build(BROKEN, SPAWNING_APP="nothing_of_that_name:application")
     start = 'CMD ["haproxy", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]'

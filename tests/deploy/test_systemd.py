@@ -29,7 +29,7 @@ def write(system: Booted, version: str) -> None:
 
 @pytest.fixture(scope="module")
 def system() -> Iterator[Booted]:
-    """Give a system that serves the site, and be in its network."""
+    """A system that serves the site; the test is in its network."""
     with Booted() as system, inside(system.network):
         write(system, "1")
         system.run("systemctl", "enable", "--now", "mysite.socket", "mysite.service")

@@ -35,7 +35,7 @@ class Response:
     body: bytes
 
     def __getitem__(self, name: str) -> str:
-        """Give a field's value, several joined by comma; empty when it is absent."""
+        """Return a field's value, several joined by comma; empty when it is absent."""
         return ", ".join(value for key, value in self.fields if key == name.lower())
 
     @property

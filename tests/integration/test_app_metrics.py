@@ -16,7 +16,7 @@ SITE = ("measured.application", "-s", "2", "-t", "4", "--keep-previous", "0.1", 
 
 @pytest.fixture(autouse=True)
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give where temporary files of the server are."""
+    """The directory of the server's temporary files."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     tempfile.tempdir = None
     return tmp_path

@@ -17,7 +17,7 @@ DJANGO_SITE = Path(__file__).parents[2] / "examples" / "django_site"
 
 
 def one_line(finished: Finished) -> str:
-    """Give the only line of stderr of a command that ended for a usage or configuration error."""
+    """Return the only line of stderr of a command that ended for a usage or configuration error."""
     assert finished.status == 2, finished
     (line,) = finished.err.splitlines()
     assert line.startswith("spawn: ")
@@ -85,7 +85,7 @@ def test_a_missing_extra_is_one_line_that_names_it(tmp_path: Path) -> None:
 
 
 def app_error(finished: Finished) -> tuple[str, str]:
-    """Give traceback and last line of a command whose application could not be loaded."""
+    """Return traceback and last line of a command whose application could not be loaded."""
     assert finished.status == 3, finished
     trace, _, last = finished.err.rpartition("\n")
     return trace, last

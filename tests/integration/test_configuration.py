@@ -101,7 +101,7 @@ def test_directory_path_and_variables(tmp_path: Path) -> None:
 
 
 def test_a_relative_chdir_survives_an_upgrade(tmp_path: Path) -> None:
-    """The program that takes over is in the directory already, and is told where the command was typed."""
+    """The new program is in the directory already, and is told where the command was typed."""
     site = tmp_path / "site"
     site.mkdir()
     write(site, "1")
@@ -116,12 +116,12 @@ def test_a_relative_chdir_survives_an_upgrade(tmp_path: Path) -> None:
 
 
 def test_a_file_that_breaks_in_the_middle_of_an_upgrade_ends_nothing(tmp_path: Path) -> None:
-    """It could be read when the new program was tried, and cannot be when that has taken over."""
+    """It could be read when the new program was tried, and cannot be when that runs."""
     write(tmp_path, "1")
     path = configure(tmp_path, 'app = "site_app"\nprocesses = 1\n')
     breaks = f"""
     import os
-    if "SPAWNING_TAKE_OVER" in os.environ:
+    if "SPAWNING_SUCCEED" in os.environ:
         open({str(path)!r}, "w").write("prot = 1")
     """
     configure(tmp_path, breaks, "hook/sitecustomize.py")

@@ -115,7 +115,7 @@ class Conversation(RuleBasedStateMachine):
     @precondition(lambda self: not self.ending and not self.unsent)
     @rule(sure=RARELY)
     def half_close(self, sure: bool) -> None:
-        """Say that nothing more will be asked: what has been asked is answered."""
+        """Shut down the writing side: what has been asked is answered."""
         if not sure:
             return
         self.client.sock.shutdown(socket.SHUT_WR)

@@ -111,7 +111,7 @@ def test_a_daemon_reloads_and_upgrades_and_stays_one(tmp_path: Path) -> None:
 
 
 def title(process: psutil.Process) -> str:
-    """Give what a process is called; nothing when it has exited."""
+    """Return what a process is called; nothing when it has exited."""
     with contextlib.suppress(psutil.Error):
         return " ".join(process.cmdline())
     return ""

@@ -168,7 +168,7 @@ def test_mistake_in_the_arguments(ini: Ini) -> None:
 
 
 def command(ini: Ini, local_conf: dict[str, str], *typed: str, **variables: str) -> list[str]:
-    """Give what follows ``-f paste`` in the command that replaces ``pserve``."""
+    """Return what follows ``-f paste`` in the command that replaces ``pserve``."""
     global_conf = {"__file__": str(ini.path), "here": str(ini.path.parent), **variables}
     whole = spawn_command(global_conf, local_conf, list(typed))
     start = whole.index("-f")  # before that stand the options of this interpreter, too

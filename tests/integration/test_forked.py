@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.client import Client, fetch
+from integration.client import Client, fetch, request
 from integration.server import Server
 
 APP = "offspring.application"
@@ -58,6 +58,24 @@ def test_a_forked_process_holds_nothing_of_the_server(server: Server) -> None:
         assert another.get("/").status == 200
         assert fetch(server.port, "/held").text == ""
         assert another.get("/").status == 200
+
+
+@pytest.mark.parametrize("by", ["Python", "C"])
+def test_a_response_that_is_cut_ends_for_its_client_though_a_child_lives(server: Server, by: str) -> None:
+    """For HTTP/1.0 only a reset tells it apart from a whole one; a close sends none while somebody has the socket."""
+    with Client(server.port) as client:
+        client.send(request(f"/cut?by={by}", version="HTTP/1.0"))
+        answer: list[bytes] = []
+        with pytest.raises(ConnectionResetError):
+            answer.extend(iter(lambda: client.sock.recv(1000), b""))
+        os.kill(int(b"".join(answer).rpartition(b"\r\n\r\n")[2]), signal.SIGKILL)
+
+
+def test_so_it_does_on_a_unix_socket(tmp_path: Path) -> None:
+    with Server(APP, "-s", "1", bind=f"unix:{tmp_path}/socket") as server, Client(server.where) as client:
+        client.send(request("/cut?by=C", version="HTTP/1.0"))
+        answer = b"".join(iter(lambda: client.sock.recv(1000), b""))
+        os.kill(int(answer.rpartition(b"\r\n\r\n")[2]), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT], ids=lambda each: each.name)

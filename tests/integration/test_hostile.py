@@ -45,7 +45,7 @@ def said(lines: list[str]) -> list[str]:
 
 
 class Watch:
-    """Says whether a server with one worker has no more descriptors than in the beginning, and an empty log.
+    """Whether a server with one worker has no more descriptors than in the beginning, and an empty log.
 
     They are counted when the worker has no connection, as it must not have when the clients have gone.
     """

@@ -76,7 +76,7 @@ def serve(site: Path) -> Server:
 
 
 def _fork_servers(server: Server) -> tuple[int, int]:
-    """Give the fork server of what serves, and that of the next generation; a fork of either has its name at first."""
+    """Return the fork server that serves, and that of the next generation; a fork of either has its name at first."""
     first: dict[int, int] = {}
     for each in server.fork_servers():
         first[each.generation] = min(each.pid, first.get(each.generation, each.pid))

@@ -28,7 +28,7 @@ def cut(client: Client) -> None:
 
 
 def held(server: Server, client: Client) -> bool:
-    """Tell whether the worker still holds its end of the client's connection."""
+    """Return whether the worker still holds its end of the client's connection."""
     port = client.sock.getsockname()[1]
     return any(at.raddr and at.raddr.port == port for each in server.processes() for at in each.net_connections("tcp"))
 

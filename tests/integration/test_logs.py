@@ -359,7 +359,7 @@ def test_an_upgrade_keeps_the_log_that_is_open(tmp_path: Path) -> None:
 
 
 def standard(pid: int) -> list[str]:
-    """Say what the descriptors 0 to 2 of a process are."""
+    """Return what the descriptors 0 to 2 of a process are."""
     return [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)]
 
 
@@ -414,7 +414,7 @@ def test_whatever_an_application_does_to_its_streams_the_logs_stay_where_they_ar
 
 
 def opened(pid: int) -> dict[int, str]:
-    """Say what the descriptors of a process are, as far as they stay what they are meanwhile."""
+    """Return what the descriptors of a process are, as far as they stay what they are meanwhile."""
     found = {}
     for fd in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(FileNotFoundError):

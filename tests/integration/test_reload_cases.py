@@ -107,7 +107,7 @@ def test_a_thousand_idle_connections_live_through_ten_reloads(tmp_path: Path, bi
 
 
 def _holdings(server: Server) -> tuple[list[str], list[str], int]:
-    """Give what the controller has open, without the kernel's numbers; what each process is; and how many threads."""
+    """Return what the controller has open, without the kernel's numbers; what each process is; and how many threads."""
     directory = Path(f"/proc/{server.pid}/fd")
     opened = sorted(re.sub(r"\d+", "N", os.readlink(path)) for path in directory.iterdir())
     kinds = sorted(re.sub(r"\d+", "N", " ".join(process.cmdline()).rstrip()) for process in server.processes())
@@ -115,7 +115,7 @@ def _holdings(server: Server) -> tuple[list[str], list[str], int]:
 
 
 def _records(path: Path) -> tuple[int, int]:
-    """Give how many workers and generations the controller knows: it has let go of all that it does not."""
+    """Return how many workers and generations the controller knows: it has let go of all others."""
     generations = json.loads(spawnctl("-S", path, "status", "--json").out)["generations"]
     return sum(len(each["workers"]) for each in generations), len(generations)
 

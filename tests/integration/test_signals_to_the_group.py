@@ -128,7 +128,7 @@ def test_while_the_command_starts(gate: Gate, tmp_path: Path, signum: signal.Sig
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP, signal.SIGUSR1], ids=name)
 def test_while_an_upgrade_is_checked(gate: Gate, tmp_path: Path, signum: signal.Signals) -> None:
     write(tmp_path, "1")
-    env = in_the_way(gate, tmp_path, "sitecustomize", "'SPAWNING_CHECK_TAKE_OVER' in __import__('os').environ")
+    env = in_the_way(gate, tmp_path, "sitecustomize", "'SPAWNING_CHECK_SUCCESSION' in __import__('os').environ")
     with Server(APP, "-s", "1", cwd=tmp_path, env=env) as server:
         server.signal(signal.SIGUSR2)
         gate.wait_entered()

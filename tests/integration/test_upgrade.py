@@ -31,7 +31,7 @@ PACKAGE = Path(spawning.__file__).parent
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """Give a copy of the package, to break and to mend."""
+    """A copy of the package, to break and to mend."""
     copy = tmp_path / "installed" / "spawning"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     return copy

@@ -97,7 +97,7 @@ def environ(client: Client, *fields: str, target: str = "/environ") -> dict[str,
 
 
 def clients(server: Server, count: int) -> Iterator[Client]:
-    """Give one new connection after the other."""
+    """Yield one new connection after the other."""
     for _ in range(count):
         with Client(server.port) as client:
             yield client

@@ -95,7 +95,7 @@ def component(path: Path) -> str:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Give the dotted name behind each import of the file at `path`, relative ones made absolute."""
+    """Yield the dotted name behind each import of the file at `path`, relative ones made absolute."""
     package = ["spawning", *path.relative_to(SOURCE).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
@@ -139,14 +139,15 @@ def test_the_tables_have_no_cycle() -> None:
 # Floors, lowest first: a file imports from floors below its own. What is above reaches down; what is below knows what
 # is above by its role (``roles``) or by a callable at most. Imports for the type checker alone count like any other.
 WORKER_FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"syscalls"}),
     frozenset(
         {
             "__init__",
             "bug",
             "children",
+            "disconnected",
             "interrupt",
             "leaving",
-            "syscalls",
             "lifecycle",
             "judge",
             "policy",
@@ -158,8 +159,8 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"alarm", "console", "descriptors", "logfile", "sensor", "listener", "output", "passage", "tls"}),
     frozenset({"roles", "routes"}),
     frozenset({"context", "waiting", "vanished"}),
-    frozenset({"poller", "sending", "executor", "arrival", "ferry"}),
-    frozenset({"closing", "lead", "trials", "overdue", "handoff", "threads", "greenlets"}),
+    frozenset({"poller", "sending", "executor", "departing", "ferry"}),
+    frozenset({"closing", "arrival", "lead", "trials", "overdue", "handoff", "threads", "greenlets"}),
     frozenset({"migrating", "dispatch", "accepting", "preamble", "handshake"}),
     frozenset({"refusing"}),
     frozenset({"expiring"}),

@@ -81,7 +81,7 @@ def story(pieces: Iterable[bytes], source: RequestReader) -> Story:
 
 
 def cold(pieces: Iterable[bytes], **limits: Any) -> Story:
-    """Give the story of a new reader that nobody has left memories for."""
+    """Return the story of a new reader that nobody has left memories for."""
     forget()
     return story(pieces, reader(**limits))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from spawning.controller.fleet import Fleet
-from spawning.controller.legacy import take_over
+from spawning.controller.legacy import find_legacy
 from spawning.controller.listeners import Held, Listeners
 from spawning.controller.plan import Wanted
 from spawning.controller.records import GenerationState
@@ -18,7 +18,7 @@ from spawning.controller.state import State, dumps
 from spawning.errors import ConfigError
 from spawning.ipc.channel import Channel
 from spawning.ipc.messages import Handoff
-from spawning.ipc.takeover import TAKE_OVER, memory_file
+from spawning.ipc.succession import SUCCEED, memory_file
 from spawning.settings import Settings
 
 
@@ -151,7 +151,7 @@ def test_what_an_earlier_spawning_has_left(activated: bool, address: str) -> Non
         )
         values = json.loads(dumps(state))
         del values["held"], values["inherited"]
-        legacy = take_over({TAKE_OVER: str(memory_file(json.dumps(values).encode()))})
+        legacy = find_legacy({SUCCEED: str(memory_file(json.dumps(values).encode()))})
         listeners = Listeners(legacy.held, legacy.inherited, legacy.outside, "/", legacy.handoff[0])
         generation = legacy.fleet.generations[1]
         assert generation.listeners == [address]

@@ -117,11 +117,11 @@ def test_a_setting_that_is_not_here_yet_is_no_key(tmp_path: Path, monkeypatch: p
     assert "pidfile" not in tomllib.loads(found)
 
 
-def test_a_value_that_cannot_be_taken_over_is_no_key(tmp_path: Path) -> None:
+def test_a_value_that_cannot_be_used_is_no_key(tmp_path: Path) -> None:
     found = converted('workers = "many"\nbacklog = 0\naccess_log_format = "%(x)s"', tmp_path)
-    assert "# backlog = 0 cannot be taken over: --backlog: 0 is not a whole number" in found
-    assert "# workers = 'many' cannot be taken over: " in found
-    assert "# access_log_format = '%(x)s' cannot be taken over: " in found
+    assert "# backlog = 0 cannot be used: --backlog: 0 is not a whole number" in found
+    assert "# workers = 'many' cannot be used: " in found
+    assert "# access_log_format = '%(x)s' cannot be used: " in found
     assert {"processes", "backlog", "access-log-format"} & tomllib.loads(found).keys() == set()
 
 

@@ -210,7 +210,7 @@ def test_other_failures_are_tried_again(serving: Scene) -> None:
 
 
 @pytest.mark.parametrize("kind", ["app", "changed"])
-def test_the_kept_generation_takes_over_when_workers_are_missing(kept: Scene, kind: str) -> None:
+def test_the_kept_generation_serves_when_workers_are_missing(kept: Scene, kind: str) -> None:
     repaired(kept, kind)
     kept.settle()
     assert kept.fleet.kept is kept.fleet.generations[1]

@@ -14,7 +14,7 @@ def show(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 
 
 def seen(path: str, name: str = "/app", before: str = "") -> tuple[str, str]:
-    """Give the status line and the body of a request for `path`."""
+    """Return the status line and the body of a request for `path`."""
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "SCRIPT_NAME": before}
     response = run(mounted(show, name), of=environ)
     assert response.keep_alive

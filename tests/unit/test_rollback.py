@@ -46,7 +46,7 @@ def kept() -> Scene:
 
 
 def reload(scene: Scene, number: int) -> None:
-    """Have generation `number` take over; the workers before freeze, and stay."""
+    """Have generation `number` serve; the workers before freeze, and stay."""
     scene.want(generation=number, recall=0)
     before = [worker.source for each in scene.fleet for worker in each.active]
     scene.load(number)
@@ -59,7 +59,7 @@ def reload(scene: Scene, number: int) -> None:
 
 
 def roll_back(scene: Scene) -> None:
-    """Have generation 1 take over from generation 2 again."""
+    """Have generation 1 serve instead of generation 2 again."""
     scene.want(recall=1)
     scene.settle()
     scene.ready(*AGAIN)

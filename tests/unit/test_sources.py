@@ -9,7 +9,7 @@ import pytest
 
 from spawning.errors import ConfigError
 from spawning.ipc.control import DIRECTORY
-from spawning.ipc.takeover import CHECK, TAKE_OVER, TYPED_IN
+from spawning.ipc.succession import CHECK, SUCCEED, TYPED_IN
 from spawning.net.wanted import wanted
 from spawning.settings import OPTIONS, Settings
 from spawning.settings.files import find, read, read_environment
@@ -135,7 +135,7 @@ def test_a_short_option_is_no_key(tmp_path: Path) -> None:
 
 
 def test_the_variables_that_are_no_settings_are_those_that_others_read() -> None:
-    assert {DIRECTORY, TAKE_OVER, CHECK, TYPED_IN} == NOT_SETTINGS
+    assert {DIRECTORY, SUCCEED, CHECK, TYPED_IN} == NOT_SETTINGS
     assert not NOT_SETTINGS & set(VARIABLES)
 
 
@@ -180,9 +180,12 @@ def test_the_own_name_of_the_application_is_a_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('app = ""', "spawning.toml, line 1, app: '' is not a text (and not empty)"),
-        ("app = 1", "spawning.toml, line 1, app: 1 is not a text (and not empty)"),
-        ('app = ["a:b"]', "spawning.toml, line 1, app: ['a:b'] is not a text (and not empty)"),
+        ('app = ""', "spawning.toml, line 1, app: '' is not a text with at least one character, and without NUL"),
+        ("app = 1", "spawning.toml, line 1, app: 1 is not a text with at least one character, and without NUL"),
+        (
+            'app = ["a:b"]',
+            "spawning.toml, line 1, app: ['a:b'] is not a text with at least one character, and without NUL",
+        ),
         ('app = "a:b"\nmiddleware = 3', "spawning.toml, line 2, middleware: 3 is not a list of texts"),
         ('middleware = ["a:b"]', "spawning.toml, line 1, middleware: there is no APP that it could wrap"),
         ('app = "a"\nargs = ["b"]', "spawning.toml, line 2, args: spawning.toml, line 1, app has said it already"),

@@ -31,7 +31,7 @@ class Manager:
         self.sock.setblocking(False)
 
     def heard(self) -> list[dict[str, str]]:
-        """Give the notifications so far, each as variable to value."""
+        """Return the notifications so far, each as variable to value."""
         found = []
         try:
             while True:

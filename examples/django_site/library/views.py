@@ -58,7 +58,7 @@ def attach(request, pk):
 
 @require_safe
 def attachment(request, pk):
-    """Give an attached file back (through the server's ``wsgi.file_wrapper``)."""
+    """Return an attached file (through the server's ``wsgi.file_wrapper``)."""
     found = get_object_or_404(Attachment, pk=pk)
     return FileResponse(found.file.open("rb"), as_attachment=True)
 

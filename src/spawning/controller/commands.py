@@ -129,7 +129,7 @@ class Commands:
         if control is not None:
             self._server.links.watch(control.fileno())
 
-    def take_over(self, settings: Settings, handed: tuple[socket.socket, str] | None) -> None:
+    def go_on_with(self, settings: Settings, handed: tuple[socket.socket, str] | None) -> None:
         """Go on with the control socket of the program before this one. If somebody has removed it, or there was none,
         it is made anew; one that cannot be made must not end what serves.
 

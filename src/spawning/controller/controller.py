@@ -146,8 +146,8 @@ class Controller:
     def loop(self) -> None:
         """Serve until nothing is left to be done."""
         if (bound := self.outside.bound) is not None:  # by the program before this one
-            self.commands.take_over(bound, self._control)
-            self.outside.take_over(bound)
+            self.commands.go_on_with(bound, self._control)
+            self.outside.go_on_with(bound)
         self.wakeup.listen(self._on_signals)
         if not self.fleet.has_served:
             self.triggers.check(self.settings, self.reader.current.sources)

@@ -238,7 +238,7 @@ class Identities:
         self._warned_at.clear()
 
     def _send(self, every: Iterable[_Held]) -> None:
-        """Give workers what is held; those that have not begun to serve get it when they do."""
+        """Send workers what is held; those that have not begun to serve get it when they do."""
         for held in every:
             key = _key(held.settings)
             for generation in self._fleet:

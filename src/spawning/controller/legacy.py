@@ -20,7 +20,7 @@ from spawning.controller.records import Process, Source
 from spawning.controller.state import State, loads
 from spawning.ipc.channel import Channel
 from spawning.ipc.fence import Fence
-from spawning.ipc.takeover import TAKE_OVER, inherited
+from spawning.ipc.succession import SUCCEED, inherited
 from spawning.logs.log import Log
 from spawning.logs.setup import fields
 from spawning.settings import Settings
@@ -58,16 +58,16 @@ class Legacy:
     metrics: str = ""
 
 
-def take_over(environ: MutableMapping[str, str]) -> Legacy:
+def find_legacy(environ: MutableMapping[str, str]) -> Legacy:
     """Find out what there is. What says so is removed from the environment.
 
     :raises ConfigError: a socket of the service manager cannot be served.
     :raises ValueError: the state cannot be used (which ``upgrade_check.py`` has ruled out).
     """
-    data = inherited(TAKE_OVER, environ)
+    data = inherited(SUCCEED, environ)
     sockets = _open_sockets()
     if data is not None:
-        return _taken_over(loads(data), sockets)
+        return _succeed(loads(data), sockets)
     foreign = descendants(os.getpid())  # a shell that became this process by exec may have started them
     of_manager = inherited_listeners(environ)
     outside = sockets - {sock.fileno() for socks in of_manager.values() for sock in socks}
@@ -84,7 +84,7 @@ def _open_sockets() -> frozenset[int]:
     return frozenset(found)
 
 
-def _taken_over(state: State, sockets: frozenset[int]) -> Legacy:
+def _succeed(state: State, sockets: frozenset[int]) -> Legacy:
     """Go on where the earlier program has ended, and ask for a generation of this one."""
     _not_inheritable(state.descriptors)
     workers = sum(len(generation.workers) for generation in state.fleet)

@@ -229,7 +229,7 @@ class Listeners:
         return {name: [sock.fileno() for sock in socks] for name, socks in self.inherited.items()}
 
     def give_to(self, uid: int, gid: int) -> None:
-        """Give that user and group the files of Unix sockets, where their addresses say no other."""
+        """Make that user and group the owners of the files of Unix sockets, unless an address names others."""
         for each in self._sockets:
             if each.file != (0, 0):
                 address = each.address

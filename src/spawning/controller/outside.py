@@ -124,9 +124,9 @@ class Outside:
                 fields(generation=generation.number, settings=", ".join(map(key_of, in_vain))),
             )
 
-    def take_over(self, bound: Settings) -> None:
+    def go_on_with(self, bound: Settings) -> None:
         """Go on with what an earlier program of this controller has opened with the settings `bound`."""
-        self.status.take_over(bound)
+        self.status.go_on_with(bound)
         for generation in self._fleet:
             self.logs.want(generation.settings.access_log_file)
 

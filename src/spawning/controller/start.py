@@ -7,7 +7,7 @@ from functools import partial
 from spawning.account import Account, find
 from spawning.controller.boundary import CannotGoOnError
 from spawning.controller.controller import Controller
-from spawning.controller.legacy import Legacy, take_over
+from spawning.controller.legacy import Legacy, find_legacy
 from spawning.controller.reader import Reader
 from spawning.controller.signals import Wakeup
 from spawning.ipc.prctl import become_subreaper
@@ -39,7 +39,7 @@ def run(
     """
     _prepare(configuration.settings)
     become_subreaper()
-    legacy = take_over(os.environ)
+    legacy = find_legacy(os.environ)
     return _serve(Reader(sources, configuration, partial(_settled, legacy)), legacy, account, on_ready)
 
 
@@ -50,7 +50,7 @@ def go_on(sources: Sources, reason: str) -> int:
     """
     configure(None)
     become_subreaper()
-    legacy = take_over(os.environ)
+    legacy = find_legacy(os.environ)
     assert legacy.bound is not None, "the program before has bound its sockets"
     _prepare(legacy.bound)
     log.error("the configuration cannot be read %s", fields(reason=reason))

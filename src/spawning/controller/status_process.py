@@ -116,7 +116,7 @@ class StatusProcess:
             if names:
                 log.warning("settings need a restart %s", fields(generation=generation, settings=", ".join(names)))
 
-    def take_over(self, settings: Settings) -> None:
+    def go_on_with(self, settings: Settings) -> None:
         """Go on with what the earlier program has opened; its process is replaced by one of this program.
 
         :param settings: those with which it was opened.

@@ -1,5 +1,5 @@
-"""Telling people that a generation was refused, why, and what that means: in the log, the terminal and on the page; and
-what of its import they may not expect.
+"""What people learn of a generation that was refused, in the log, the terminal and on the page: that, why, and what it
+means; and what of an import they may not expect.
 """
 
 import os
@@ -38,7 +38,7 @@ class Telling:
         self._warned: dict[str, str] = {}
 
     def refused(self, generation: GenerationRecord, refusal: Refusal, failure: LoadFailed) -> None:
-        """Tell that a generation was refused: the one before serves on, or a change of files is waited for."""
+        """Log and show that a generation was refused: the one before serves on, or a change of files is waited for."""
         serving = self._fleet.serving
         self._show_page(generation, refusal, failure)
         sentence = f"{undertaking(generation)} refused" if self._fleet.has_served else "start refused"

@@ -23,7 +23,7 @@ from typing import NoReturn
 from spawning import interpreter
 from spawning.controller import process
 from spawning.controller.state import State, dumps
-from spawning.ipc.takeover import CHECK, TAKE_OVER, TYPED_IN, answered, contents, memory_file
+from spawning.ipc.succession import CHECK, SUCCEED, TYPED_IN, answered, contents, memory_file
 from spawning.logs.log import Log
 from spawning.logs.setup import fields
 
@@ -34,7 +34,7 @@ log = Log("spawning.controller")
 
 class Attempt(Enum):
     NONE = "none"
-    CHECKED = "checked"  # the new program is asked whether it can take over
+    CHECKED = "checked"  # the new program is asked whether it can succeed this one
     APPROVED = "approved"  # it can: to be done as soon as it suits
 
 
@@ -62,7 +62,7 @@ class Upgrade:
         self._overdue = False
 
     def begin(self, state: State, directory: str, now: float) -> None:
-        """Have it checked whether the new program can take over; during an attempt there is nothing to begin.
+        """Have it checked whether the new program can succeed this one; during an attempt there is nothing to begin.
 
         :param directory: where the program is to be, by its name, which may mean another place now.
         """
@@ -137,7 +137,7 @@ class Upgrade:
         try:
             for fd in descriptors:
                 os.set_inheritable(fd, True)
-            os.execve(self._command[0], self._command, {**environ, **variables, TAKE_OVER: str(data)})
+            os.execve(self._command[0], self._command, {**environ, **variables, SUCCEED: str(data)})
         finally:  # only reached when it has failed
             for fd in descriptors:
                 os.set_inheritable(fd, False)

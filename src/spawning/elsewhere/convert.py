@@ -81,7 +81,7 @@ def _of_row(row: Row, conf: Conf, place: Place | None) -> Iterator[Line]:
         ours = row.take(value, conf) if row.key or row.take is not as_it_is else Remark(row.note)
         yield from _line(row, value, ours, place)
     except (TypeError, ValueError) as error:
-        yield _comment(f"{row.name} = {_short(value)} cannot be taken over: {error}")
+        yield _comment(f"{row.name} = {_short(value)} cannot be used: {error}")
 
 
 def _line(row: Row, value: Any, ours: Any, place: Place | None) -> Iterator[Line]:

@@ -20,7 +20,7 @@ _CLASSES: Final = {
 
 
 def nothing(value: Any, conf: Conf) -> None:
-    """Say nothing: another row does."""
+    """Take nothing, without a comment: the row of another setting has it."""
 
 
 def or_nothing(value: Any, conf: Conf) -> Any:

@@ -25,7 +25,7 @@ class Boot:
     directory to do it in, `controller` the pid of who sends this, whom workers are to be adopted by. With `same`
     nothing may be loaded but files that are as they were then: file to stamp (``stamps.py``), none if nobody knows.
     `zone` is the time zone of the log (``logs/zone.py``; empty: the process's own), `metrics` the directory for
-    ``--app-metrics``, ``--coverage`` and ``--sysinfo``.
+    ``--app-metrics``, ``--coverage`` and ``--sysinfo``, `sources` where settings were said (``settings/sources.py``).
     """
 
     generation: int
@@ -36,6 +36,7 @@ class Boot:
     same: dict[str, str] | None = None
     zone: list[list[int]] = field(default_factory=list)
     metrics: str = ""
+    sources: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +163,8 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """A newer generation takes over: stop accepting, answer :class:`Frozen`, finish within `seconds`, exit. While there
-    are ferries (``worker/ferry.py``), `ferrying` seconds more.
+    """A newer generation serves from now on: stop accepting, answer :class:`Frozen`, finish within `seconds`, exit.
+    While there are ferries (``worker/ferry.py``), `ferrying` seconds more.
     """
 
     seconds: float
@@ -214,7 +215,7 @@ class AskDetails:
 
 @dataclass(frozen=True, slots=True)
 class OpenConsole:
-    """Give a console to who is at the other end of the connection beside this (``ipc/control.py``)."""
+    """Open a console for the person at the other end of the connection beside this (``ipc/control.py``)."""
 
 
 # Worker to controller ------------------------------------------------------------------------------------------------

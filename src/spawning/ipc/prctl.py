@@ -48,7 +48,7 @@ def be_readable_by_own_user() -> None:
 
 
 def set_name(title: str) -> None:
-    """Give this thread a name, of which the kernel keeps 15 bytes; that of the main thread is the process's.
+    """Name this thread; the kernel keeps 15 bytes. The name of the main thread is the process's.
 
     :raises OSError: the kernel refuses.
     """

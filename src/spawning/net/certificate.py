@@ -90,7 +90,7 @@ def read(der: bytes) -> Certificate:
 
 
 def _items(data: bytes) -> Iterator[_Item]:
-    """Give what follows one another in DER.
+    """Yield the items of DER, one behind the other.
 
     :raises ValueError: something is longer than the data.
     """
@@ -125,7 +125,7 @@ def _time(item: _Item) -> float:
 
 
 def _alternative_names(extensions: bytes) -> Iterator[str]:
-    """Give the names of section 4.2.1.6."""
+    """Yield the DNS names of RFC 5280, section 4.2.1.6."""
     for extension in _items(_first(extensions).content):
         kind, *_, value = _items(extension.content)
         if _dotted(kind.content) != _ALTERNATIVE_NAMES:

@@ -249,7 +249,7 @@ def _load_pair(context: ssl.SSLContext, pair: Pair, passphrase: str, settings: S
 
 
 def _why_not(pair: Pair, error: Exception, settings: Settings, origins: Origins) -> str:
-    """Say in one line why OpenSSL does not take a certificate and its key."""
+    """Return, in one line, why OpenSSL does not take a certificate and its key."""
     origin = origins["keyfile" if settings.keyfile else "certfile"]
     reason = getattr(error, "reason", None) or str(error)
     if reason == "KEY_VALUES_MISMATCH":

@@ -69,7 +69,7 @@ def _check_redirect(found: list[Wanted], settings: Settings, sources: Mapping[st
 
 
 def _speaking(found: list[Wanted], settings: Settings) -> list[Wanted]:
-    """Say where TLS is spoken: where that is said, and if it is said nowhere although there is a certificate, on TCP.
+    """Decide where TLS is spoken: where a listener asks for it; with a certificate and no listener that asks, on TCP.
 
     :raises ConfigError: there is none.
     """

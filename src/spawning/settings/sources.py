@@ -21,7 +21,7 @@ from spawning.settings.table import OPTIONS, Settings
 from spawning.settings.vain import check_effects
 
 NOT_SETTINGS = frozenset(
-    {"SPAWNING_CONTROL_DIRECTORY", "SPAWNING_TAKE_OVER", "SPAWNING_CHECK_TAKE_OVER", "SPAWNING_TYPED_IN"}
+    {"SPAWNING_CONTROL_DIRECTORY", "SPAWNING_SUCCEED", "SPAWNING_CHECK_SUCCESSION", "SPAWNING_TYPED_IN"}
 )
 """Variables of ours that are none of a setting's."""
 # What Kubernetes and Docker set for a service or container that is called "spawning".

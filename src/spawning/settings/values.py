@@ -22,7 +22,7 @@ FACTORY_SHORT_NAMES = {
 
 def text(value: Any) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError("a text (and not empty)")
+        raise ValueError("a text with at least one character, and without NUL")
     return value
 
 
@@ -87,8 +87,10 @@ def umask(value: Any) -> str | None:
 def host_to_bind(value: Any) -> str:
     """Take a host to bind, without a port."""
     host = text(value)
-    if re.fullmatch(r"(\[[^]]*\]|[^:/]*):[0-9]+", host):
-        raise ValueError(f"a host alone: write --bind {host}")
+    both = re.fullmatch(r"(?:\[([^]]+)\]|([^:/]*)):([0-9]+)", host)
+    if both:
+        alone = f"--host {both[1] or both[2]} " if both[1] or both[2] else ""
+        raise ValueError(f"a host alone: write {alone}--port {both[3]}, or --bind {host}")
     if "/" in host:
         raise ValueError("a host, such as 0.0.0.0 or localhost")
     return host
@@ -99,31 +101,23 @@ def optional_text(value: Any) -> str | None:
 
 
 def account(value: Any) -> str | None:
-    if value is None:
-        return None
-    try:
-        name = _name_or_number(value)
-    except (TypeError, ValueError):
-        name = ""
-    if not re.fullmatch(r"[^:\s]+(:[^:\s]+)?", name) or not all(map(_may_be_number, name.split(":"))):
-        raise ValueError("USER or USER:GROUP, by name or number")
-    return name
+    return _named(value, r"[^:\s]+(:[^:\s]+)?", "USER or USER:GROUP, by name or number")
 
 
 def group(value: Any) -> str | None:
+    return _named(value, r"[^:\s]+", "a group, by name or number")
+
+
+def _named(value: Any, pattern: str, wanted: str) -> str | None:
     if value is None:
         return None
     try:
-        name = _name_or_number(value)
+        name = str(value) if type(value) is int and value >= 0 else text(value)
     except (TypeError, ValueError):
         name = ""
-    if not re.fullmatch(r"[^:\s]+", name) or not _may_be_number(name):
-        raise ValueError("a group, by name or number")
+    if not re.fullmatch(pattern, name) or not all(map(_may_be_number, name.split(":"))):
+        raise ValueError(wanted)
     return name
-
-
-def _name_or_number(value: Any) -> str:
-    return str(value) if type(value) is int and value >= 0 else text(value)
 
 
 def _may_be_number(name: str) -> bool:

@@ -4,19 +4,19 @@ When that has come whole, another one takes its place, and a connection without 
 All of it has to come within the time of a request's head (``--head-timeout``), of which it is a part.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from spawning.ipc.messages import Handoff
 from spawning.worker.context import READ_SIZE, Context
+from spawning.worker.departing import Departing
 from spawning.worker.lifecycle import CLOSED, LEAVING, READING, TRANSITIONS, State
 from spawning.worker.listener import Listener
 from spawning.worker.roles import Connection
 from spawning.worker.stream import DONTWAIT, Stream
 
 
-class Arrival(ABC):
+class Arrival(Departing):
     """See the module. Leader only. Its states are three of the table's: ``READING``, ``LEAVING`` and ``CLOSED``.
 
     :param context: of the worker.
@@ -69,6 +69,10 @@ class Arrival(ABC):
         """Look at what has been received. Raises LeadLost."""
 
     @property
+    def unread(self) -> bytes:
+        return self.received
+
+    @property
     def idle(self) -> bool:
         return self.state is READING and not self.received
 
@@ -112,6 +116,11 @@ class Arrival(ABC):
             self.context.poller.register(self.fd)
             self.registered = True
 
+    def unregister(self) -> None:
+        if self.registered:
+            self.registered = False
+            self.context.poller.unregister(self.fd)
+
     def take_up(self, unread: bytes, deadline: float) -> None:
         """Go on where another worker has left off. Raises LeadLost.
 
@@ -129,35 +138,7 @@ class Arrival(ABC):
         if self.state is READING and not self.context.stopping:
             self.become(LEAVING)
 
-    def depart(self) -> None:
-        """Be sent to another worker, if it is frozen."""
-        if self.state is LEAVING:
-            if self.registered:
-                self.registered = False
-                self.context.poller.unregister(self.fd)
-            self.context.hand_off(self)
-
-    @property
-    def leaving(self) -> bool:
-        return self.state is LEAVING
-
-    def luggage(self) -> Handoff:
-        """Return what the next worker has to know."""
-        return Handoff(
-            self.address,
-            self.port,
-            self.stream.family,
-            self.deadline,
-            self.received.decode("latin-1"),
-            self.listener.name,
-            dict(self.listener.said),
-        )
-
-    def has_left(self) -> None:
-        """Let go of the socket: another worker has it."""
-        self.close()
-
-    def forget(self) -> None:  # noqa: B027 - nothing is remembered
+    def forget(self) -> None:
         """Do nothing: nothing is remembered."""
 
     def on_deadline(self) -> None:

@@ -1,4 +1,4 @@
-"""Telling the log of a bug, and going on: also where a view has left no room for the calls that takes."""
+"""Logging a bug, and going on: also where a view has left no room on the stack for the calls that logging takes."""
 
 import sys
 from contextlib import suppress

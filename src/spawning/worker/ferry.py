@@ -199,7 +199,7 @@ class Ferry:
         self._stage = stage
 
     def _tell_the_end(self) -> None:
-        """Tell the client the end.
+        """Send the client the end of the session.
 
         :raises OSError: the far end has not said that it ends well; the client sees that something may be missing.
         """

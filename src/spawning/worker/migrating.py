@@ -8,8 +8,8 @@ from abc import abstractmethod
 from typing import Final
 
 from spawning.http.request import RequestReader
-from spawning.ipc.messages import Handoff
 from spawning.worker.closing import Closing
+from spawning.worker.departing import Departing
 from spawning.worker.lifecycle import HEAD, LEAVING, READING, Awaited
 from spawning.worker.listener import Listener
 
@@ -18,7 +18,7 @@ from spawning.worker.listener import Listener
 ARRIVAL: Final = 2.0
 
 
-class Migrating(Closing):
+class Migrating(Closing, Departing):
     """See the module. Leader only, but for :meth:`leave` (the owner).
 
     :ivar awaited: what it waits for while ``READING``.
@@ -56,32 +56,9 @@ class Migrating(Closing):
         if self.state is READING and not self.reader.reading_body and not self.context.stopping:
             self.become(LEAVING)
 
-    def depart(self) -> None:
-        """Be sent to another worker."""
-        if self.state is LEAVING:
-            # The registration is the kernel's with the open socket, which goes on to live elsewhere.
-            self.unregister()
-            self.context.hand_off(self)
-
     @property
-    def leaving(self) -> bool:
-        return self.state is LEAVING
-
-    def luggage(self) -> Handoff:
-        """Return what the next worker has to know."""
-        return Handoff(
-            self.address,
-            self.port,
-            self.stream.family,
-            self.deadline,
-            self.reader.unread.decode("latin-1"),
-            self.listener.name,
-            dict(self.listener.said),
-        )
-
-    def has_left(self) -> None:
-        """Let go of the socket: another worker has it."""
-        self.close()
+    def unread(self) -> bytearray:
+        return self.reader.unread
 
     def take_up(self, unread: bytes, deadline: float) -> None:
         """Go on where another worker has left off.

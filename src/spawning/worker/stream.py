@@ -11,11 +11,12 @@ import socket
 import sys
 from typing import ClassVar, Final
 
+from spawning.worker import syscalls
+
 DONTWAIT: Final = int(socket.MSG_DONTWAIT)
 MORE: Final = int(socket.MSG_DONTWAIT | socket.MSG_MORE)
 _SHUT_WR: Final = socket.SHUT_WR
 _GONE: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR
-_ABRUPTLY: Final = b"\1\0\0\0\0\0\0\0"  # struct linger: on, for no time
 _LAST_ACK: Final = 56  # where struct tcp_info has tcpi_last_ack_recv, milliseconds
 _poll: Final = select.poll  # by this name, whatever the application makes of the module
 
@@ -54,11 +55,13 @@ class Stream(socket.SocketType):
             pass
 
     def reset(self) -> None:
-        """Have close() tell the other side that what it has got is incomplete (RST instead of FIN)."""
-        try:  # noqa: SIM105
-            self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABRUPTLY)
-        except OSError:
-            pass
+        """Tell the other side that what it has got is incomplete (RST instead of FIN), before close().
+
+        Not by close() itself: that tells nothing while a process that the application has forked has the socket too. A
+        Unix socket knows no RST; there the other side sees the end.
+        """
+        if not syscalls.disconnect(self.fileno()):
+            self.hang_up()
 
     def disown(self) -> None:
         """Close the descriptor in a process that has been forked; the other side notices nothing."""

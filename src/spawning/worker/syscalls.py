@@ -1,4 +1,4 @@
-"""``send`` and ``recv`` that keep the interpreter lock.
+"""``send`` and ``recv`` that keep the interpreter lock, and calls that the socket module does not have.
 
 The socket module gives the lock away around each call. Where many threads want it, that hands it to another thread,
 which has to be woken first, twice for each response: far more than the few microseconds of a call that cannot block.
@@ -19,6 +19,8 @@ _send.restype = ctypes.c_ssize_t
 _recv: Final = libc.recv
 _recv.restype = ctypes.c_ssize_t
 _shutdown: Final = libc.shutdown
+_connect: Final = libc.connect
+_NOBODY: Final = bytes(16)  # struct sockaddr whose family is AF_UNSPEC
 # As plain numbers: to combine members of an IntFlag takes a third of a microsecond, too.
 _DONTWAIT: Final = int(socket.MSG_DONTWAIT)
 _NOSIGNAL: Final = int(socket.MSG_NOSIGNAL)
@@ -44,6 +46,14 @@ def send(fd: int, data: bytes, flags: int) -> int:
 def shut_down(fd: int, how: int = BOTH) -> None:
     """End a connection in both directions or one, if the descriptor is one's."""
     _shutdown(fd, how)
+
+
+def disconnect(fd: int) -> bool:
+    """Reset a connection of TCP at once (``connect(2)`` to no address), also if another process has the socket too.
+
+    :returns: False: it is of another kind, or has ended.
+    """
+    return bool(_connect(fd, _NOBODY, len(_NOBODY)) == 0)
 
 
 class Receiver:

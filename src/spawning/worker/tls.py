@@ -184,7 +184,7 @@ class TLS(Stream):
         return taken
 
     def _taken_meanwhile(self, most: int) -> int:
-        """Tell the sender, at most so many bytes at a time, of what was kept here and is with the kernel now."""
+        """Return how much of what was kept here is with the kernel now, at most so many bytes at a time."""
         taken = min(self._ahead, most)
         self._ahead -= taken
         return taken
@@ -197,7 +197,7 @@ class TLS(Stream):
         return taken
 
     def _pass_on(self, flags: int = DONTWAIT) -> bool:
-        """Give the kernel the records that have been made; whether it has taken all."""
+        """Send the records that have been made; return whether the kernel has taken all."""
         records: bytes | memoryview = self._to.read()
         if self._left:
             records = bytes(self._left) + records
@@ -214,9 +214,9 @@ class TLS(Stream):
         return False
 
     def _flush(self, flags: int = DONTWAIT) -> None:
-        """Give the kernel what it has not taken.
+        """Send what the kernel has not taken.
 
-        :raises BlockingIOError: it does not take all of it.
+        :raises BlockingIOError: it does not take all of it now either.
         """
         sent = _send(self, self._left, flags)
         self._left = self._left[sent:]
@@ -265,7 +265,7 @@ _MUTE: Final = ssl.MemoryBIO()  # in the place of one that nobody reads any more
 
 
 def reason(error: OSError) -> str:
-    """Say in a few words why a session has failed."""
+    """Return, in a few words, why a session has failed."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {error.verify_message}"
     if isinstance(error, ssl.SSLError) and error.reason:

@@ -114,7 +114,7 @@ class EncryptedSocket:
         raise OSError(EOPNOTSUPP, "a connection over TLS cannot be detached: its session is the server's")
 
     def revoke(self) -> None:
-        """Give the session back to the server: nobody is inside, and nobody enters any more."""
+        """Return the session to the server: no thread of the application is inside, and none enters any more."""
         with self._lock:
             self._over = True
 

@@ -219,7 +219,7 @@ class Tunnel:
     # -- the server ---------------------------------------------------------------------------------------------------
 
     def leave(self, code: int) -> bytes:
-        """Tell the application that its tunnel ends; return what is to be sent of its last words. Main thread."""
+        """Note for the application that its tunnel ends; return what is to be sent of its last words. Main thread."""
         self.leaving = code
         last_words = self.farewell() if self.farewell is not None else b""
         if last_words and self._encrypted is not None:

@@ -38,7 +38,7 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
 
 
 def events(last: int) -> Iterator[bytes]:
-    """Give two events; the browser is to come back at once when they end."""
+    """Yield two events; the browser is to come back at once when they end."""
     yield b"retry: 10\n\n"
     yield event(last + 1)
     with Path(os.environ["GATE"], "leave").open("rb", buffering=0) as leave:

@@ -41,7 +41,7 @@ def guest(request: HttpRequest) -> HttpResponse:
 
 @csrf_exempt
 def upload(request: HttpRequest) -> HttpResponse:
-    """Tell what arrived: each file with its size and hash, the other fields, and who served."""
+    """Answer what arrived: each file with its size and hash, the other fields, and who served."""
     files = {name: _told(file) for name, file in request.FILES.items()}
     return JsonResponse({"files": files, "fields": request.POST.dict(), "pid": os.getpid()})
 

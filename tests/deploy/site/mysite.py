@@ -48,7 +48,7 @@ def facts(argument: str) -> str:
 
 
 def used(argument: str) -> str:
-    """Say how much memory the container has used."""
+    """Answer how much memory the container has used."""
     memory = cgroup.memory()
     return str(memory.used if memory else 0)
 

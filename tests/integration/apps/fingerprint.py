@@ -14,5 +14,5 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
 
 
 def fingerprint(method: str, target: str, host: str, body: bytes) -> bytes:
-    """Tell requests apart."""
+    """Return what tells a request apart from others."""
     return hashlib.sha256(b"%r" % [method, target, host, body]).hexdigest()[:16].encode()

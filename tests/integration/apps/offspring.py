@@ -2,6 +2,7 @@
 
 import atexit
 import concurrent.futures
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -75,6 +76,16 @@ def generator(start_response: StartResponse) -> Iterator[bytes]:
         yield b"of the child"
     else:
         yield ended(pid)
+
+
+def cut(query: dict[str, str], start_response: StartResponse) -> Iterator[bytes]:
+    """Begin a response and fail, while a child lives that has been forked for it, perhaps behind Python's back."""
+    start_response("200 OK", [])
+    pid = ctypes.CDLL(None).fork() if query["by"] == "C" else os.fork()
+    if not pid:
+        signal.pause()
+    yield b"%d" % pid
+    raise RuntimeError("on purpose")
 
 
 def close(query: dict[str, str], start_response: StartResponse) -> Iterable[bytes]:
@@ -165,8 +176,8 @@ def _job(wait: Path, done: Path) -> None:
 
 
 PATHS = {
-    "/fork": fork, "/close": close, "/held": held, "/terminate": terminate, "/pool": pool, "/daemon": daemon,
-    "/job": job,
+    "/fork": fork, "/close": close, "/cut": cut, "/held": held, "/terminate": terminate, "/pool": pool,
+    "/daemon": daemon, "/job": job,
 }  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def use_kept(environ: Environ, start_response: StartResponse) -> Iterable[bytes]
 
 
 def gone(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Say, in the log and in the response, whether the client has gone; with a gate, when that is opened."""
+    """Log and answer whether the client has gone; with a gate, when that is opened."""
     if environ["QUERY_STRING"]:
         hold(environ, lambda *_: None)
     answers = {environ[f"{owner}.client_disconnected"]() for owner in ("spawning", "waitress")}

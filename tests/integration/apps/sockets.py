@@ -41,7 +41,7 @@ def elsewhere(ws: WebSocket) -> None:
 
 
 def late(ws: WebSocket) -> None:
-    """Say what becomes of the wait for a message that does not come."""
+    """Send what becomes of the wait for a message that does not come."""
     try:
         ws.wait(timeout=0.01)
     except TimeoutError:
@@ -98,7 +98,7 @@ def proxy(environ: Environ, start_response: Any) -> Iterable[bytes]:
 
 
 def detached(environ: Environ, start_response: Any) -> Iterable[bytes]:
-    """Give the connection to a thread of the application's own, and return."""
+    """Pass the connection to a thread of the application's own, and return."""
     import socket
 
     tunnel = environ["spawning.socket"]

@@ -1,4 +1,4 @@
-"""Says ``/last`` when no further thread can be started; everything else waits, for less than a thread is worth."""
+"""``/last``: no further thread can be started from now on; everything else waits, for less than a thread is worth."""
 
 import threading
 import time

@@ -167,7 +167,7 @@ def quiet(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 
 
 def patient(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
-    """Give empty blocks for a second and a half, and then content."""
+    """Yield empty blocks for a second and a half, and then content."""
     start_response("200 OK", [])
     for _ in range(15):
         yield b""

@@ -1,7 +1,7 @@
 """What one program leaves to the program that takes its place by exec: a memory file that a variable names.
 
-The variable ``SPAWNING_TAKE_OVER`` says: the process is the controller, go on from what stands in this file.
-``SPAWNING_CHECK_TAKE_OVER`` says: a controller asks whether you could; answer and exit, touch nothing. Both hold the
+The variable ``SPAWNING_SUCCEED`` says: the process is the controller, go on from what stands in this file.
+``SPAWNING_CHECK_SUCCESSION`` says: a controller asks whether you could; answer and exit, touch nothing. Both hold the
 number of an open descriptor. A program that does not know them answers nothing, which is an answer too. Beside either
 of them ``SPAWNING_TYPED_IN`` names the directory in which the command was typed, where its relative paths begin.
 """
@@ -12,15 +12,15 @@ from collections.abc import MutableMapping
 
 from spawning import __version__
 
-TAKE_OVER = "SPAWNING_TAKE_OVER"
-CHECK = "SPAWNING_CHECK_TAKE_OVER"
+SUCCEED = "SPAWNING_SUCCEED"
+CHECK = "SPAWNING_CHECK_SUCCESSION"
 TYPED_IN = "SPAWNING_TYPED_IN"
-_ANSWER = "spawning can take over:"
+_ANSWER = "spawning can succeed:"
 
 
 def memory_file(data: bytes) -> int:
     """Put data into a memory file and give its descriptor, which does not survive an exec yet."""
-    fd = os.memfd_create("spawning-take-over", os.MFD_CLOEXEC)
+    fd = os.memfd_create("spawning-succession", os.MFD_CLOEXEC)
     with open(fd, "wb", closefd=False) as writer:
         writer.write(data)
     return fd
@@ -48,11 +48,11 @@ def typed_in(environ: MutableMapping[str, str]) -> str:
     variable; empty when there was none, and the command was typed where the process is.
     """
     name = environ.pop(TYPED_IN, "")
-    return name if TAKE_OVER in environ or CHECK in environ else ""
+    return name if SUCCEED in environ or CHECK in environ else ""
 
 
 def answer() -> str:
-    """Return the answer that this program can take over, and what it is."""
+    """Return the answer that this program can succeed the one before, and what it is."""
     return f"{_ANSWER} version={__version__} python={'.'.join(map(str, sys.version_info[:3]))}"
 
 
