@@ -11,7 +11,7 @@ import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import apache
+from bench import apache, nginx
 
 HERE = Path(__file__).parent
 _HEADERS = ("/usr/include", "/usr/local/include")
@@ -41,6 +41,7 @@ NEEDED: dict[str, Callable[[], bool]] = {
 
 WANTED: dict[str, Callable[[], bool]] = {
     "apache2-bin": _command(apache.BINARY),
+    "nginx-light": lambda: bool(nginx.binary()),
     "libapache2-mod-wsgi-py3": _mod_wsgi,
 }
 """As ``NEEDED``, of servers that are left out when they are not there."""
@@ -57,7 +58,9 @@ def check() -> None:
     :raises SystemExit: the suite cannot do without one of them.
     """
     if optional := missing(WANTED):
-        print(f"bench: Apache is left out; to measure it: apt-get install {' '.join(optional)}", file=sys.stderr)
+        print(
+            f"bench: some servers are left out; to measure them: apt-get install {' '.join(optional)}", file=sys.stderr
+        )
     if needed := missing(NEEDED):
         sys.exit(f"bench: missing from Debian: apt-get install {' '.join(needed)}")
 

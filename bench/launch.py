@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import tree
+from bench.asking import Where, connection
 from bench.workloads import Workload
 
 START_SECONDS = 30.0
@@ -28,12 +29,15 @@ class Running:
     """A server that answers.
 
     :param pid: the first process, leader of its own session.
+    :param port: what it listens on, or what is in front of it; 0: a Unix socket, and nothing is.
     :param start_seconds: from the start of the command to the first right answer.
+    :param command: how it was started.
     """
 
     pid: int
     port: int
     start_seconds: float
+    command: list[str]
 
 
 def free_port() -> int:
@@ -48,7 +52,7 @@ def free_port() -> int:
 def running(
     command: list[str],
     workload: Workload,
-    port: int,
+    where: Where,
     directory: Path,
     environment: dict[str, str],
     log: Path,
@@ -56,6 +60,7 @@ def running(
 ) -> Iterator[Running]:
     """Run `command` for the time of the block.
 
+    :param where: it listens.
     :param directory: its working directory.
     :param environment: what is added to the environment.
     :param log: where its output goes.
@@ -74,8 +79,9 @@ def running(
             start_new_session=True,
         )
         try:
-            _wait_for_answer(process, workload, port, begin + patience, log)
-            server = Running(process.pid, port, time.monotonic() - begin)
+            _wait_for_answer(process, workload, where, begin + patience, log)
+            port = where if isinstance(where, int) else 0
+            server = Running(process.pid, port, time.monotonic() - begin, command)
             wait_for_rest(process.pid)
             yield server
         finally:
@@ -88,11 +94,11 @@ def last_line(output: str) -> str:
 
 
 def _wait_for_answer(
-    process: subprocess.Popen[bytes], workload: Workload, port: int, deadline: float, log: Path
+    process: subprocess.Popen[bytes], workload: Workload, where: Where, deadline: float, log: Path
 ) -> None:
     while True:
         try:
-            return check_answer(workload, port)
+            return check_answer(workload, where)
         except (OSError, http.client.HTTPException) as error:
             if process.poll() is not None:
                 raise ServerError(
@@ -103,14 +109,16 @@ def _wait_for_answer(
             time.sleep(0.01)
 
 
-def check_answer(workload: Workload, port: int) -> None:
+def check_answer(workload: Workload, where: Where) -> None:
     """Make one request and see that the answer is the application's."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    with contextlib.closing(connection):
+    asking = connection(where, timeout=10, secure=workload.over == "tls")
+    with contextlib.closing(asking):
         method, body = ("POST", bytes(workload.upload)) if workload.upload else ("GET", None)
-        connection.request(method, workload.path, body, {"Connection": "close"})
-        response = connection.getresponse()
+        asking.request(method, workload.path, body, {"Connection": "close"})
+        response = asking.getresponse()
         size = len(response.read())
+    if response.status in (502, 503, 504):  # of nginx, while nobody is behind it
+        raise http.client.HTTPException(f"answered {response.status}")
     if response.status != 200:
         raise ServerError(f"answered {response.status}")
     if workload.size not in (None, size):

@@ -1,4 +1,4 @@
-"""The load: run ``wrk`` or ``ab`` against a port of this machine and read what it prints."""
+"""The load: run ``wrk``, ``ab`` or ``openssl s_time`` against a port of this machine and read what it prints."""
 
 import json
 import os
@@ -47,14 +47,18 @@ def run(workload: Workload, port: int, seconds: int, scratch: Path) -> Load:
 
 def warm_up(workload: Workload, port: int, scratch: Path) -> None:
     """Put the same load on a server for a moment (wrk: one second; ab: a tenth of the requests); nothing is read."""
-    command = {"wrk": _wrk_command(workload, port, 1), "ab": _ab_command(workload, port, workload.requests // 10)}
+    command = {
+        "wrk": _wrk_command(workload, port, 1),
+        "ab": _ab_command(workload, port, workload.requests // 10),
+        "s_time": _s_time_command(workload, port, 1),
+    }
     _output(command[workload.tool], workload, GRACE_SECONDS)
 
 
 def versions() -> dict[str, str]:
     """Return the versions of the tools."""
-    said = {"wrk": _said(["wrk", "-v"]), "ab": _said(["ab", "-V"])}
-    found = {tool: re.search(r"(?:wrk|Version) (\S+)", text) for tool, text in said.items()}
+    said = {"wrk": _said(["wrk", "-v"]), "ab": _said(["ab", "-V"]), "openssl": _said(["openssl", "version"])}
+    found = {tool: re.search(r"(?:wrk|Version|OpenSSL) (\S+)", text) for tool, text in said.items()}
     return {tool: match[1] if match else "not installed" for tool, match in found.items()}
 
 
@@ -66,7 +70,7 @@ def _said(command: list[str]) -> str:
 
 
 def _url(workload: Workload, port: int) -> str:
-    return f"http://127.0.0.1:{port}{workload.path}"
+    return f"{'https' if workload.over == 'tls' else 'http'}://127.0.0.1:{port}{workload.path}"
 
 
 def _output(command: list[str], workload: Workload, timeout: float) -> str:
@@ -136,4 +140,33 @@ def _number(output: str, label: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-_TOOLS: dict[str, Callable[[Workload, int, int, Path], Load]] = {"wrk": _wrk, "ab": _ab}
+def _s_time_command(workload: Workload, port: int, seconds: int) -> list[str]:
+    how = "-reuse" if workload.resumed else "-new"
+    return ["openssl", "s_time", "-connect", f"127.0.0.1:{port}", how, "-www", workload.path, "-time", str(seconds)]
+
+
+def _s_time(workload: Workload, port: int, seconds: int, scratch: Path) -> Load:
+    """Run s_time. It prints a letter for each connection: ``r`` where the session went on, another one where not."""
+    command = _s_time_command(workload, port, seconds)
+    output = _output(command, workload, seconds + GRACE_SECONDS)
+    letters = re.findall(r"^[*rtTS]+$", output, re.MULTILINE)
+    found = re.findall(
+        r"^(\d+) connections in (\d+) real seconds, (\d+) bytes read per connection", output, re.MULTILINE
+    )
+    if not found or not letters:
+        raise LoadError(f"s_time printed no result: {output[-200:]}")
+    connections, whole_seconds, size = map(int, found[-1])
+    other = sum((letter == "r") != workload.resumed for letter in letters[-1])
+    errors = [f"{other} sessions {'anew' if workload.resumed else 'went on'}"] * bool(other)
+    errors += ["no answers"] * (not size)
+    return Load(
+        command=" ".join(command),
+        requests=connections,
+        seconds=float(whole_seconds),
+        p50_ms=None,
+        p99_ms=None,
+        errors=", ".join(errors),
+    )
+
+
+_TOOLS: dict[str, Callable[[Workload, int, int, Path], Load]] = {"wrk": _wrk, "ab": _ab, "s_time": _s_time}

@@ -39,8 +39,12 @@ def plan(
         for repetition in range(1, repetitions + 1)
         for server in servers
         for workload in group
-        if (server != LIMIT or WORKLOADS[workload].limit) and (only is None or (workload, server) in only)
+        if _takes_part(server, WORKLOADS[workload]) and (only is None or (workload, server) in only)
     ]
+
+
+def _takes_part(server: str, workload: Workload) -> bool:
+    return workload.limit if server == LIMIT else SERVERS[server].takes_part(workload)
 
 
 def estimate(wanted: Plan, seconds: int) -> float:
@@ -51,7 +55,7 @@ def estimate(wanted: Plan, seconds: int) -> float:
 def _one(server: str, workload: Workload, seconds: int) -> float:
     if server == LIMIT:
         return 1.1 * seconds
-    load = seconds if workload.tool == "wrk" else _AB_SECONDS
+    load = _AB_SECONDS if workload.tool == "ab" else seconds
     return _AROUND_SECONDS + load + (_IDLE_SECONDS if workload.idle else 0.0)
 
 

@@ -5,11 +5,14 @@ import json
 import os
 import shlex
 import subprocess
+import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 
-from bench import idle, launch, load, tree
+from bench import idle, launch, load, nginx, tree
 from bench.apps import LARGE, compute
 from bench.results import Measurement
 from bench.servers import LIMIT, SERVERS, Server
@@ -45,6 +48,18 @@ class Bench:
             "SITE_DATA": str(self.work / "site"),
         }
 
+    @property
+    def certificate(self) -> Path:
+        """The certificate of all servers; its key is beside it."""
+        return self.work / "own.pem"
+
+    def make_certificate(self) -> None:
+        """Make it, with a key that browsers and servers prefer today (P-256)."""
+        names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+        kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
+        files = ["-keyout", str(self.certificate.with_suffix(".key")), "-out", str(self.certificate)]
+        subprocess.run(["openssl", "req", "-x509", *kind, *names, *files], check=True, capture_output=True)
+
     def prepare(self) -> None:
         """Make what the applications read: a large file; the example site's database, where Django is installed.
 
@@ -55,6 +70,7 @@ class Bench:
         )
         for name in ("logs", "site"):
             (self.work / name).mkdir(parents=True, exist_ok=True)
+        self.make_certificate()
         large = self.work / "large.bin"
         if not large.exists() or large.stat().st_size != LARGE:  # another run may be serving it
             large.write_bytes(bytes(LARGE))
@@ -86,36 +102,84 @@ def measure(bench: Bench, server: str, workload: Workload, repetition: int) -> M
         return Measurement(server=server, workload=workload.name, repetition=repetition, problem=str(error))
 
 
-def command_of(bench: Bench, server: Server, workload: Workload, port: int) -> list[str]:
-    """Fill in a server's command."""
+@contextlib.contextmanager
+def serving(
+    bench: Bench,
+    server: Server,
+    workload: Workload,
+    log: Path,
+    prefix: tuple[str, ...] = (),
+    patience: float = launch.START_SECONDS,
+) -> Iterator[launch.Running]:
+    """Run a server for the time of the block, with nginx in front of it where the workload wants that.
+
+    :param log: where its output goes.
+    :param prefix: is put before the command.
+    :param patience: as for ``launch.running``.
+    """
+    port = launch.free_port()
+    with tempfile.TemporaryDirectory(prefix="bench-") as place:  # a socket's path must not be long
+        path = Path(place, "socket")
+        command = [*prefix, *command_of(bench, server, workload, port, path)]
+        where = path if workload.over == "unix" else port
+        directory = SITE_DIRECTORY if workload.app == SITE else ROOT
+        with launch.running(command, workload, where, directory, bench.environment(), log, patience) as running:
+            if workload.over != "unix":
+                yield running
+                return
+            with nginx.in_front(path, port, bench.work / "logs" / "nginx.log"):
+                _wait_for_nginx(workload, port)
+                yield replace(running, port=port)
+
+
+def _wait_for_nginx(workload: Workload, port: int) -> None:
+    deadline = time.monotonic() + launch.START_SECONDS
+    while True:
+        try:
+            return launch.check_answer(workload, port)
+        except (OSError, HTTPException) as error:
+            if time.monotonic() > deadline:
+                raise launch.ServerError(f"no answer through nginx: {error}") from None
+            time.sleep(0.01)
+
+
+def command_of(bench: Bench, server: Server, workload: Workload, port: int, path: Path) -> list[str]:
+    """Fill in a server's command.
+
+    :param path: of its Unix socket.
+    """
     names = {
         "bin": bench.python.parent,
         "python": bench.python,
         "app": workload.app,
         "port": port,
+        "socket": path,
+        "certificate": bench.certificate,
+        "key": bench.certificate.with_suffix(".key"),
         "processes": workload.processes,
         "threads": workload.threads,
         "file": bench.work / "logs" / f"access-{server.name}.log",
     }
-    template = f"{server.command} {server.log}" if workload.log else server.command
-    return [part.format(**names) for part in shlex.split(template)]
+    command = server.command.replace("{listen}", server.listen[workload.over])
+    log = server.log if workload.log else ""
+    observed = server.observed if workload.observed else ""
+    return [part.format(**names) for part in shlex.split(f"{command} {log} {observed}")]
 
 
 def _measure_server(bench: Bench, server: Server, workload: Workload, repetition: int) -> Measurement:
     if workload.log and not server.log:
         raise launch.ServerError("writes no access log")
-    port = launch.free_port()
-    command = command_of(bench, server, workload, port)
-    directory = SITE_DIRECTORY if workload.app == SITE else ROOT
+    if workload.observed and not server.observed:
+        raise launch.ServerError("has no status page")
     output = bench.work / "logs" / f"{server.name}-{workload.name}.log"
     with (
-        launch.running(command, workload, port, directory, bench.environment(), output) as running,
-        _idle_connections(workload, port) as connections,
+        serving(bench, server, workload, output) as running,
+        _idle_connections(workload, running.port) as connections,
     ):
-        load.warm_up(workload, port, bench.work)
-        launch.check_answer(workload, port)  # behind what the warm-up has left waiting
+        load.warm_up(workload, running.port, bench.work)
+        launch.check_answer(workload, running.port)  # behind what the warm-up has left waiting
         before = tree.cpu_seconds(running.pid)
-        seen = load.run(workload, port, bench.seconds, bench.work)
+        seen = load.run(workload, running.port, bench.seconds, bench.work)
         cpu_seconds = tree.cpu_seconds(running.pid) - before
         pss_bytes = tree.pss_bytes(running.pid)
         closed = workload.idle - connections.still_open()
@@ -133,7 +197,7 @@ def _measure_server(bench: Bench, server: Server, workload: Workload, repetition
         p99_ms=seen.p99_ms,
         pss_mb=pss_bytes / 1e6,
         start_s=running.start_seconds,
-        server_command=_shown(command, bench),
+        server_command=_shown(running.command, bench),
         load_command=seen.command,
     )
 

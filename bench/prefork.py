@@ -1,7 +1,8 @@
 """Run a server that has no command for several processes: import the application, fork, serve.
 
-``python -m bench.prefork SERVER APP PORT PROCESSES THREADS``. Each worker binds the port itself with ``SO_REUSEPORT``,
-as these servers' documentation suggests. The parent only waits, and ends its workers when it is told to end.
+``python -m bench.prefork SERVER APP PORT PROCESSES THREADS``; bjoern takes ``unix:PATH`` for a port. Each worker binds
+the port itself with ``SO_REUSEPORT``, as these servers' documentation suggests. The parent only waits, and ends its
+workers when it is told to end.
 """
 
 import contextlib
@@ -25,6 +26,12 @@ def _bjoern(app: Application, port: int, threads: int) -> None:
     import bjoern
 
     bjoern.run(app, HOST, port, reuse_port=True, listen_backlog=BACKLOG)
+
+
+def _bjoern_on_unix(app: Application, path: str) -> None:
+    import bjoern
+
+    bjoern.run(app, path, listen_backlog=BACKLOG)
 
 
 def _fastpysgi(app: Application, port: int, threads: int) -> None:
@@ -102,6 +109,8 @@ def main() -> None:
 
     def serve() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if port.startswith("unix:"):
+            _bjoern_on_unix(app, port)
         SERVERS[name](app, int(port), int(threads))
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench import launch, load, tree
-from bench.measure import ROOT, SITE_DIRECTORY, Bench, calibrate, command_of
+from bench.measure import Bench, calibrate, serving
 from bench.servers import SERVERS, Server
-from bench.workloads import SITE, WORKLOADS, Workload
+from bench.workloads import WORKLOADS, Workload
 
 HERE = Path(__file__).parent
 ATTACH_SECONDS = 1.0
@@ -48,13 +48,10 @@ _EVENTS = ["task-clock", "context-switches", "raw_syscalls:sys_enter", *(f"sysca
 @contextlib.contextmanager
 def _serving(bench: Bench, server: Server, workload: Workload, *prefix: str) -> Iterator[launch.Running]:
     """Have the server running, warm; `prefix` is put before its command."""
-    port = launch.free_port()
-    command = [*prefix, *command_of(bench, server, workload, port)]
-    directory = SITE_DIRECTORY if workload.app == SITE else ROOT
     log = bench.work / "logs" / f"profile-{server.name}.log"
     patience = PATIENCE_SECONDS if prefix else launch.START_SECONDS
-    with launch.running(command, workload, port, directory, bench.environment(), log, patience) as running:
-        load.warm_up(workload, port, bench.work)
+    with serving(bench, server, workload, log, prefix, patience) as running:
+        load.warm_up(workload, running.port, bench.work)
         yield running
 
 

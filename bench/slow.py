@@ -1,10 +1,10 @@
 """What slow clients cost the fast ones: ``python -m bench.slow``, servers side by side.
 
 Each server gets one worker with two threads. ``wrk`` asks for a small response alone, beside slow clients
-(``slow_clients.py``), and alone again, since machines drift: slow with heads, with bodies, readers of responses of
-10 MB, and all of them. The application makes a body of 10 MB for each request, whatever the server. While slow clients
-are there, two requests that sleep show how many of the two threads are free: they end together, one after the other, or
-not at all. Memory is the PSS of the process tree.
+(``slow_clients.py``), and alone again, since machines drift: slow with heads, with bodies, readers of responses of 10
+MB, and all of them; and over TLS, with handshakes. The application makes a body of 10 MB for each request, whatever the
+server. While slow clients are there, two requests that sleep show how many of the two threads are free: they end
+together, one after the other, or not at all. Memory is the PSS of the process tree.
 
 ``--document`` writes the table between the marks of a page. The exit status is 1 when Spawning loses more than 15 % or
 has a thread held.
@@ -21,13 +21,15 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 from pathlib import Path
+from typing import NamedTuple
 
 from bench import install, launch, load, marks, tree
 from bench.apps import WAIT_SECONDS
+from bench.asking import connection
 from bench.idle import raise_descriptor_limit
-from bench.measure import ROOT, Bench, command_of
+from bench.measure import ROOT, Bench, serving
 from bench.servers import SERVERS
 from bench.workloads import Workload
 
@@ -41,13 +43,25 @@ SETTLE_SECONDS = 1.0
 MOST_SECONDS = 60
 """How long the slow clients go on if nobody ends them."""
 
+
+class Numbers(NamedTuple):
+    """How many slow clients of each kind there are; with handshakes the fast ones speak TLS too."""
+
+    heads: int = 0
+    bodies: int = 0
+    readers: int = 0
+    handshakes: int = 0
+
+
 KINDS = {
-    "500 slow heads": (500, 0, 0),
-    "500 slow bodies": (0, 500, 0),
-    "200 slow readers of 10 MB": (0, 0, 200),
-    "all 1,200": (500, 500, 200),
+    "500 slow heads": Numbers(heads=500),
+    "500 slow bodies": Numbers(bodies=500),
+    "200 slow readers of 10 MB": Numbers(readers=200),
+    "all 1,200": Numbers(500, 500, 200),
+    "1,000 slow handshakes": Numbers(handshakes=1000),
 }
 FAST = Workload(name="slow", title="", app="bench.apps:beside_slow", threads=THREADS)
+SECURE = dataclasses.replace(FAST, over="tls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,27 +87,26 @@ class Outcome:
     fates: dict[str, int]
 
 
-def measure(bench: Bench, server: str, numbers: tuple[int, int, int]) -> Outcome:
-    """Run one server with the fast clients, then with these numbers of slow heads, bodies and readers too.
+def measure(bench: Bench, server: str, numbers: Numbers) -> Outcome:
+    """Run one server with the fast clients, then with these numbers of slow ones too.
 
     :raises launch.ServerError: it does not start.
     """
-    port = launch.free_port()
-    command = command_of(bench, SERVERS[server], FAST, port)
+    fast = SECURE if numbers.handshakes else FAST
     log = bench.work / "logs" / f"slow-{server}.log"
-    with launch.running(command, FAST, port, ROOT, bench.environment(), log) as running:
-        load.warm_up(FAST, port, bench.work)
+    with serving(bench, SERVERS[server], fast, log) as running:
+        load.warm_up(fast, running.port, bench.work)
         before_mb = tree.pss_bytes(running.pid) / 1e6
-        first, first_us = _fast(bench, running)
-        with _slow_clients(running.pid, port, numbers) as fates:
-            beside, beside_us = _fast(bench, running)
-            held = _held(port)
+        first, first_us = _fast(bench, fast, running)
+        with _slow_clients(running.pid, running.port, numbers) as fates:
+            beside, beside_us = _fast(bench, fast, running)
+            held = _held(fast, running.port)
             begin_cpu = tree.cpu_seconds(running.pid)
             time.sleep(bench.seconds)
             slow_ms = (tree.cpu_seconds(running.pid) - begin_cpu) / bench.seconds * 1e3
             after_mb = tree.pss_bytes(running.pid) / 1e6
         launch.wait_for_rest(running.pid)
-        last, last_us = _fast(bench, running)
+        last, last_us = _fast(bench, fast, running)
     return Outcome(
         alone=(first + last) / 2,
         beside=beside,
@@ -107,16 +120,16 @@ def measure(bench: Bench, server: str, numbers: tuple[int, int, int]) -> Outcome
     )
 
 
-def _fast(bench: Bench, running: launch.Running) -> tuple[float, float]:
+def _fast(bench: Bench, fast: Workload, running: launch.Running) -> tuple[float, float]:
     """Return the fast clients' requests a second, and the server's CPU µs for each."""
     before = tree.cpu_seconds(running.pid)
-    seen = load.run(FAST, running.port, bench.seconds, bench.work)
+    seen = load.run(fast, running.port, bench.seconds, bench.work)
     cpu = tree.cpu_seconds(running.pid) - before
     return seen.requests / seen.seconds, cpu / seen.requests * 1e6 if seen.requests else 0.0
 
 
 @contextlib.contextmanager
-def _slow_clients(server: int, port: int, numbers: tuple[int, int, int]) -> Iterator[dict[str, int]]:
+def _slow_clients(server: int, port: int, numbers: Numbers) -> Iterator[dict[str, int]]:
     """Have slow clients for the time of the block; what became of them is in the dictionary afterwards.
 
     :param server: the process that must have come to rest: filling the kernel's buffers for all readers takes a moment.
@@ -137,20 +150,20 @@ def _slow_clients(server: int, port: int, numbers: tuple[int, int, int]) -> Iter
             clients.kill()
 
 
-def _held(port: int) -> int:
+def _held(fast: Workload, port: int) -> int:
     """Count the threads that are not free; the best of some tries, since one that a slow client holds stays held."""
     least = THREADS
     for _ in range(TRIES):
-        least = min(least, _not_free(port))
+        least = min(least, _not_free(fast, port))
         if least in (0, THREADS):  # nothing, or nothing more to be learnt
             break
     return least
 
 
-def _not_free(port: int) -> int:
+def _not_free(fast: Workload, port: int) -> int:
     """Have as many requests sleep as there are threads, and see whether they do so at the same time."""
     begin = time.monotonic()
-    probes = [threading.Thread(target=_wait, args=(port,), daemon=True) for _ in range(THREADS)]
+    probes = [threading.Thread(target=_wait, args=(fast, port), daemon=True) for _ in range(THREADS)]
     for probe in probes:
         probe.start()
     for probe in probes:
@@ -160,11 +173,11 @@ def _not_free(port: int) -> int:
     return 0 if time.monotonic() - begin < 1.8 * WAIT_SECONDS else THREADS - 1
 
 
-def _wait(port: int) -> None:
-    connection = HTTPConnection("127.0.0.1", port, timeout=2 * PROBE_SECONDS)
-    with contextlib.suppress(OSError, HTTPException), contextlib.closing(connection):
-        connection.request("GET", "/wait")
-        connection.getresponse().read()
+def _wait(fast: Workload, port: int) -> None:
+    asking = connection(port, timeout=2 * PROBE_SECONDS, secure=fast.over == "tls")
+    with contextlib.suppress(OSError, HTTPException), contextlib.closing(asking):
+        asking.request("GET", "/wait")
+        asking.getresponse().read()
         return
     time.sleep(PROBE_SECONDS)  # no answer at all is no free thread
 
@@ -222,7 +235,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.slow", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--servers", type=lambda text: text.split(","), default=list(DEFAULT_SERVERS), help="comma-separated")
-    add("--kinds", type=lambda text: text.split(","), default=["head", "bod", "reader", "all"], help="parts of names")
+    add("--kinds", type=lambda text: text.split(","), default=list(KINDS), help="parts of names")
     add("--seconds", type=int, default=3, help="how long each part of a measurement lasts (default: 3)")
     add("--reps", type=int, default=3, help="repetitions, interleaved (default: 3)")
     add("--venv", type=Path, default=HERE / ".venv", help="virtual environment with the servers (default: bench/.venv)")
@@ -233,8 +246,14 @@ def main() -> int:
     raise_descriptor_limit(sum(KINDS["all 1,200"]) + 500)
     bench = Bench(options.venv.absolute() / "bin" / "python", options.work.absolute(), options.seconds, 1)
     (bench.work / "logs").mkdir(parents=True, exist_ok=True)
+    bench.make_certificate()
     kinds = [kind for kind in KINDS if any(part in kind for part in options.kinds)]
-    found: Found = {(kind, server): [] for kind in kinds for server in options.servers}
+    found: Found = {
+        (kind, server): []
+        for kind in kinds
+        for server in options.servers
+        if not KINDS[kind].handshakes or SERVERS[server].takes_part(SECURE)
+    }
     print(f"about {len(found) * options.reps * (4 * options.seconds + 5) / 60:.0f} min", file=sys.stderr)
     for _ in range(options.reps):
         for (kind, server), outcomes in found.items():

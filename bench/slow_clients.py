@@ -1,11 +1,12 @@
 """Clients that take their time, all in one process, for ``bench/slow.py``.
 
-``python -m bench.slow_clients PORT HEADS BODIES READERS SECONDS``. Says ``connected`` when all are, goes on until its
-standard input ends (or SECONDS have passed), and then says as one line of JSON how many of each kind the server has
-closed, or answered although the request was not complete.
+``python -m bench.slow_clients PORT HEADS BODIES READERS HANDSHAKES SECONDS``. Says ``connected`` when all are, goes on
+until its standard input ends (or SECONDS have passed), and then says as one line of JSON how many of each kind the
+server has closed, or answered although the request was not complete.
 
 Once a second each of them moves by a byte: of a head that has no end, of a body that is announced with ``BODY_BYTES``;
-a reader has asked for a large response and takes ``READ_BYTES`` of it.
+a reader has asked for a large response and takes ``READ_BYTES`` of it. Handshakes of TLS have come as far as a part of
+their first record, which has room for more than will come.
 """
 
 import collections
@@ -30,6 +31,7 @@ BEGINNINGS = {
     "head": b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
     "body": b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % BODY_BYTES,
     "reader": b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "handshake": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # the begin of a ClientHello of 512 bytes
 }
 
 

@@ -12,7 +12,11 @@ from bench.servers import C_SERVERS, LIMIT, SERVERS
 
 OURS = "spawning"
 HIGHER_IS_BETTER = frozenset({"rate"})
-_PEERS = tuple(name for name in SERVERS if name not in (OURS, "gunicorn-preload"))  # that one only starts otherwise
+_PEERS = tuple(
+    name
+    for name, server in SERVERS.items()
+    if "tcp" in server.listen and name not in (OURS, "gunicorn-preload")  # that one only starts otherwise
+)
 _STREAMING = tuple(name for name in _PEERS if SERVERS[name].streams)
 
 Summaries = Mapping[tuple[str, str], Summary]
@@ -77,6 +81,9 @@ TARGETS = [
     *_rows("j", "pss_mb", (0.6, _GUNICORN), (1, ("gunicorn-preload",))),
     Target(workload="j", metric="start_s", factor=1, plus=0.2, peers=_GUNICORN),
     Target(workload="l", metric="cpu_us", factor=1, plus=1.5, peers=(OURS,), base="b1"),
+    *_rows("n", "cpu_us", (1, _GRANIAN)),
+    Target(workload="q", metric="cpu_us", factor=1.03, peers=(OURS,), base="b1"),
+    Target(workload="q-log", metric="cpu_us", factor=1.03, peers=(OURS,), base="l"),
 ]
 
 

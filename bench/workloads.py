@@ -24,7 +24,11 @@ class Workload:
     :param path: request target.
     :param processes: workers of the server.
     :param threads: most request threads a worker; servers without threads ignore it.
-    :param tool: ``wrk`` (keep-alive, for ``--seconds``) or ``ab`` (a connection per request, for ``requests``).
+    :param over: what is between server and load: ``tcp``; ``tls``; or ``unix``, a Unix socket with nginx before it,
+        whose processor time does not count.
+    :param tool: ``wrk`` (keep-alive, for ``--seconds``), ``ab`` (a connection per request, for ``requests``), or
+        ``s_time`` of ``openssl``: one connection after the other, with a handshake and a request each.
+    :param resumed: ``s_time`` goes on with its first session.
     :param connections: concurrent connections of the tool.
     :param requests: how many ``ab`` makes.
     :param script: which file of ``lua/`` makes wrk's requests.
@@ -33,6 +37,7 @@ class Workload:
     :param size: bytes of the response's body, checked before the load; None does not check.
     :param idle: connections which have made one request and are kept open beside the load.
     :param log: the server writes its access log to a file.
+    :param observed: the server counts, for a status page and metrics.
     :param limit: whether calling the application in a loop is a meaningful lower bound.
     """
 
@@ -42,7 +47,9 @@ class Workload:
     path: str = "/"
     processes: int = 1
     threads: int = 1
+    over: str = "tcp"
     tool: str = "wrk"
+    resumed: bool = False
     connections: int = 20
     requests: int = 10_000
     script: str = "plain"
@@ -51,6 +58,7 @@ class Workload:
     size: int | None = GREETING_BYTES
     idle: int = 0
     log: bool = False
+    observed: bool = False
     limit: bool = True
 
 
@@ -64,7 +72,7 @@ def _blocking(name: str, title: str, app: str, threads: int) -> Workload:
     return Workload(name=name, title=title, app=f"bench.apps:{app}", threads=threads, connections=200, limit=False)
 
 
-def _large(name: str, title: str, app: str, **more: int) -> Workload:
+def _large(name: str, title: str, app: str, **more: int | str) -> Workload:
     return Workload(name=name, title=title, app=f"bench.apps:{app}", threads=8, limit=False, **more)  # type: ignore[arg-type]
 
 
@@ -104,6 +112,19 @@ _ROWS = (
     _site("j", "memory of 4 workers with the Django site, start-up time (list view, ab, 4 × 100)", "/", "ab", 2000),
     Workload(name="k", title="hello, pipelined 16 deep, 1 × 1", script="pipeline", depth=16, limit=False),
     Workload(name="l", title="b1 with an access log to a file", log=True, limit=False),
+    Workload(name="m", title="hello over a Unix socket, behind nginx, keep-alive, 1 × 1", over="unix", limit=False),
+    Workload(name="n", title="hello over TLS, keep-alive, 1 × 1", over="tls", limit=False),
+    Workload(
+        name="o-full", title="TLS handshakes, each with a request, full, 1 × 1", over="tls", tool="s_time", limit=False
+    ),
+    Workload(
+        name="o-resumed", title="TLS handshakes, each with a request, sessions go on, 1 × 1", over="tls", tool="s_time",
+        resumed=True, limit=False,
+    ),
+    _large("p-memory", "1 MB responses from memory over TLS, 1 × 8", "from_memory", size=LARGE_BYTES, over="tls"),
+    _large("p-file", "1 MB responses from a file over TLS, 1 × 8", "from_file", size=LARGE_BYTES, over="tls"),
+    Workload(name="q", title="b1 with status page, metrics and the application's metrics", observed=True, limit=False),
+    Workload(name="q-log", title="q with an access log to a file: everything on", log=True, observed=True, limit=False),
 )  # fmt: skip
 
 WORKLOADS = {row.name: row for row in _ROWS}

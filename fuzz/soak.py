@@ -1,7 +1,7 @@
 """``python -m fuzz.soak``: hostile clients, kill -9 and many requests for minutes; a table says what it came to.
 
-The long form of ``tests/integration/test_hostile.py``: six parts, each with a server of its own. Ends with status 1 if
-something is not as it must be. Needs what `make test` needs.
+The long form of ``tests/integration/test_hostile.py``: seven parts, each with a server of its own. Ends with status 1
+if something is not as it must be. Needs what `make test` needs.
 """
 
 import argparse
@@ -24,10 +24,11 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from fuzz.chaos import KINDS, chaos, parts
+from fuzz.counting import counting
 from integration.client import Client, Closed, fetch, request
 from integration.control import spawnctl
 from integration.gate import Gate
-from integration.hostile import PHASES, Mutator, check, reset
+from integration.hostile import PHASES, Flights, Mutator, check, check_flight, reset
 from integration.server import Server, until
 
 QUIET = ("-l", "/dev/null")
@@ -72,8 +73,8 @@ def descriptors(pid: int) -> int:
 # The parts -----------------------------------------------------------------------------------------------------------
 
 
-def mutations(results: Results, application: str, inputs: int) -> None:
-    """Check the answers to mutated and random bytes."""
+def mutations(results: Results, application: str, inputs: int, bind: str = "127.0.0.1:0") -> None:
+    """Check the answers to mutated and random bytes, and over TLS what becomes of mutated handshakes."""
     clients = 12
     wrong: list[str] = []
 
@@ -82,14 +83,18 @@ def mutations(results: Results, application: str, inputs: int) -> None:
         for _ in range(inputs // clients):
             data = mutator.input()
             try:
-                check(server.port, data, mutator.pieces(data))
+                check(server.where, data, mutator.pieces(data))
+                if server.secure:
+                    data = flights[number].flight()
+                    check_flight(server.port, data)
             except (AssertionError, *FREE) as error:
                 wrong.append(f"{error!r} {data!r}")
 
-    with Server(application, "-s", "2", "-t", "4", *QUIET) as server:
+    flights = [Flights(2000 + number) for number in range(clients)]
+    with Server(application, "-s", "2", "-t", "4", *QUIET, bind=bind) as server:
         before = steady(server)
         together(clients, attack)
-        name = f"{inputs} mutated inputs to {application}"
+        name = f"{inputs} mutated inputs to {application}{' over TLS' if server.secure else ''}"
         results.row(f"{name}: answers that differ from the reader's", len(wrong), "0", not wrong)
         compare(results, name, before, steady(server))
         results.log(name, server, "^$")
@@ -260,7 +265,7 @@ def use(port: int, choose: random.Random, counts: "collections.Counter[str]") ->
 def steady(server: Server) -> list[int]:
     """Count the descriptors of each worker, when all have served and have no client."""
     for _ in range(50):
-        fetch(server.port)
+        fetch(server.where)
     return [descriptors(worker.pid) for worker in server.workers()]
 
 
@@ -278,18 +283,25 @@ def main() -> None:
     parser.add_argument(
         "--chaos", type=float, default=60, metavar="SECONDS", help="how long everything happens at once"
     )
+    parser.add_argument("--counting", type=int, default=100, metavar="N", help="reloads, and workers killed, counted")
     parser.add_argument("--chaos-only", action="store_true", help="leave out the other parts")
+    parser.add_argument("--counting-only", action="store_true", help="leave out the other parts")
     parser.add_argument("--chaos-kinds", type=parts, default=KINDS, metavar="KINDS", help=f"some of {','.join(KINDS)}")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="of the chaos")
     options = parser.parse_args()
     results = Results()
+    if options.counting_only:
+        counting(results, options.counting)
+        sys.exit(results.failed)
     if not options.chaos_only:
         for application in ("fingerprint.application", "uneven.application"):
             mutations(results, application, options.inputs // 2)
+            mutations(results, application, options.inputs // 8, bind="127.0.0.1:0?tls")
             reloads(results, application, options.seconds / 2)
         resets(results, options.resets)
         kills(results, options.seconds)
         memory(results, options.requests)
+        counting(results, options.counting)
     chaos(results, options.chaos, options.seed, options.chaos_kinds)
     sys.exit(results.failed)
 

@@ -54,7 +54,9 @@ def check(configuration: Configuration) -> None:
         far.close()
         started_at = time.monotonic()
         talk = _Talk(near, started_at + given.boot_timeout)
-        near.send(Boot(1, as_dict(given), started_at, working_directory(), os.getpid(), None, zone().changes))
+        sources = configuration.sources
+        where = working_directory()
+        near.send(Boot(1, as_dict(given), started_at, where, os.getpid(), None, zone().changes, sources=sources))
         configured = talk.hear(Configured)
         assert isinstance(configured, Configured)
         settings = checked(configured.settings)

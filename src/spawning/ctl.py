@@ -116,7 +116,8 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    no_args_is_help=False,
+    invoke_without_command=True,  # which is answered below, with the commands that there are
+    subcommand_metavar="COMMAND [ARGS]...",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 @click.option("-S", "--socket", "path", metavar="PATH", help="The server's control socket.")
@@ -126,6 +127,8 @@ class _Commands(click.Group):
 def spawnctl(context: click.Context, path: str | None, address: str | None) -> None:
     """Look after a running Spawning server; without an option, the only one running."""
     context.obj = Where(path, address)
+    if context.invoked_subcommand is None:
+        raise ControlError(f"no command given: there are {', '.join(spawnctl.list_commands(context))}")
 
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -30,9 +30,9 @@ def config_factory(args: dict[str, Any]) -> dict[str, Any]:
     module = args["args"][0]
     if os.path.basename(module) == "manage.py":
         raise ConfigError(f"{module} is a program: leave it out, and the settings that it names are found")
-    if module.endswith(".py"):
+    if module.endswith(".py") or "/" in module:
         named = module.removesuffix(".py").replace("/", ".").strip(".")
-        raise ConfigError(f"{module} is a file: name the settings module, such as {named}")
+        raise ConfigError(f"{module} is a path: name the settings module, such as {named}")
     if importlib.util.find_spec("django") is None:
         raise ConfigError("the factory django needs Django: pip install django")
     _check_version()

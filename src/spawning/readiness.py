@@ -167,13 +167,18 @@ def _exchange(settings: Settings, path: str, address: Address) -> _Check:
     answer = Answer(reader.line)
     exchange = _Check(answer, environ)
     exchange.answer = answer
-    environ["spawning.client_disconnected"] = environ["waitress.client_disconnected"] = _stays
+    environ["spawning.client_disconnected"] = environ["waitress.client_disconnected"] = _Stays()
     return exchange
 
 
-def _stays() -> bool:
-    """Whether the client has gone: never here."""
-    return False
+class _Stays:
+    """Asks whether the client has gone, and has something called then: never here (``worker.disconnected``)."""
+
+    def __call__(self) -> bool:
+        return False
+
+    def call(self, _function: object) -> None:
+        """Do nothing."""
 
 
 def _authority(host: str, port: str) -> str:

@@ -49,7 +49,8 @@ def config_factory(args: dict[str, Any]) -> dict[str, Any]:
 
 def _check_word(word: str) -> None:
     """See that what should be an application is not a file of another kind, and say what to write for those."""
-    directory, name = os.path.split(word)
+    path, _, attribute = word.partition(":")
+    directory, name = os.path.split(os.path.normpath(path))
     if name.endswith(".ini"):
         raise ConfigError(f"{word} is an ini file: write -f paste {word}")
     if name.endswith(".toml"):
@@ -58,9 +59,10 @@ def _check_word(word: str) -> None:
         raise ConfigError(
             f"{word} is not an application: write spawn alone in its directory, or -f django mysite.settings"
         )
-    if name.endswith(".py") and directory:
-        module = name.removesuffix(".py")
-        raise ConfigError(f"{word} is a file: write --chdir {directory} {module}:application, or the module's name")
+    if name.endswith(".py") and word != name:
+        named = f"{name.removesuffix('.py')}:{attribute or 'application'}"
+        instead = f"--chdir {directory} {named}, or the module's name" if directory else named
+        raise ConfigError(f"{path} is a file: write {instead}")
 
 
 def app_factory(config: dict[str, Any]) -> WSGIApplication:

@@ -36,6 +36,7 @@ DEPLOYING = {  # for tests/deploy alone
     "systemd-analyze": "systemd",
     "systemd-nspawn": "systemd-container",
     "tar": "tar",
+    "testssl": "testssl.sh",
     "unshare": "util-linux",
 }
 SEARCHED = "/usr/local/sbin:/usr/sbin:/sbin"  # where daemons are, also for users who do not have it in their PATH

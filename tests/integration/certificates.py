@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+AUTHORITY = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
 EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
 
 
@@ -60,17 +61,36 @@ def expired(directory: Path) -> Certificate:
     return found
 
 
-def signed(directory: Path, authority: Certificate, name: str, subject: str) -> Certificate:
+def signed(directory: Path, authority: Certificate, name: str, subject: str, extensions: str = "") -> Certificate:
     """Make a certificate that an authority has signed, as clients have it.
 
     :param subject: as ``openssl req -subj`` takes it.
+    :param extensions: as ``openssl x509 -extfile`` reads them, such as ``AUTHORITY``.
     """
     found = Certificate(directory / f"{name}.pem", directory / f"{name}.key")
     request = directory / f"{name}.csr"
     openssl("req", "-new", *EC, "-nodes", "-utf8", "-subj", subject, "-keyout", str(found.key), "-out", str(request))
     by = ["-CA", str(authority.file), "-CAkey", str(authority.key), "-CAcreateserial", "-days", "90"]
+    if extensions:
+        (directory / f"{name}.ext").write_text(extensions)
+        by += ["-extfile", str(directory / f"{name}.ext")]
     openssl("x509", "-req", "-in", str(request), *by, "-out", str(found.file))
     return found
+
+
+def revocations(directory: Path, authority: Certificate, *revoked: Certificate) -> str:
+    """Make the revocation list of an authority."""
+    place = directory / f"list-{authority.file.stem}"
+    place.mkdir()
+    (place / "index").touch()
+    (place / "openssl.cnf").write_text(
+        f"[ca]\ndefault_ca=here\n[here]\ndatabase={place}/index\ndefault_md=sha256\ndefault_crl_days=30\n"
+    )
+    by = ["-config", str(place / "openssl.cnf"), "-cert", str(authority.file), "-keyfile", str(authority.key)]
+    for each in revoked:
+        openssl("ca", *by, "-revoke", str(each.file))
+    openssl("ca", *by, "-gencrl", "-out", str(place / "list.pem"))
+    return (place / "list.pem").read_text()
 
 
 def openssl(*arguments: str) -> str:

@@ -1,5 +1,6 @@
 """A client of WebSockets that sends whatever a test wants, right or wrong, and hides nothing (RFC 6455 section 5.2)."""
 
+import socket
 import ssl
 import struct
 from dataclasses import dataclass
@@ -47,12 +48,20 @@ class RawWebSocket:
     """A connection that is open when it is made.
 
     :param secure: for TLS; None: there is none.
+    :param through: a connection that there is already.
 
     :ivar head: what the server has answered.
     """
 
-    def __init__(self, port: int, target: str = "/echo", *fields: str, secure: ssl.SSLContext | None = None) -> None:
-        self.sock = connected(port, "127.0.0.1", TIMEOUT)
+    def __init__(
+        self,
+        port: int,
+        target: str = "/echo",
+        *fields: str,
+        secure: ssl.SSLContext | None = None,
+        through: socket.socket | None = None,
+    ) -> None:
+        self.sock = through or connected(port, "127.0.0.1", TIMEOUT)
         if secure is not None:
             self.sock = secure.wrap_socket(self.sock, server_hostname="localhost")
         self._received = b""

@@ -4,8 +4,10 @@ What a mutated input is to be answered with is what the reader alone makes of it
 that answers differently over a socket is wrong, whatever the bytes mean.
 """
 
+import contextlib
 import random
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,14 +88,17 @@ class Expected:
         return cls(answers, answered, persists=True, refused_head=story.is_head)
 
 
-def check(port: int, data: bytes, pieces: list[bytes]) -> None:
-    """Send an input to ``fingerprint.application`` and half-close; raise if the answers are not the expected ones."""
+def check(where: int | str, data: bytes, pieces: list[bytes]) -> None:
+    """Send an input to ``fingerprint.application`` and half-close; raise if the answers are not the expected ones.
+
+    :param where: as for a :class:`Client`.
+    """
     expected = Expected.of(data)
-    with Client(port) as client:
+    with Client(where) as client:
         # Who announces the end and goes on sending may miss the answer: such an input goes out in one piece.
         for piece in pieces if expected.persists else [data]:
             client.send(piece)
-        client.sock.shutdown(socket.SHUT_WR)
+        socket.socket.shutdown(client.sock, socket.SHUT_WR)  # over TLS too, and without an alert
         for method, content in expected.answers:
             answer = _final(client, head=method == "HEAD")
             assert (answer.status, answer.body) == (200, b"" if method == "HEAD" else content)
@@ -107,6 +112,63 @@ def check(port: int, data: bytes, pieces: list[bytes]) -> None:
 def _final(client: Client, *, head: bool = False) -> Response:
     while (answer := client.read(head=head)).status < 200:
         pass
+    return answer
+
+
+# TLS -----------------------------------------------------------------------------------------------------------------
+
+_BEGINNINGS = (b"\x16\x03\x01", b"\x15\x03\x03\0\2\2\x28", b"\x17\x03\x03", b"\x80\x2e\1\3", b"\x14\3\3\0\1\1")
+
+
+class Flights:
+    """Makes what clients of TLS might send first, the same for the same `seed`: hellos and records with a few changes,
+    records of any type and length, and HTTP.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._mutator = Mutator(seed)
+        self._hellos = [_hello(version) for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)]
+
+    def flight(self) -> bytes:
+        """Make the next one."""
+        choose = self._random
+        if choose.random() < 0.2:
+            return self._mutator.input()
+        data = bytearray(choose.choice(self._hellos))
+        for _ in range(choose.randrange(4)):
+            at = choose.randrange(len(data))
+            data[at] = choose.randrange(256)
+        if choose.random() < 0.4:
+            del data[choose.randrange(1, len(data)) :]
+        if choose.random() < 0.4:
+            data += choose.choice(_BEGINNINGS) + choose.randbytes(choose.randrange(300))
+        if choose.random() < 0.2:
+            data[0:0] = choose.choice(_BEGINNINGS)
+        return bytes(data)
+
+
+def _hello(version: ssl.TLSVersion) -> bytes:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = context.maximum_version = version
+    out = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost").do_handshake()
+    return out.read()
+
+
+def check_flight(port: int, flight: bytes) -> bytes:
+    """Send it where TLS is spoken, and half-close; raise if what comes back is neither TLS nor the answer to HTTP."""
+    with Client(port) as client:
+        client.send(flight)
+        client.sock.shutdown(socket.SHUT_WR)
+        try:
+            answer = client.read_eof()
+        except (Closed, ConnectionResetError):  # it has sent more than is read behind what is wrong
+            return b""
+    begins = answer[:1]
+    is_http = flight[:1].isalpha() and flight[:1].isupper()
+    assert answer.startswith(b"HTTP/1.1 400 ") if is_http else begins in (b"", b"\x15", b"\x16"), answer
     return answer
 
 

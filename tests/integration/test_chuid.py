@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import spawning
+from integration.certificates import own
 from integration.client import Client
 from integration.control import spawnctl
 from integration.server import Finished, Server, run, until
@@ -64,7 +65,7 @@ def site() -> Iterator[Path]:
 
 def served(site: Path, *arguments: str, before: Sequence[str] = (), ready: bool = True) -> Server:
     environ = {"SPAWNING_CONTROL_DIRECTORY": str(site / "run"), "XDG_RUNTIME_DIR": "/root/run"}
-    port = [] if "--port" in arguments else ["--port", "0"]
+    port = [] if {"--port", "--bind"} & {*arguments} else ["--port", "0"]
     command = [*open_to_all(site), *before, sys.executable, "-m", "spawning", APP, "-s", "1", *port, *arguments]
     return Server(cwd=site, env=environ, command=command, ready=ready)
 
@@ -207,6 +208,28 @@ def test_reload_repair_spawnctl_and_upgrade_work_without_root(site: Path) -> Non
         server.wait_for_log("reload finished", after=mark)
         assert version(server.port) == "2"
         assert {uid for process in server.processes() for uid in process.uids()} == {USER.pw_uid}
+
+
+def test_a_key_that_only_root_may_read_is_served_and_said_not_to_be_renewed(site: Path) -> None:
+    closed = site / "closed"
+    closed.mkdir(mode=0o700)
+    first, second = own(closed, name="first"), own(closed, name="second")
+    (site / "live.pem").write_text(first.file.read_text())
+    options = ["--certfile", str(site / "live.pem"), "--keyfile", str(first.key), "--bind", "127.0.0.1:0?tls"]
+    with served(site, "--chuid", "nobody", *options) as server:
+        server.wait_for_log(
+            rf"WARNING certificate cannot be renewed without a restart user=nobody unreadable={first.key}$"
+        )
+        write(site, "2")
+        assert server.reload()
+        assert version(server.where) == "2"
+        assert "certificate not replaced" not in server.log()
+        (site / "live.pem").write_text(second.file.read_text())
+        server.wait_for_log(
+            rf'ERROR certificate not replaced, the one before is served reason="option --keyfile: {first.key}'
+            r" may not be read by this user; let it \(chown, chmod\)\""
+        )
+        assert version(server.where) == "2"
 
 
 def test_a_loading_fork_server_dies_with_its_controller(site: Path) -> None:

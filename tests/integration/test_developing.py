@@ -163,10 +163,17 @@ def test_the_factory_of_the_page_is_no_factory_to_be_named(site: Path) -> None:
 # Event streams -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["text/event-stream; charset=utf-8", "multipart/x-mixed-replace; boundary=b"])
-def test_an_open_stream_ends_at_a_reload_while_developing(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "threads"),
+    [
+        ("text/event-stream; charset=utf-8", "4"),
+        ("text/event-stream", "0"),
+        ("multipart/x-mixed-replace; boundary=b", "4"),
+    ],
+)
+def test_an_open_stream_ends_at_a_reload_while_developing(tmp_path: Path, kind: str, threads: str) -> None:
     streams(tmp_path, "1", kind)
-    with Server(APP, "-s", "1", "--reload", "dev", cwd=tmp_path) as server:
+    with Server(APP, "-s", "1", "-t", threads, "--reload", "dev", cwd=tmp_path) as server:
         with Client(server.port) as client:
             listen(client, "1")
             streams(tmp_path, "2", kind)
@@ -191,13 +198,13 @@ def test_a_request_that_is_no_stream_is_waited_for(tmp_path: Path) -> None:
         server.stop(signal.SIGQUIT)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--reload", "dev"]])
+@pytest.mark.parametrize("arguments", [["-t", "4"], ["-t", "0"], ["--reload", "dev"]])
 def test_ctrl_c_does_not_wait_for_streams_of_any_generation(tmp_path: Path, arguments: list[str]) -> None:
     streams(tmp_path, "1")
     with Server(APP, "-s", "1", *arguments, cwd=tmp_path) as server, Client(server.port) as old:
         listen(old, "1")
         streams(tmp_path, "2")
-        if arguments:
+        if "--reload" in arguments:
             server.wait_for_log(FINISHED)
         else:
             assert server.reload()
@@ -217,9 +224,10 @@ def test_term_waits_for_streams(tmp_path: Path) -> None:
         server.wait()
 
 
-def test_old_generations_do_not_pile_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", ["4", "0"])
+def test_old_generations_do_not_pile_up(tmp_path: Path, threads: str) -> None:
     streams(tmp_path, "1")
-    with Server(APP, "-s", "1", "--max-old-generations", "2", cwd=tmp_path) as server:
+    with Server(APP, "-s", "1", "-t", threads, "--max-old-generations", "2", cwd=tmp_path) as server:
         clients = [Client(server.port) for _ in range(3)]
         for client in clients:
             listen(client, "1")

@@ -256,11 +256,12 @@ def test_handler_that_does_not_load(site: Site) -> None:
 
 def test_settings_file_instead_of_module(site: Site) -> None:
     answer = site.load(args=("settings.py",))
-    assert answer == {"error": "config", "message": "settings.py is a file: name the settings module, such as settings"}
+    assert answer == {"error": "config", "message": "settings.py is a path: name the settings module, such as settings"}
     answer = site.load(args=("manage.py",))
     assert answer["message"] == "manage.py is a program: leave it out, and the settings that it names are found"
-    answer = site.load(args=("mysite/settings.py",))
-    assert answer["message"] == "mysite/settings.py is a file: name the settings module, such as mysite.settings"
+    for path in ("mysite/settings.py", "./mysite/settings.py", "mysite/settings"):
+        answer = site.load(args=(path,))
+        assert answer["message"] == f"{path} is a path: name the settings module, such as mysite.settings"
 
 
 def test_served_by_the_real_command(site: Site) -> None:

@@ -218,7 +218,7 @@ def test_a_record_in_pieces(server: Server, certificate: Certificate, version: s
 
 
 def test_handshakes_in_pieces(server: Server, certificate: Certificate) -> None:
-    """One that has not begun goes on in the new worker; one that has, in the old one, and its connection is ferried."""
+    """One that has not been answered goes on in the new worker; one that has, in the old one, and is ferried."""
     context = trusting(certificate)
     with contextlib.ExitStack() as stack:
         idle, cut, begun = (stack.enter_context(Records(server.port, context)) for _ in range(3))
@@ -229,7 +229,7 @@ def test_handshakes_in_pieces(server: Server, certificate: Certificate) -> None:
         assert server.reload()
         idle.sock.sendall(flights[0])
         cut.sock.sendall(flights[1][100:])
-        for each, field in ((idle, b"keep-alive"), (cut, b"close"), (begun, b"close")):
+        for each, field in ((idle, b"keep-alive"), (cut, b"keep-alive"), (begun, b"close")):
             each.shake_hands()
             each.sock.sendall(each.record(request("/environ")))
             response = each.read(b"}")
@@ -288,7 +288,7 @@ def test_a_recycled_worker_ferries(tmp_path: Path) -> None:
             assert not client.get("/").closes
         server.wait_for_log(" worker recycled worker=1.1 ")
         until(lambda: any(each["ferries"] for each in workers(path)), "the ferry")
-        assert client.get("/").closes
+        until(lambda: client.get("/").closes, "the end of the ferry")  # not at once: this might be a cutover
         assert client.read_eof() == b""
         server.wait_for_log(r"worker retired worker=1\.1 ")
 
@@ -343,5 +343,5 @@ def test_ten_reloads_under_load(tmp_path: Path) -> None:
                 older.wait_for(number)
         assert newer.failures + older.failures == []
         assert steps_back(newer.answers + older.answers) == []
-        assert 0 < newer.goodbyes <= 2 * 10 * 2
-        assert 0 < older.goodbyes <= 2 * 10 * 2
+        assert 0 < newer.goodbyes <= 10 * 2
+        assert 0 < older.goodbyes <= 10 * 2

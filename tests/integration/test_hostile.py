@@ -14,18 +14,22 @@ import pytest
 
 from integration.client import Client, Closed, fetch, request
 from integration.gate import Gate
-from integration.hostile import PHASES, Mutator, check, reset
+from integration.hostile import PHASES, Flights, Mutator, check, check_flight, reset
 from integration.server import Server, until
 
 INPUTS = 10_000
+INPUTS_OVER_TLS = 500  # each of them with a handshake
 TIMES = 20
 CLIENTS = 6  # more than the threads of the servers below
 
 
-@pytest.fixture(scope="module")
-def fingerprints() -> Iterator[Server]:
+TCP, TLS = "127.0.0.1:0", "127.0.0.1:0?tls"
+
+
+@pytest.fixture(scope="module", params=[TCP, TLS], ids=["tcp", "tls"])
+def fingerprints(request: pytest.FixtureRequest) -> Iterator[Server]:
     """One worker that tells what it was asked for."""
-    with Server("fingerprint.application", "-s", "1", "-t", "2", "-l", "/dev/null") as server:
+    with Server("fingerprint.application", "-s", "1", "-t", "2", "-l", "/dev/null", bind=request.param) as server:
         yield server
 
 
@@ -47,7 +51,7 @@ class Watch:
     """
 
     def __init__(self, server: Server) -> None:
-        assert fetch(server.port).status == 200  # what is opened once is open now
+        assert fetch(server.where).status == 200  # what is opened once is open now
         self._server = server
         (worker,) = server.workers()
         self._worker = psutil.Process(worker.pid)
@@ -55,7 +59,7 @@ class Watch:
         self._mark = server.mark()
 
     def check(self) -> None:
-        assert fetch(self._server.port).status == 200
+        assert fetch(self._server.where).status == 200
         until(lambda: self._descriptors() <= self._before, "no more descriptors than in the beginning")
         assert said(self._server.err.since(self._mark)) == []
 
@@ -67,14 +71,30 @@ class Watch:
 def test_mutated_bytes_are_answered_as_the_reader_reads_them(fingerprints: Server) -> None:
     watch = Watch(fingerprints)
     mutator = Mutator(seed=4)
-    for number in range(INPUTS):
+    for number in range(INPUTS_OVER_TLS if fingerprints.secure else INPUTS):
         data = mutator.input()
         try:
-            check(fingerprints.port, data, mutator.pieces(data))
+            check(fingerprints.where, data, mutator.pieces(data))
         except (AssertionError, Closed, OSError) as error:
             error.add_note(f"input {number}: {data!r}")
             raise
     watch.check()
+
+
+@pytest.mark.parametrize("fingerprints", [TLS], indirect=True, ids=["tls"])
+def test_mutated_handshakes_harm_nobody_and_leave_nothing(fingerprints: Server) -> None:
+    watch = Watch(fingerprints)
+    flights = Flights(seed=17)
+    answered = 0
+    for number in range(INPUTS_OVER_TLS):
+        flight = flights.flight()
+        try:
+            answered += check_flight(fingerprints.port, flight).startswith(b"\x16")
+        except (AssertionError, OSError) as error:
+            error.add_note(f"input {number}: {flight!r}")
+            raise
+    watch.check()
+    assert answered > INPUTS_OVER_TLS / 20  # hellos that were good enough for an answer
 
 
 @pytest.mark.parametrize("phase", PHASES, ids=lambda phase: phase.__name__)

@@ -26,6 +26,10 @@ from integration.server import Server
         b"EHLO localhost\r\n",
         b"PRI * HTTP/2.0\r\n",
         b"GET /hello HTTP/1.1\r\nBad Header\r\n",
+        b"GET /hello HTTP/1.1\r\nHost: a b\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n",
         b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;=",
     ],
 )

@@ -315,9 +315,11 @@ def test_a_body_that_the_disk_cannot_take_is_507_and_concerns_nobody_else() -> N
 
 
 def test_without_any_place_for_temporary_files_medium_bodies_are_taken() -> None:
-    # No file can have a byte, so no directory is found that takes one, as with a read-only disk.
+    # No file can have a byte, so no directory is found that takes one, as on a read-only disk; nor one for a socket.
     options = ("basics.application", "-s", "1", "-l", "/dev/null")
-    with Server(command=limited("RLIMIT_FSIZE, (0, 0)", *options)) as server:
+    nowhere = {"SPAWNING_CONTROL_DIRECTORY": "/proc/nowhere"}
+    with Server(command=limited("RLIMIT_FSIZE, (0, 0)", *options), env=nowhere) as server:
+        server.wait_for_log(r" WARNING no control socket, spawnctl will not find this server reason=")
         server.wait_for_log(r"no directory for temporary files, larger request bodies get 507 bytes=524288 error=")
         for size, status in ((1, 200), (65_537, 200), (524_288, 200), (524_289, 507), (2_000_000, 507)):
             with Client(server.port) as client:

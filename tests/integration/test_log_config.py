@@ -1,6 +1,7 @@
 """What the application logs and prints: ``--log-config`` and ``--capture-output``."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -189,7 +190,7 @@ def test_what_fails_there_is_one_line(tmp_path: Path) -> None:
         "from spawning.logs.setup import configure\n"
         "configure(None)\n"
         "for path in sys.argv[1:]:\n"
-        "    try: configure_logging(path, 'log.toml')\n"
+        "    try: configure_logging(path, 'log.toml', 'option --log-config')\n"
         "    except ConfigError as error: print(error)\n"
         "    else: print('taken')\n"
     )
@@ -202,8 +203,33 @@ def test_what_fails_there_is_one_line(tmp_path: Path) -> None:
         assert line.startswith(f"option --log-config: log.toml, {place}, {reason}")
 
 
-def test_a_mistake_at_the_start_is_the_commands_status(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "spawning", "--port", "0", "--log-config", "absent.toml", NOISY]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=DEADLINE)
+FACTORY = """
+from spawning.wsgi_factory import config_factory as plain
+def config_factory(args):
+    return plain(args) | {"log_config": "absent.toml"}
+"""
+
+
+@pytest.mark.parametrize("question", [[], ["--check-config"]])
+@pytest.mark.parametrize(
+    ("words", "environ", "file", "origin"),
+    [
+        (["--log-config", "absent.toml"], {}, "", "option --log-config"),
+        ([], {"SPAWNING_LOG_CONFIG": "absent.toml"}, "", "environment variable SPAWNING_LOG_CONFIG"),
+        ([], {}, 'threads = 2\nlog_config = "absent.toml"', "spawning.toml, line 2, log_config"),
+        (["-f", "own.config_factory"], {}, "", "factory own.config_factory, setting log_config"),
+    ],
+    ids=["option", "variable", "file", "factory"],
+)
+def test_a_mistake_at_the_start_names_where_it_was_made(
+    tmp_path: Path, words: list[str], environ: dict[str, str], file: str, origin: str, question: list[str]
+) -> None:
+    (tmp_path / "spawning.toml").write_text(file)
+    (tmp_path / "own.py").write_text(FACTORY)
+    command = [sys.executable, "-m", "spawning", "--port", "0", *words, NOISY, *question]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **environ}, capture_output=True, text=True, check=False,
+        timeout=DEADLINE,
+    )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr == "spawn: option --log-config: cannot read absent.toml: No such file or directory\n"
+    assert done.stderr == f"spawn: {origin}: cannot read absent.toml: No such file or directory\n"

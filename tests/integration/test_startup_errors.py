@@ -219,6 +219,17 @@ def test_with_reload_a_first_start_that_fails_waits_for_the_change(tmp_path: Pat
         assert server.stop(signal.SIGTERM) == 0
 
 
+def test_a_first_start_that_is_ended_is_no_reload(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "leave")
+    write(tmp_path, "1", before="import sys\nprint('loading', file=sys.stderr)\nopen('leave').read()")
+    with Server(APP, "-s", "1", cwd=tmp_path, ready=False) as server:
+        server.wait_for_log("^loading$")
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert " INFO start abandoned generation=1\n" in f"{server.log()}\n"
+        assert "reload" not in server.log()
+
+
 def test_a_first_start_that_takes_too_long(tmp_path: Path) -> None:
     write(tmp_path, "1", before="import threading\nthreading.Event().wait()")
     finished = run(APP, "--boot-timeout", "0.3", cwd=tmp_path)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.certificates import Certificate, expired, openssl, own, signed, trusting
+from integration.certificates import AUTHORITY, Certificate, expired, openssl, own, revocations, signed, trusting
 from integration.client import Client, Response, fetch, request
 from integration.gate import Gate
 from integration.server import Finished, Server, run
@@ -315,13 +315,7 @@ def test_clients_may_need_a_certificate_that_has_not_been_revoked(
     certificate: Certificate, authority: Certificate, known: Certificate, tmp_path: Path
 ) -> None:
     revoked = signed(tmp_path, authority, "revoked", "/CN=revoked")
-    (tmp_path / "index").touch()
-    (tmp_path / "openssl.cnf").write_text(
-        f"[ca]\ndefault_ca=here\n[here]\ndatabase={tmp_path}/index\ndefault_md=sha256\ndefault_crl_days=30\n"
-    )
-    by = ["-config", str(tmp_path / "openssl.cnf"), "-cert", str(authority.file), "-keyfile", str(authority.key)]
-    openssl("ca", *by, "-revoke", str(revoked.file))
-    openssl("ca", *by, "-gencrl", "-out", str(tmp_path / "list.pem"))
+    (tmp_path / "list.pem").write_text(revocations(tmp_path, authority, revoked))
     options = [*certificate.options, "--ca-certs", str(authority.file), "--crl-file", str(tmp_path / "list.pem")]
     with Server(*options, *ONE, "basics.application", bind="127.0.0.1:0") as server:
         assert ask(server.port, trusting(certificate)) is None
@@ -330,6 +324,29 @@ def test_clients_may_need_a_certificate_that_has_not_been_revoked(
             context.load_cert_chain(each.file, each.key)
             answer = ask(server.port, context)
             assert (answer is not None and answer.status == 200) is served
+
+
+def test_the_whole_chain_of_a_client_is_looked_up_in_the_lists(certificate: Certificate, tmp_path: Path) -> None:
+    """An authority between the root and a client may have been revoked too; one without a list is not good either."""
+    root = own(tmp_path, "root", name="root")
+    good, revoked, unlisted = (
+        signed(tmp_path, root, name, f"/CN={name}", AUTHORITY) for name in ("good", "revoked", "unlisted")
+    )
+    authorities, lists = tmp_path / "authorities.pem", tmp_path / "lists.pem"
+    authorities.write_text("".join(each.file.read_text() for each in (root, good, revoked, unlisted)))
+    lists.write_text(
+        revocations(tmp_path, root, revoked) + revocations(tmp_path, good) + revocations(tmp_path, revoked)
+    )
+    options = [*certificate.options, "--ca-certs", str(authorities), "--crl-file", str(lists)]
+    with Server("-v", *options, *ONE, "basics.application", bind="127.0.0.1:0") as server:
+        for each, why in ((revoked, "certificate revoked"), (unlisted, "unable to get certificate CRL"), (good, "")):
+            client = signed(tmp_path, each, f"client-of-{each.file.stem}", "/CN=client")
+            context = trusting(certificate)
+            context.load_cert_chain(client.file, client.key)
+            answer = ask(server.port, context)
+            assert (answer is None) == bool(why)
+            if why:
+                server.wait_for_log(f"DEBUG TLS handshake failed .*certificate verify failed: {why}")
 
 
 @pytest.mark.parametrize("way", ["file", "command"])

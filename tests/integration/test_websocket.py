@@ -483,6 +483,31 @@ def test_they_are_closed_over_tls_at_a_reload(certificate: Certificate, tmp_path
         assert "Traceback" not in server.log()
 
 
+@pytest.mark.parametrize("threads", ["1", "0"], ids=["threads", "green"])
+def test_they_pass_through_a_ferry(certificate: Certificate, tmp_path: Path, threads: str) -> None:
+    """One is opened on a connection that was idle at a reload, whose session is in the worker before."""
+    options = ("--deadman_timeout", "0.5", *certificate.options, "-t", threads)
+    with site(tmp_path, *options) as server, Client(f"tls:{server.port}") as one, Client(f"tls:{server.port}") as two:
+        assert (one.get("/").status, two.get("/").status) == (200, 200)
+        (tmp_path / "version").write_text("2")
+        assert server.reload()
+        with RawWebSocket(server.port, "/greeting", through=one.sock) as ws:
+            assert ws.read() == Frame(TEXT, b"version 2")
+            for size in (0, 125, 65536, 4_000_000):
+                ws.send(Frame(BINARY, b"\xfe" * size))
+                assert ws.read() == Frame(BINARY, b"\xfe" * size)
+            ws.send(close(1000))
+            assert code_of(ws.read_all()) == 1000
+        with RawWebSocket(server.port, "/greeting", through=two.sock) as ws:
+            ws.read()
+            assert server.reload()
+            assert code_of(ws.read_all()) == 1012
+        for worker in ("1.1", "2.1"):
+            server.wait_for_log(rf" worker retired worker={worker} ")
+        assert "Traceback" not in server.log()
+        assert " killed " not in server.log()
+
+
 # What is missing ------------------------------------------------------------------------------------------------------
 
 

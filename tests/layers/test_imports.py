@@ -145,6 +145,7 @@ WORKER_FLOORS: tuple[frozenset[str], ...] = (
             "__init__",
             "bug",
             "children",
+            "disconnected",
             "interrupt",
             "leaving",
             "lifecycle",

@@ -13,6 +13,7 @@ from spawning.worker.dispatch import Dispatch
 from spawning.worker.http1 import Http1
 from spawning.worker.listener import Listener, Listeners
 from spawning.worker.loop import Loop
+from spawning.worker.secured import Ferried
 from spawning.worker.threads import Threads
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
@@ -45,7 +46,7 @@ class Office:
         receiving, unused = Channel.pair()
         self._channels = (sending, self.handoff, receiving, unused)
         self._ended = threading.Event()
-        listener = Listener("unix:@office", self._listening, base, Http1)
+        listener = Listener("unix:@office", self._listening, base, Http1, ferried=Ferried)
         self.loop = Loop(
             self.context,
             self.dispatch,

@@ -62,6 +62,19 @@ def test_files_of_others_and_a_directory_that_is_not_there_are_left_alone(tmp_pa
     assert values(AppMetrics(str(tmp_path / "missing"))) == {}
 
 
+@pytest.mark.parametrize("kind", ["counter", "histogram", "gauge_livesum", "gauge_max"])
+def test_a_file_that_its_process_has_only_just_made_counts_nothing(kind: str, tmp_path: Path) -> None:
+    """The library makes it empty first; one whose process was killed then stays so."""
+    metrics = AppMetrics(str(tmp_path))
+    put(tmp_path, "counter", DEAD[0], 3)
+    made = tmp_path / f"{kind}_{os.getpid()}.db"
+    made.touch()
+    (tmp_path / f"{kind}_{DEAD[1]}.db").touch()
+    assert values(metrics) == {"things_total": 3}
+    assert made.exists()
+    assert not (tmp_path / f"{kind}_{DEAD[1]}.db").exists()
+
+
 def test_the_application_cannot_speak_for_the_server(tmp_path: Path) -> None:
     put(tmp_path, "counter", os.getpid(), 8, name="spawning_requests")
     assert values(AppMetrics(str(tmp_path))) == {}

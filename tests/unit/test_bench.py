@@ -4,7 +4,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from bench import apps, marks, matrix, plot, report, targets
+from bench import apps, marks, matrix, plot, report, save, targets
+from bench.measure import Bench, command_of
 from bench.results import Measurement, Results
 from bench.servers import LIMIT, SERVERS
 from bench.workloads import WORKLOADS
@@ -48,6 +49,16 @@ def test_the_application_alone_takes_part_only_where_that_means_something() -> N
     assert (LIMIT, "e10-8") not in planned
 
 
+def test_servers_take_part_in_what_they_are_there_for() -> None:
+    def under(workload: str) -> set[str]:
+        return {server for server, _, _ in matrix.plan([LIMIT, *SERVERS], [workload], 1)}
+
+    assert under("m") == {"spawning", "gunicorn", "granian", "bjoern"}
+    assert under("n") == under("p-file") == {"spawning", "gunicorn", "granian", "uvicorn", "nginx-bjoern"}
+    assert under("o-full") == under("o-resumed") == {"spawning", "gunicorn", "granian", "nginx"}
+    assert not {"uvicorn", "nginx", "nginx-bjoern"} & under("b1")
+
+
 def test_what_targets_need_is_enough_to_judge_each_of_them() -> None:
     needed = targets.needed()
     results = Results(ENVIRONMENT, [
@@ -71,6 +82,18 @@ def test_a_slow_reader_has_a_body_of_its_own_that_takes_memory() -> None:
     assert one is not other
     assert len(one) == apps.VERY_LARGE
     assert b"\0" not in one
+
+
+def test_what_a_workload_wants_of_a_server_is_in_its_command() -> None:
+    bench = Bench(Path("/venv/bin/python"), Path("/work"), 1, 1)
+    names = ("b1", "l", "q", "q-log")
+    socket = Path("/tmp/socket")
+    command = {name: command_of(bench, SERVERS["spawning"], WORKLOADS[name], 8000, socket) for name in names}
+    log = ["-l", "/work/logs/access-spawning.log"]
+    observed = ["--status", "127.0.0.1:0", "--app-metrics"]
+    assert command["l"] == command["b1"] + log
+    assert command["q"] == command["b1"] + observed
+    assert command["q-log"] == command["b1"] + log + observed
 
 
 def test_a_server_with_errors_in_one_repetition_has_no_figure() -> None:
@@ -115,3 +138,12 @@ def test_results_replace_what_stands_between_their_marks_alone(tmp_path: Path) -
     assert page.read_text() == "before\n<!-- x: begin -->\n\nnew\n\n<!-- x: end -->\nafter <!-- y: begin -->\n"
     with pytest.raises(SystemExit, match="y: begin"):
         marks.replace(page, "y", "new")
+
+
+def test_the_time_of_a_save_is_divided_by_the_log() -> None:
+    log = "".join(
+        f"1970-01-01 00:00:{second}.500 +0000 [7] INFO {said} generation=2\n"
+        for second, said in (("10", "reload started"), ("12", "worker started"), ("13", "reload finished"))
+    )
+    assert list(save.divided(10.0, 17.5, log).values()) == [0.5, 2.0, 1.0, 4.0]
+    assert save.divided(10.0, 17.5, "") == {}

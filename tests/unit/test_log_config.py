@@ -39,15 +39,15 @@ def test_what_is_wrong_has_a_place(tmp_path: Path, text: str) -> None:
     path = tmp_path / "file"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        LogConfig(str(path), "FILE")
-    assert str(caught.value).startswith(f"option --log-config: {WRONG[text]}")
+        LogConfig(str(path), "FILE", "spawning.toml, line 3, log-config")
+    assert str(caught.value).startswith(f"spawning.toml, line 3, log-config: {WRONG[text]}")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["logging.ini", "logging.conf", "logging.yaml", "logging_config.py"])
 def test_other_kinds_of_files_are_named(name: str) -> None:
     with pytest.raises(ConfigError, match=f"option --log-config: {name} has to be TOML or JSON"):
-        LogConfig("/no/such", name)
+        LogConfig("/no/such", name, "option --log-config")
 
 
 @pytest.mark.parametrize(
@@ -63,4 +63,4 @@ def test_other_kinds_of_files_are_named(name: str) -> None:
 def test_what_is_right_is_taken(tmp_path: Path, text: str) -> None:
     path = tmp_path / "file"
     path.write_text(text)
-    assert LogConfig(str(path), "FILE").values["version"] == 1
+    assert LogConfig(str(path), "FILE", "option --log-config").values["version"] == 1

@@ -39,6 +39,16 @@ def test_a_head_has_a_largest_size(excess: int, status: int) -> None:
         assert cold(pieces, max_head=limit).status == status
 
 
+def test_what_a_pull_of_a_thousand_heads_asks_for_is_below_the_usual_limits() -> None:
+    """Mercurial puts them into fields of a kilobyte each: X-HgArg-1 and so on."""
+    heads = " ".join(f"{number:040x}" for number in range(1000))
+    said = f"common={heads}&heads={heads}".replace(" ", "+")
+    fields = [f"X-HgArg-{at // 1000 + 1}: {said[at : at + 1000]}\r\n" for at in range(0, len(said), 1000)]
+    assert len(fields) > 80
+    head = f"GET /repo?cmd=getbundle HTTP/1.1\r\n{''.join(fields)}".encode() + HOST
+    assert len(cold([head]).requests) == len(cold(byte_by_byte(head)).requests) == 1
+
+
 def test_the_limit_holds_for_a_block_that_is_remembered() -> None:
     block = b" HTTP/1.1\r\nX-A: " + b"b" * 200 + b"\r\n" + HOST
     limit = len(block) + 10
@@ -132,6 +142,16 @@ def test_an_error_is_told_before_the_head_is_complete(data: bytes) -> None:
     for pieces in ([data], byte_by_byte(data), [data[:-1], data[-1:]]):
         assert cold(pieces).status == 400
     assert cold([data + b"\r\n\r\n"]) == cold([data])
+
+
+@pytest.mark.parametrize("field", [b"Host: a b", b"Content-Length: x", b"Transfer-Encoding: gzip", b"Expect: more"])
+def test_what_a_line_shows_is_told_with_its_last_byte(field: bytes) -> None:
+    """Whatever has been remembered of it; a second request of the connection is no other case."""
+    begun = b"GET / HTTP/1.1\r\n" + field + b"\r"
+    for before in ([], [GET], [GET, GET]):
+        source = reader()
+        assert story([*before, begun], source).status == 0
+        assert story([b"\n"], source).status in (400, 417)
 
 
 def test_a_forbidden_character_and_a_limit_are_told_in_their_order() -> None:

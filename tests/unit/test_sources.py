@@ -180,9 +180,12 @@ def test_the_own_name_of_the_application_is_a_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('app = ""', "spawning.toml, line 1, app: '' is not a text (and not empty)"),
-        ("app = 1", "spawning.toml, line 1, app: 1 is not a text (and not empty)"),
-        ('app = ["a:b"]', "spawning.toml, line 1, app: ['a:b'] is not a text (and not empty)"),
+        ('app = ""', "spawning.toml, line 1, app: '' is not a text with at least one character, and without NUL"),
+        ("app = 1", "spawning.toml, line 1, app: 1 is not a text with at least one character, and without NUL"),
+        (
+            'app = ["a:b"]',
+            "spawning.toml, line 1, app: ['a:b'] is not a text with at least one character, and without NUL",
+        ),
         ('app = "a:b"\nmiddleware = 3', "spawning.toml, line 2, middleware: 3 is not a list of texts"),
         ('middleware = ["a:b"]', "spawning.toml, line 1, middleware: there is no APP that it could wrap"),
         ('app = "a"\nargs = ["b"]', "spawning.toml, line 2, args: spawning.toml, line 1, app has said it already"),

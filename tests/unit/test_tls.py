@@ -11,7 +11,7 @@ import pytest
 from spawning.worker.context import READ_SIZE
 from spawning.worker.output import ALL, BytesSegment, FileSegment, Output
 from spawning.worker.stream import Stream, never_waiting
-from spawning.worker.tls import MOST, TLS
+from spawning.worker.tls import FILE_BLOCK, MOST, TLS
 
 OWN = Path(__file__).parent / "own.pem"  # signed by itself, valid until 2126, and of no use elsewhere
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -210,6 +210,19 @@ def test_one_call_is_one_turn_at_most(ends: tuple[TLS, Peer]) -> None:
         taken = stream.send(bytes(4 * MOST))
     assert taken <= MOST
     assert len(peer.read()) >= taken
+
+
+def test_a_file_is_read_in_blocks_of_256_kib(ends: tuple[TLS, Peer], tmp_path: Path) -> None:
+    """It is encrypted here, so the kernel cannot send it from the file."""
+    stream, peer = ends
+    (tmp_path / "file").write_bytes(bytes(1 << 20))
+    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+    with open(tmp_path / "file", "rb") as file:
+        assert stream.send_file(file.fileno(), 0, 1 << 20) == FILE_BLOCK == 256 << 10
+        assert stream.send_file(file.fileno(), (1 << 20) - 5, 1 << 20) == 5
+        assert stream.send_file(file.fileno(), 1 << 20, 1 << 20) == 0
+    assert len(peer.read()) == FILE_BLOCK + 5
 
 
 def test_nothing_taken_is_told_as_by_a_socket(ends: tuple[TLS, Peer]) -> None:

@@ -250,6 +250,10 @@ def test_a_module_without_an_application(
             "manage.py is not an application: write spawn alone in its directory, or -f django mysite.settings",
         ),
         ("src/app.py", "src/app.py is a file: write --chdir src app:application, or the module's name"),
+        ("src/app.py:site", "src/app.py is a file: write --chdir src app:site, or the module's name"),
+        ("app.py:site", "app.py is a file: write app:site"),
+        ("./app.py", "./app.py is a file: write app:application"),
+        ("app.py:", "app.py is a file: write app:application"),
     ],
 )
 def test_a_file_that_is_no_module(word: str, message: str) -> None:

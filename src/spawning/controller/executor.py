@@ -185,7 +185,8 @@ class Executor:
         self._links.add(Source(action.number), near)
         directory, zone_changes = self.directory, zone().changes
         values = {**as_dict(settings), **(shown(page) if page is not None else {})}
-        boot = Boot(action.number, values, started_at, directory, os.getpid(), same, zone_changes, self._status.metrics)
+        metrics, sources = self._status.metrics, self._reader.sources_for(action.number)
+        boot = Boot(action.number, values, started_at, directory, os.getpid(), same, zone_changes, metrics, sources)
         self._links.send(Source(action.number), boot)
 
     def _settings_for(self, action: StartGeneration) -> Settings:
@@ -252,7 +253,8 @@ class Executor:
         self._kill_all(generation, listens=listens)
         self._listeners.release(self._fleet)
         tell = log.debug if generation.trigger == PAGE else log.info
-        tell("%s abandoned %s", undertaking(generation), fields(generation=action.number))
+        what = undertaking(generation) if self._fleet.has_served else "start"
+        tell("%s abandoned %s", what, fields(generation=action.number))
 
     def _recall(self, action: Recall) -> None:
         now, serving, refusal = time.monotonic(), self._fleet.serving, self._fleet.last_refusal

@@ -139,6 +139,18 @@ class Identities:
         self._held[_key(settings)] = held
         self._tell("certificate loaded", held.terms)
 
+    def go_on_as(self, user: str) -> None:
+        """Warn of files that cannot be read any more, now that this process has become `user`."""
+        directory = working_directory()
+        for held in self._held.values():
+            held.found = _seen(held.settings)  # what is out of sight now has not changed
+            closed = [file for file in files_of(held.settings) if not os.access(os.path.join(directory, file), os.R_OK)]
+            if closed:
+                log.warning(
+                    "certificate cannot be renewed without a restart %s",
+                    fields(user=user, unreadable=", ".join(closed)),
+                )
+
     def of(self, generation: int) -> list[int]:
         """Return the descriptors that go to a worker of a generation, at most one."""
         held = self._held.get(_key(self._fleet.generations[generation].settings))

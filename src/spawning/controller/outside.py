@@ -104,6 +104,7 @@ class Outside:
             self.status.open(settings, sources)
             open_control(settings, sources["control_socket"])
         self._account.enter(os.environ)
+        self.identities.go_on_as(self._account.variables.get("USER", str(self._account.uid)))
 
     def follow(self, generation: GenerationRecord) -> None:
         """Do for a later generation what its settings say, and log which of them need a restart.

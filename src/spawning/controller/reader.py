@@ -54,6 +54,11 @@ class Reader:
         self._given = {each: given for each, given in self._given.items() if each in kept} | {number: configuration}
         return configuration.settings
 
+    def sources_for(self, number: int) -> dict[str, str]:
+        """Return where the settings came from that a generation begins with; none are known of a page's."""
+        given = self._given.get(number)
+        return given.sources if given is not None else {}
+
     def origins(self, generation: GenerationRecord) -> dict[str, str]:
         """Return where the settings of a generation came from that are no defaults, when its factory has run."""
         return self._given.get(generation.number, self.current).behind_the_factory(generation.settings)

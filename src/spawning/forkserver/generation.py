@@ -52,6 +52,7 @@ class Generation:
         self._directory = boot.directory
         self._path = path
         self._values = boot.settings
+        self._sources = boot.sources
         self._same = boot.same
         self._metrics = boot.metrics
         self._loading_since = time.time_ns()
@@ -86,13 +87,16 @@ class Generation:
                 self._config = factory(dict(self._values))
         if not isinstance(self._config, dict) or not isinstance(self._config.get("app_factory"), str):
             raise ConfigError(f"factory {name} gave no dictionary with the dotted path of an app_factory")
-        settings = checked(self._config, {key: f"factory {name}, setting {key}" for key in self._config})
+        sources = {key: f"factory {name}, setting {key}" for key in self._config}
+        settings = checked(self._config, sources)
         for key in BEFORE_FACTORIES:
             if getattr(settings, key) != getattr(self.settings, key):
                 raise ConfigError(
                     f"factory {name}, setting {key}: it counts before a factory runs; write option"
                     f" {OPTIONS[key].flag}, or say it in spawning.toml"
                 )
+        if settings.log_config != self.settings.log_config:
+            self._sources = sources
         self.settings = settings
         self._prepare_path()
         self._prepare_green()
@@ -137,7 +141,8 @@ class Generation:
         if path is not None and path != self._log_config:
             self._log_config = path
             with self._surroundings.kept():
-                output.configure_logging(os.path.join(self._directory, path), path)
+                origin = self._sources.get("log_config", "option --log-config")
+                output.configure_logging(os.path.join(self._directory, path), path, origin)
 
     def load(self) -> Loaded:
         """Load the application, unless each worker does, and make its memory fit for sharing.

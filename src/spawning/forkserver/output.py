@@ -20,13 +20,14 @@ from spawning.wsgi.errors import ErrorStream
 _PLACE: Final = re.compile(r"Unable to configure (formatter|filter|handler|logger|root)(?: '(.*)')?")
 
 
-def configure_logging(path: str, shown: str) -> None:
+def configure_logging(path: str, shown: str, origin: str) -> None:
     """Configure ``logging`` from a file. The server's own lines do not pass through it (``logs/log.py``).
 
     :param shown: what the file is called in messages.
+    :param origin: where it was named.
     :raises ConfigError: the file is wrong, or what it names fails.
     """
-    config = LogConfig(path, shown)
+    config = LogConfig(path, shown, origin)
     stderr = sys.stderr
     if not isinstance(stderr, Captured):  # handlers that write there are to wait for no reader either
         sys.stderr = cast("TextIO", Captured(2, "stderr"))

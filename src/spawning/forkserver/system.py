@@ -71,8 +71,10 @@ def _found() -> dict[str, Any]:
         "process": {
             "pid": str(os.getpid()),
             "directory": os.getcwd(),
-            "user": f"{os.geteuid()}, group {os.getegid()}, groups {', '.join(map(str, os.getgroups()))}",
-            "time zone": ", ".join(time.tzname),
+            "user": str(os.geteuid()),
+            "group": str(os.getegid()),
+            "other groups": ", ".join(map(str, os.getgroups())) or "none",
+            "time zone": ", ".join(dict.fromkeys(time.tzname)),
         },
         "path": list(sys.path),
         "environment": {name: _value(name, value) for name, value in sorted(os.environ.items())},

@@ -152,15 +152,6 @@ def _read_field(line: str) -> Field:
     return field
 
 
-def check_field(line: str) -> None:
-    """Read a field line, without its end, and keep nothing of it.
-
-    :raises ProtocolError: it breaks the grammar.
-    """
-    if not grammar.FIELD.fullmatch(line):
-        raise ProtocolError(400, _what_is_wrong(line))
-
-
 def _what_is_wrong(line: str) -> str:
     """Show it in a log."""
     name, colon, _ = line.partition(":")
@@ -171,6 +162,10 @@ def _what_is_wrong(line: str) -> str:
     if name != name.rstrip(" \t"):
         return "space before the colon of a header field"
     return "forbidden character in a header field"
+
+
+def _repeated(field: Field) -> ProtocolError:
+    return ProtocolError(400, f"repeated {field.lower} field")
 
 
 def _interpret(fields: Fields) -> None:
@@ -185,7 +180,7 @@ def _interpret(fields: Fields) -> None:
             elif field.lower == "expect":
                 expectations += f"{field.value},"
             elif field.lower in single and field.lower != "upgrade":
-                raise ProtocolError(400, f"repeated {field.lower} field")
+                raise _repeated(field)
             else:
                 single[field.lower] = field
     fields.upgrades = "upgrade" in single and fields.minor == 1  # of HTTP/1.0 it is ignored (RFC 9110 section 7.8)
@@ -237,3 +232,47 @@ def _check_codings(value: str) -> None:
     if last.strip(" \t") != "chunked" or "chunked" in names or None in names:
         raise ProtocolError(400, "malformed transfer-encoding, or one whose last coding is not chunked")
     raise ProtocolError(501, "unknown transfer coding")
+
+
+class FieldsSoFar:
+    """The fields of a head that has not come to its end: each line is refused that shows an error.
+
+    Only a missing ``Host`` is not seen so. A coding that is not chunked is: no line behind it could mend that, since
+    the field may be there once only. Names are kept, and a valid length or coding, which are short.
+
+    :param minor: of the version, as in :class:`Fields`.
+    """
+
+    __slots__ = ("_coding", "_fields", "_length", "_seen")
+
+    def __init__(self, minor: int) -> None:
+        self._fields = Fields(minor, [])
+        self._seen: set[str] = set()
+        self._coding: Field | None = None
+        self._length: Field | None = None
+
+    def check(self, line: str) -> None:
+        """Read the next field line.
+
+        :param line: without its end.
+        :raises ProtocolError: it breaks the grammar, or a rule together with those before it.
+        """
+        match = grammar.FIELD.fullmatch(line)
+        if match is None:
+            raise ProtocolError(400, _what_is_wrong(line))
+        field = Field(match[1], match[2].rstrip(" \t"))  # not remembered: the head may be refused
+        name = field.lower
+        if name == "expect":
+            _check_expectations(field.value)
+        if name not in _SINGLE:
+            return
+        if name in self._seen:
+            raise _repeated(field)
+        self._seen.add(name)
+        if name == "host" and not field.is_host:
+            raise ProtocolError(400, "malformed host field")
+        if name == "transfer-encoding":
+            self._coding = field
+        elif name == "content-length":
+            self._length = field
+        _read_framing(self._fields, self._coding, self._length)

@@ -90,19 +90,21 @@ def read_version(text: str) -> int:
     return min(int(match[2]), 1)  # a higher one is answered as the highest that is known (RFC 9110 section 2.5)
 
 
-def check_line(data: bytes, connect: bool) -> None:
+def check_line(data: bytes, connect: bool) -> int:
     """Read a whole request line without keeping it, the version first: another one may have targets of other forms.
 
     :param data: the line without its end.
     :param connect: as in :func:`read_line`.
+    :returns: the minor version, as :func:`read_version` does.
     :raises ProtocolError: it breaks the grammar.
     """
     end = end_of_target(data + b"\r\n")
     if not grammar.METHOD_AND_TARGET.fullmatch(data[:end].decode("latin-1")):
         raise ProtocolError(400, "malformed request line")
-    read_version(data[end:].decode("latin-1"))
+    minor = read_version(data[end:].decode("latin-1"))
     if data[:end] not in _lines:
         read_line(data[:end], connect)
+    return minor
 
 
 def _read_connect(target: str, allowed: bool) -> RequestLine:

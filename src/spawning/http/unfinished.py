@@ -1,15 +1,16 @@
 """A head that has not come to its end: what can be refused already.
 
 The client may be waiting for an answer, so an error is told at the byte that shows it, and at the same byte however the
-bytes are split: a forbidden character at once, a line that breaks the grammar when it is complete, a limit when it is
-passed. What only the whole head shows (no ``Host``, two lengths) is found by ``fields`` at its end.
+bytes are split: a forbidden character at once, a line that breaks the grammar or a rule (a second length, a malformed
+host) when it is complete, a limit when it is passed. A missing ``Host``, which only the whole head shows, is found by
+``fields`` at its end.
 """
 
 from typing import Final
 
 from spawning.errors import NotHTTP, ProtocolError
 from spawning.http import grammar
-from spawning.http.fields import check_field
+from spawning.http.fields import FieldsSoFar
 from spawning.http.limits import Limits
 from spawning.http.line import check_line
 
@@ -24,12 +25,13 @@ class UnfinishedHead:
     :ivar searched: bytes that have been looked at.
     """
 
-    __slots__ = ("_checked", "_fields", "_limits", "searched")
+    __slots__ = ("_checked", "_count", "_fields", "_limits", "searched")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._checked = 0  # where the line begins that had not come to its end
-        self._fields = 0  # field lines before it
+        self._count = 0  # field lines before it
+        self._fields: FieldsSoFar | None = None  # what they say; None: that line is the request line
         self.searched = 0
 
     def check(self, data: bytes | bytearray, end: int) -> None:
@@ -74,13 +76,13 @@ class UnfinishedHead:
             line = bytes(data[self._checked : end])
             if not line:
                 return
-            if not self._checked:
-                check_line(line, limits.connect)
-            elif self._fields == limits.max_fields:
+            if self._fields is None:
+                self._fields = FieldsSoFar(check_line(line, limits.connect))
+            elif self._count == limits.max_fields:
                 raise ProtocolError(431, "too many header fields")
             else:
-                check_field(line.decode("latin-1"))
-                self._fields += 1
+                self._fields.check(line.decode("latin-1"))
+                self._count += 1
             self._checked = end + 2
             end = data.find(b"\r\n", self._checked)
 

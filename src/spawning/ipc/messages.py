@@ -25,7 +25,7 @@ class Boot:
     directory to do it in, `controller` the pid of who sends this, whom workers are to be adopted by. With `same`
     nothing may be loaded but files that are as they were then: file to stamp (``stamps.py``), none if nobody knows.
     `zone` is the time zone of the log (``logs/zone.py``; empty: the process's own), `metrics` the directory for
-    ``--app-metrics``, ``--coverage`` and ``--sysinfo``.
+    ``--app-metrics``, ``--coverage`` and ``--sysinfo``, `sources` where settings were said (``settings/sources.py``).
     """
 
     generation: int
@@ -36,6 +36,7 @@ class Boot:
     same: dict[str, str] | None = None
     zone: list[list[int]] = field(default_factory=list)
     metrics: str = ""
+    sources: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +306,8 @@ class Handoff:
     or the head on its way, for too long; `family` is that of the socket; `unread` are the bytes of further requests
     that were received and not interpreted, one character an octet; `listener` is the address of the listener that the
     connection came from, as text, and `environ` what environs say of this connection beside that; `fresh` is one of
-    which nothing has been interpreted since it was accepted, not even a PROXY header.
+    which nothing has been interpreted since it was accepted, not even a PROXY header; `ferried` is one whose session of
+    TLS stays where it is, and `term` then that of the worker that has sent it (``ipc/fence.py``).
     """
 
     address: str
@@ -317,6 +319,7 @@ class Handoff:
     environ: dict[str, str] = field(default_factory=dict)
     fresh: bool = False
     ferried: bool = False
+    term: int = 0
 
 
 Message = (

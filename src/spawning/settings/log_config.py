@@ -11,8 +11,6 @@ from spawning.errors import ConfigError
 from spawning.settings.files import read_tables
 from spawning.settings.names import nearest
 
-FLAG: Final = "option --log-config"
-
 _SECTIONS: Final = ("formatters", "filters", "handlers", "loggers")
 _SWITCHES: Final = ("incremental", "disable_existing_loggers")
 _KEYS: Final = ("version", "root", *_SECTIONS, *_SWITCHES)
@@ -25,18 +23,20 @@ class LogConfig:
 
     :param path: of the file.
     :param shown: what it is called in messages.
+    :param origin: where it was named, ``option --log-config`` for example.
     :ivar values: the dictionary.
     :raises ConfigError: it cannot be read, or ``logging`` could not use it; in one line, with file, line and key.
     """
 
-    def __init__(self, path: str, shown: str) -> None:
+    def __init__(self, path: str, shown: str, origin: str) -> None:
         self._shown = shown
+        self._origin = origin
         if shown.endswith(_OTHER_KINDS):
-            raise ConfigError(f"{FLAG}: {shown} has to be TOML or JSON, of the form of logging.config.dictConfig")
+            raise ConfigError(f"{origin}: {shown} has to be TOML or JSON, of the form of logging.config.dictConfig")
         try:
             self.values, self._lines = read_tables(path, shown)
         except ConfigError as error:
-            raise ConfigError(f"{FLAG}: {error}") from None
+            raise ConfigError(f"{origin}: {error}") from None
         self.values.setdefault("version", 1)
         self._check()
 
@@ -49,7 +49,7 @@ class LogConfig:
         lines = (self._lines.get(key[:length]) for length in range(len(key), 0, -1))
         line = next((f", line {number}" for number in lines if number), "")
         place = ", ".join([f"{self._shown}{line}", *([".".join(key)] if key else [])])
-        raise ConfigError(f"{FLAG}: {place}: {reason}")
+        raise ConfigError(f"{self._origin}: {place}: {reason}")
 
     def _check(self) -> None:
         for key in self.values:

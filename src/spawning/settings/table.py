@@ -132,7 +132,7 @@ class Settings:
     )
     crl_file: tuple[str, ...] = option(
         (), "--crl-file", parse=values.texts, metavar="FILE", habits=("--ssl-crl",), group=_TLS,
-        help="Revocation lists (PEM) for the certificates of clients; may be repeated.",
+        help="Revocation lists (PEM) of all who sign certificates of clients; may be repeated.",
     )
     tls_min_version: str = option(
         "1.2", "--tls-min-version", parse=values.tls_version, metavar="1.2|1.3", group=_TLS,

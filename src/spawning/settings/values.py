@@ -22,7 +22,7 @@ FACTORY_SHORT_NAMES = {
 
 def text(value: Any) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError("a text (and not empty)")
+        raise ValueError("a text with at least one character, and without NUL")
     return value
 
 
@@ -87,8 +87,10 @@ def umask(value: Any) -> str | None:
 def host_to_bind(value: Any) -> str:
     """Take a host to bind, without a port."""
     host = text(value)
-    if re.fullmatch(r"(\[[^]]*\]|[^:/]*):[0-9]+", host):
-        raise ValueError(f"a host alone: write --bind {host}")
+    both = re.fullmatch(r"(?:\[([^]]+)\]|([^:/]*)):([0-9]+)", host)
+    if both:
+        alone = f"--host {both[1] or both[2]} " if both[1] or both[2] else ""
+        raise ValueError(f"a host alone: write {alone}--port {both[3]}, or --bind {host}")
     if "/" in host:
         raise ValueError("a host, such as 0.0.0.0 or localhost")
     return host

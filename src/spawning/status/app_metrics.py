@@ -60,7 +60,7 @@ class AppMetrics:
                 paths = [
                     str(each.path)
                     for each in self._files()
-                    if not (each.kind.startswith("gauge") and each.pid in unwanted)
+                    if not (each.kind.startswith("gauge") and each.pid in unwanted) and _begun(each.path)
                 ]
                 try:
                     families = list(MultiProcessCollector.merge(paths))  # type: ignore[no-untyped-call]
@@ -101,7 +101,7 @@ class AppMetrics:
 
         merged = self._directory / f"{kind}_{_MERGED}.db"
         entries: Entries = {}
-        for path in [merged, *(each.path for each in found)]:
+        for path in filter(_begun, [merged, *(each.path for each in found)]):
             with contextlib.suppress(FileNotFoundError):
                 for key, value, timestamp, _ in MmapedDict.read_all_values_from_file(str(path)):  # type: ignore[no-untyped-call]
                     before = entries.get(key)
@@ -127,6 +127,14 @@ def _combined(kind: str, left: tuple[float, float], right: tuple[float, float]) 
         choose = min if kind == "gauge_min" else max
         return choose(left[0], right[0]), 0.0
     return left[0] + right[0], 0.0
+
+
+def _begun(path: Path) -> bool:
+    """Whether there is something in a file: the library makes it empty, and reads no empty one."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _lives(pid: int) -> bool:

@@ -18,6 +18,7 @@ from spawning.status.values import described
 _SPAN = MOST_POINTS * POINT_SECONDS
 _MOST_REQUESTS = 50  # that are listed
 _WIDE = 6  # columns of a table above which it takes the whole width
+_NARROW = 2  # columns that stand beside each other on a phone as well
 
 _DOCUMENT = """\
 <!doctype html>
@@ -230,8 +231,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[in
         + "</tr>"
         for row in rows
     )
-    wide = ' class="wide"' if len(head) > _WIDE else ""
-    return f'<div class="scroll"><table{wide}><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
+    width = "wide" if len(head) > _WIDE else "narrow" if len(head) <= _NARROW else ""
+    style = f' class="{width}"' if width else ""
+    return f'<div class="scroll"><table{style}><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _workers(values: Values) -> list[Values]:

@@ -14,6 +14,7 @@ from spawning.http.response import Clock
 from spawning.ipc.fence import NEVER
 from spawning.logs.access import AccessLog
 from spawning.settings import Settings
+from spawning.worker.disconnected import Disconnects
 from spawning.worker.mail import Mail
 from spawning.worker.output import Budget
 from spawning.worker.roles import Dispatcher, Leaver, Registry
@@ -46,6 +47,7 @@ class Context:
     :ivar refused: requests that were refused as no HTTP, or as against a limit; likewise.
     :ivar ferries: TLS sessions of connections that others serve (``ferry``); leader.
     :ivar tally: what is counted for the metrics, if somebody wants them; any thread.
+    :ivar disconnects: what requests want to have called when their clients go; any thread.
     :ivar receiver: receives without giving the interpreter lock away; leader.
     :ivar mail: what the leader is asked to do.
     :ivar poller: reports events of connections.
@@ -90,3 +92,4 @@ class Context:
         self.refused = 0
         self.ferries = 0
         self.tally = tally(settings)
+        self.disconnects = Disconnects()

@@ -279,9 +279,10 @@ class Dispatch:
         return self._overdue.seconds_left() if self.executor.waiting.size else float("inf")
 
     def sweep(self) -> None:
-        """Once a second: tell the log of what is overdue, and have the executor look."""
+        """Once a second: tell the log of what is overdue, and applications of clients that have gone."""
         self._overdue.tell()
         self.executor.sweep()
+        self._context.disconnects.look(self.executor.start_beside)
 
     @property
     def idle(self) -> bool:

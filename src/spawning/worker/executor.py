@@ -138,6 +138,13 @@ class Executor(ABC):
         """Look at what is under way, once a second. Leader only."""
 
     @abstractmethod
+    def start_beside(self, function: Callable[[], None]) -> None:
+        """Run what is the application's, and no request, in a thread or greenlet of its own. Leader only.
+
+        :raises RuntimeError: the system gives no more threads.
+        """
+
+    @abstractmethod
     def stay_in_child(self) -> None:
         """Have nothing of this go on in a process that the application has forked; there, where it returns to."""
 

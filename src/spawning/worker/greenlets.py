@@ -29,7 +29,7 @@ from time import monotonic
 from types import FrameType
 from typing import Any, Final, cast
 
-from gevent import Greenlet, getcurrent
+from gevent import Greenlet, getcurrent, spawn
 from gevent._hub_local import set_hub, set_loop
 from gevent.event import Event
 from gevent.hub import get_hub
@@ -228,6 +228,9 @@ class Greenlets(Executor):
 
     def sweep(self) -> None:
         self._vanished.look([greenlet for greenlet in self._running if greenlet.job is not None])
+
+    def start_beside(self, function: Callable[[], None]) -> None:
+        spawn(function)
 
     def stay_in_child(self) -> None:
         """Make a hub of its own in a process that the application has forked, on a loop without any watchers: what that

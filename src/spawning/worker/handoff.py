@@ -128,6 +128,8 @@ class HandoffSocket:
         stream = Stream(message.family, _KIND, 0, fd)
         make = listener.first if message.fresh else listener.ferried if message.ferried else listener.protocol
         connection = make(self._context, listener, stream, message.address, message.port)
+        if message.ferried:
+            connection.is_from(message.term)
         self._poller.pollables[fd] = connection
         try:
             connection.take_up(message.unread.encode("latin-1"), message.deadline)

@@ -1,7 +1,8 @@
 """A connection of a TLS listener until its handshake is complete.
 
 Then another one takes its place, whose stream is the session, and whose class the two ends have agreed on (ALPN, RFC
-7301). The handshake goes on as its bytes come, so it holds no thread.
+7301). The handshake goes on as its bytes come, so it holds no thread. It begins when its first record has come whole:
+until then a slow client has no session, which takes far more memory than the bytes, and may leave for another worker.
 
 A client that speaks plain HTTP is answered in plain HTTP, once, that it has to speak TLS.
 """
@@ -17,9 +18,10 @@ from spawning.worker.context import Context
 from spawning.worker.lifecycle import READING
 from spawning.worker.listener import Listener
 from spawning.worker.stream import Stream
-from spawning.worker.tls import TLS, reason
+from spawning.worker.tls import RECORD, TLS, reason
 
 _HANDSHAKE: Final = 22  # ContentType (RFC 8446 section 5.1), with which TLS begins
+_HEADER: Final = 5  # bytes before the content of a record, the last two its length (RFC 8446 section 5.1)
 _METHOD: Final = range(ord("A"), ord("Z") + 1)  # with which plain HTTP does
 
 log: Final = Log("spawning.worker")
@@ -50,10 +52,13 @@ class Handshake(Arrival):
             self._go_on(self._secured)
 
     def look(self) -> None:
-        """Look at the first byte, which tells TLS from HTTP. Raises LeadLost."""
+        """Look at the first byte, which tells TLS from HTTP, and for the whole of the first record. Raises LeadLost."""
         identity = self.listener.identity
         first = self.received[0]
         if first == _HANDSHAKE and identity is not None and identity.context is not None:
+            length = int.from_bytes(self.received[3:_HEADER])
+            if len(self.received) < _HEADER or (length <= RECORD and len(self.received) < _HEADER + length):
+                return
             self.stream = self._secured = TLS(self.stream, identity.context, self.received)
             self.received = b""
             self._go_on(self._secured)

@@ -24,6 +24,7 @@ from spawning.http.response import CONTINUE
 from spawning.logs.access import NO_ENTRY, Entry
 from spawning.worker.closing import MAX_READS
 from spawning.worker.context import READ_SIZE, Context
+from spawning.worker.disconnected import Disconnected
 from spawning.worker.lifecycle import (
     BODY,
     CLOSED,
@@ -212,8 +213,9 @@ class Http1(Tunnelling):
         """Bring the template up to date with a request that is not like the last one."""
         if fields is not self.fields or line.host or self.line.host:
             template = connection_template(self.listener.base, fields, line, self.address, self.port)
-            # A method of the stream, so that no request has to make any of its own.
-            template["spawning.client_disconnected"] = template["waitress.client_disconnected"] = self.stream.has_gone
+            # Of the connection, so that no request has to make one of its own.
+            gone = Disconnected(self)
+            template["spawning.client_disconnected"] = template["waitress.client_disconnected"] = gone
             self.template = template
         else:
             set_line(self.template, line)

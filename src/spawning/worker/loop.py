@@ -97,9 +97,10 @@ class Loop:
         try:
             while True:
                 self._handle_events()
-                if not self._between_polls():
+                seconds = self._between_polls()
+                if seconds is None:
                     return False
-                polled = poll(self._timeout())
+                polled = poll(seconds)
                 context.now = context.polled = now = monotonic()
                 context.idle_deadline = now + self._keepalive_timeout
                 context.clock.set(time())
@@ -124,29 +125,29 @@ class Loop:
             except Exception:  # boundary: a bug that one connection has found must not cost the others theirs
                 self._poller.drop(pollable)
 
-    def _timeout(self) -> float:
-        """Return how long (seconds) to wait for events."""
-        seconds = LOOKS.get(self._accepting.state, SWEEP_EVERY)
-        executor = self._dispatch.executor
-        if executor.holding or executor.waiting.size:
-            return min(seconds, self._dispatch.seconds_left())
-        return seconds
+    def _between_polls(self) -> float | None:
+        """Do what is not an event. Raises LeadLost.
 
-    def _between_polls(self) -> bool:
-        """Do what is not an event; False: the worker has ended. Raises LeadLost."""
+        :returns: how long (seconds) to wait for the next event; None: the worker has ended.
+        """
         context = self._context
-        executor = self._dispatch.executor
+        dispatch = self._dispatch
+        executor = dispatch.executor
+        seconds = SWEEP_EVERY
         if executor.holding or executor.waiting.size:
-            self._guarded(self._dispatch.before_poll)
+            self._guarded(dispatch.before_poll)
         if context.now >= self._next_sweep:
             self._next_sweep = context.now + SWEEP_EVERY
             self._guarded(self._sweep)
         if context.crowded or self._accepting.state is not ON:
             self._guarded(self._accepting.look)
-        if context.closing and not self._poller.pollables and self._dispatch.idle and context.mail.empty:
+            seconds = LOOKS.get(self._accepting.state, SWEEP_EVERY)
+        if context.closing and not self._poller.pollables and dispatch.idle and context.mail.empty:
             self._on_end()
-            return False
-        return True
+            return None
+        if executor.holding or executor.waiting.size:
+            seconds = min(seconds, dispatch.seconds_left())
+        return seconds
 
     def fail(self) -> None:
         """End the worker: the loop cannot go on, and the controller has others forked. Any thread."""

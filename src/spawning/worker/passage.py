@@ -23,6 +23,8 @@ _A_DESCRIPTOR: Final = int(socket.MSG_CTRUNC)
 _MORE_ROOM: Final = 1 << 20  # bytes: more than a socket has at first, so that the last word fits behind a full buffer
 
 # By this name: to look for the method of a base class takes longer than to call it.
+_recv: Final = socket.SocketType.recv
+_send: Final = socket.SocketType.send
 _close: Final = socket.SocketType.close
 
 
@@ -49,16 +51,25 @@ def receive(near: Stream, size: int) -> tuple[bytes, bool]:
 
 
 class FarEnd(Stream):
-    """The end of the worker that serves.
+    """The end of the worker that serves. An application that takes its connection goes through this too, as it does
+    through a session, so that the end is said whoever it is that ends.
 
     :param stream: of which this takes the descriptor.
     """
 
     __slots__ = ("_silent",)
 
+    bare = False
+
     def __init__(self, stream: Stream) -> None:
         super().__init__(FAMILY, KIND, 0, stream.detach())
         self._silent = False  # nothing is to be said at the end, or has been
+
+    def recv(self, size: int, flags: int = DONTWAIT) -> bytes:
+        return _recv(self, size, flags)
+
+    def send(self, data: bytes | memoryview, flags: int = DONTWAIT) -> int:  # type: ignore[override]
+        return _send(self, data, flags)
 
     def end_sending(self) -> None:
         if not self._silent:

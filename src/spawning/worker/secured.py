@@ -2,10 +2,12 @@
 
 A session is in the memory of the worker that has made it. When that retires, the plaintext goes to the next generation
 (``passage``), and a ferry stays (``ferry``). A connection at a far end says ``Connection: close`` with its next
-response, so that its client comes back with a new one, which needs no ferry.
+response, so that its client comes back with a new one, which needs no ferry. It does so once a reload: not as long as
+the client could come back to a worker that is about to be retired itself.
 """
 
 from dataclasses import replace
+from typing import Final
 
 from spawning.ipc.messages import Handoff
 from spawning.worker import passage
@@ -17,6 +19,8 @@ from spawning.worker.listener import Listener
 from spawning.worker.stream import Stream
 from spawning.worker.tls import TLS
 
+CUTOVER: Final = 2.0  # seconds in which all workers of a generation have been retired, when one of them has
+
 
 class Secured(Http1):
     """A connection whose session is here."""
@@ -27,7 +31,8 @@ class Secured(Http1):
 
     def _begin(self) -> None:
         super()._begin()
-        if self.context.closing and not self.reader.unread:
+        context = self.context
+        if context.fence[0] > context.term and not self.reader.unread:
             self.keep_alive = False  # saves a ferry
 
     def depart(self) -> None:
@@ -80,7 +85,8 @@ class Passenger:
         return self._connection.leaving
 
     def luggage(self) -> Handoff:
-        return replace(self._connection.luggage(), family=passage.FAMILY, ferried=True)
+        connection = self._connection
+        return replace(connection.luggage(), family=passage.FAMILY, ferried=True, term=connection.context.term)
 
     def has_left(self) -> None:
         """Ferry from now on."""
@@ -99,18 +105,29 @@ class Passenger:
 class Ferried(Http1):
     """A connection at the far end of a passage. It migrates like any other."""
 
-    __slots__ = ()
+    __slots__ = ("_kept_until",)
 
     def __init__(self, context: Context, listener: Listener, stream: Stream, address: str, port: str) -> None:
         super().__init__(context, listener, passage.FarEnd(stream), address, port)
+        self._kept_until = 0.0
+
+    def is_from(self, term: int) -> None:
+        """Note the term of the worker that has sent it.
+
+        One of the same term has been retired before this one, or recycled. If a cutover is under way, the client would
+        come back to this worker, and be sent away once more.
+        """
+        if term == self.context.term:
+            self._kept_until = self.context.now + CUTOVER
 
     def _begin(self) -> None:
         super()._begin()
-        if not self.reader.unread:  # what a client has pipelined behind this is answered too
+        # What a client has pipelined behind this is answered too.
+        if not self.reader.unread and self.context.now >= self._kept_until:
             self.keep_alive = False
 
     def luggage(self) -> Handoff:
-        return replace(super().luggage(), ferried=True)
+        return replace(super().luggage(), ferried=True, term=self.context.term)
 
     def has_left(self) -> None:
         self.stream.reset()  # it goes on elsewhere, so it does not end here

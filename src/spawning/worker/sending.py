@@ -10,6 +10,7 @@ from time import monotonic
 from spawning.http.response import LAST_CHUNK
 from spawning.worker import syscalls
 from spawning.worker.context import Context
+from spawning.worker.disconnected import Disconnects
 from spawning.worker.output import TURN, FileSegment, Output
 from spawning.worker.stream import DONTWAIT, MORE, Stream
 from spawning.wsgi.responder import ClientGone, Responder
@@ -69,6 +70,10 @@ class Sending(Responder):
 
     def has_gone(self) -> bool:
         return self.stream.has_gone()
+
+    @property
+    def disconnects(self) -> Disconnects:
+        return self.context.disconnects
 
     def send_last(self, data: bytes) -> None:
         """As :meth:`send`, when nothing more will be sent: the kernel keeps the data until it has the end of the

@@ -24,6 +24,20 @@ from spawning.worker.roles import Job
 log = Log("spawning.worker")
 
 
+class Beside(ServerThread):
+    """Runs one function of the application, which is no request.
+
+    :param function: raises nothing.
+    """
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        super().__init__("disconnected client")
+        self._function = function
+
+    def run(self) -> None:
+        self._function()
+
+
 class RequestThread(ServerThread):
     """A thread with a mailbox for one task; the lock is the bell.
 
@@ -188,6 +202,9 @@ class Threads(Executor):
 
     def sweep(self) -> None:
         """Do nothing: what waits in a thread cannot be woken."""
+
+    def start_beside(self, function: Callable[[], None]) -> None:
+        Beside(function).start()
 
     def stay_in_child(self) -> None:
         """Do nothing: only the thread that forks exists there."""

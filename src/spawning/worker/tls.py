@@ -266,6 +266,8 @@ _MUTE: Final = ssl.MemoryBIO()  # in the place of one that nobody reads any more
 
 def reason(error: OSError) -> str:
     """Return, in a few words, why a session has failed."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message}"
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.lower().replace("_", " ")
     return error.strerror or str(error)
