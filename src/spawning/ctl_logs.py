@@ -1,7 +1,7 @@
 """``spawnctl logs``: the last lines of a server's log, and those that follow.
 
 A log that is a file is read where it is; one that goes to stdout or stderr is too, if that is a file. What goes to a
-pipe or a terminal cannot be read by others: whoever started the server has it (systemd's journal, a container's log).
+pipe or a terminal cannot be read by others: what started the server has it (systemd's journal, a container's log).
 """
 
 import contextlib

@@ -98,7 +98,7 @@ def begin(streams: Mapping[int, int]) -> Answer | int:
 
 
 def _wait(reading: int) -> int:
-    """Wait for the answer, and give it to whoever has typed the command; return the exit status."""
+    """Wait for the answer, and print it for the person who has typed the command; return the exit status."""
     data = b""
     try:
         while part := os.read(reading, 65536):

@@ -107,8 +107,8 @@ class RefusalPage:
 def _beats(generation: str) -> Iterator[bytes]:
     """Send once which generation this is, so that a page of another one is loaded anew, and then only that somebody is.
 
-    :param generation: empty for a stream that a page of the site has asked for. That one gets no events, and not an
-        error either, behind which browsers would not ask again.
+    :param generation: empty for a stream that a page of the site has asked for. Such a stream gets no events, and not
+        an error either, behind which browsers would not ask again.
     """
     yield f"data: {generation}\n\n".encode() if generation else b": \n\n"
     never = Event()

@@ -1,9 +1,9 @@
 """Whether files are still what they were when they were loaded: by size, time of change and inode.
 
-A fork server that takes the place of one that has died may load only what that one had loaded, and these are read from
-the disk once more. Their contents are not compared: reading thousands of files costs more than asking for their stamps,
-and every tool that changes one writes it anew or sets its time. A file that has changed while it was loaded has no
-stamp that anything equals, for nobody knows which of both was read.
+A fork server that takes the place of one that has died may load only what the dead one had loaded, and these are read
+from the disk once more. Their contents are not compared: reading thousands of files costs more than asking for their
+stamps, and every tool that changes one writes it anew or sets its time. A file that has changed while it was loaded has
+no stamp that anything equals, for nobody knows which of both was read.
 """
 
 import os

@@ -33,7 +33,10 @@ def failing(before):
 sys.exit(cli.main(sys.argv[1:]))
 """
 BUG = "RuntimeError('injected')"
-SHORTAGE = "OSError(24, 'Too many open files')"
+SHORTAGES = {
+    "descriptors": (24, "Too many open files"),
+    "processes": (11, "Resource temporarily unavailable"),  # of fork(2)
+}
 
 
 def faulty(
@@ -115,12 +118,15 @@ def test_a_controller_that_cannot_go_on_leaves_its_workers_to_finish(tmp_path: P
         assert server.wait() == 70
 
 
-def test_a_shortage_is_one_short_line_and_is_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", SHORTAGES)
+def test_a_shortage_is_one_short_line_and_is_waited_for(tmp_path: Path, what: str) -> None:
+    number, text = SHORTAGES[what]
+    error = f"OSError({number}, {text!r})"
     write(tmp_path, "1")
-    with faulty(tmp_path, "executor.Executor._fork", "-s", "1", error=SHORTAGE) as server:
+    with faulty(tmp_path, "executor.Executor._fork", "-s", "1", error=error) as server:
         (tmp_path / "fault").touch()
         os.kill(server.wait_workers(1)[0].pid, signal.SIGKILL)
-        server.wait_for_log(r' ERROR out of resources, trying again reason="\[Errno 24\] Too many open files"$')
+        server.wait_for_log(rf' ERROR out of resources, trying again reason="\[Errno {number}\] {text}"$')
         (tmp_path / "fault").unlink()
         server.wait_for_log(" worker started worker=1.2 ")
         assert version(server.port) == "1"

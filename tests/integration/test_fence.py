@@ -121,3 +121,25 @@ def test_so_is_what_waits_for_the_rest_of_a_proxy_header(tmp_path: Path, plain_b
             assert {client.read().text for client in clients[1:]} == {"2"}
             assert clients[0].get("/").text == "2"
         server.out.find(r'^203\.0\.113\.7 - - .*"GET / ', 30)
+
+
+def test_so_is_who_connects_while_no_other_worker_accepts(tmp_path: Path) -> None:
+    """Only the worker whose time is over can accept them at first: the one of the new code is stopped meanwhile."""
+    write_site(tmp_path, "1")
+    env = {"PYTHONDONTWRITEBYTECODE": "1"}
+    with (
+        Server("site_app:application", "-s", "1", "-t", "1", "-l", "/dev/null", cwd=tmp_path, env=env) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        with keeping_the_lock(server, tmp_path) as go_on:
+            write_site(tmp_path, "2")
+            assert server.reload()
+            (new,) = [worker for worker in server.workers() if worker.generation == 2]
+            os.kill(new.pid, signal.SIGSTOP)
+            clients = [stack.enter_context(Client(server.port)) for _ in range(CLIENTS)]
+            for client in clients:
+                client.send(request("/"))
+            go_on()
+            server.wait_for_log(r"worker retired worker=1\.1 ")
+            os.kill(new.pid, signal.SIGCONT)
+        assert {client.read().text for client in clients} == {"2"}

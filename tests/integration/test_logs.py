@@ -391,8 +391,13 @@ AT_IMPORT = {
 }
 
 
-@pytest.mark.parametrize("preload", [[], ["--no-preload"]], ids=["preload", "no-preload"])
-@pytest.mark.parametrize("what", AT_IMPORT)
+# Where a worker imports, its streams are looked at in the same way: one case of each kind shows that.
+IN_WORKERS = ("stdout is None", "stdout is closed", "stderr is closed", "all are closed")
+
+
+@pytest.mark.parametrize(
+    ("what", "preload"), [*((what, []) for what in AT_IMPORT), *((what, ["--no-preload"]) for what in IN_WORKERS)]
+)
 def test_whatever_an_application_does_to_its_streams_the_logs_stay_where_they_are(
     what: str, preload: list[str]
 ) -> None:

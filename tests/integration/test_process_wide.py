@@ -5,8 +5,9 @@
 """
 
 import re
-from pathlib import Path
+from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from integration.client import Client, Closed
@@ -75,30 +76,57 @@ def ask(port: int, target: str = "/", body: bytes = b"") -> int:
         return 0
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("change", CHANGES)
-def test_what_a_view_changes_for_its_process_does_not_change_the_server(tmp_path: Path, change: str, mode: str) -> None:
+# What concerns the interpreter, its threads and what wakes them is shown for each way to execute a request. The rest is
+# shown where a worker has requests that are executed inline, and requests that are handed over.
+EACH_WAY = ("recursion", "interval", "trace", "profile", "excepthook", "collector", "faulthandler", "signals", "stack",
+            "modules")  # fmt: skip
+CASES = [
+    pytest.param(mode, change, id=f"{change}-{mode}")
+    for mode in MODES
+    for change in CHANGES
+    if mode == "handed over" or any(word in change for word in EACH_WAY)
+]
+
+
+@pytest.fixture(scope="module")
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def server(mode: str) -> Iterator[Server]:
+    """Each test ends with a reload: the next one has a worker that nothing has been done to."""
     with Server(NOISY, "-s", "1", "-t", "3", *MODES[mode]) as server:
-        (worker,) = server.workers()
-        with Client(server.port) as kept:
-            assert kept.get("/").status == 200
-            for _ in range(5 if mode == "handed over" else 0):
-                assert ask(server.port, "/do", SLOW) == 200
-            for _ in range(2):
-                ask(server.port, "/do", CHANGES[change].encode())  # may fail, as what follows in its thread may
-            until(lambda: ask(server.port) == 200, "as before within a second")
-            if "leaves" in change:
-                server.wait_for_log(r" WARNING recursion limit leaves the server no room, and is not taken asked=\d+ ")
-            assert [ask(server.port) for _ in range(3)] == [200] * 3
-            assert kept.get("/").status == 200
-            assert ask(server.port, "/fail") == 500
-            assert ask(server.port, "/nothing", b"x" * 3_000_000) in {200, 507 if change == "small files" else 200}
-            assert {ask(server.port, "/do", SLOW) for _ in range(3)} <= {200, 500}
-            assert ask(server.port) == 200
-            if change != "its title":
-                assert server.workers() == [worker]
-            assert server.reload()
-            assert kept.get("/").status == 200
-        until(lambda: [each.generation for each in server.workers()] == [2], "the new generation alone")
+        yield server
         assert server.stop() == 0
-        assert not re.search(r" died |given up|this is a bug|controller", server.log())
+
+
+@pytest.mark.parametrize(("mode", "change"), CASES, indirect=["mode"], scope="module")
+def test_what_a_view_changes_for_its_process_does_not_change_the_server(server: Server, mode: str, change: str) -> None:
+    mark = server.mark()
+    (worker,) = server.workers()
+    with Client(server.port) as kept:
+        assert kept.get("/").status == 200
+        for _ in range(5 if mode == "handed over" else 0):
+            assert ask(server.port, "/do", SLOW) == 200
+        for _ in range(2):
+            ask(server.port, "/do", CHANGES[change].encode())  # may fail, as what follows in its thread may
+        until(lambda: ask(server.port) == 200, "as before within a second")
+        if "leaves" in change:
+            server.wait_for_log(
+                r" WARNING recursion limit leaves the server no room, and is not taken asked=\d+ ", after=mark
+            )
+        assert [ask(server.port) for _ in range(3)] == [200] * 3
+        assert kept.get("/").status == 200
+        assert ask(server.port, "/fail") == 500
+        assert ask(server.port, "/nothing", b"x" * 3_000_000) in {200, 507 if change == "small files" else 200}
+        assert {ask(server.port, "/do", SLOW) for _ in range(3)} <= {200, 500}
+        assert ask(server.port) == 200
+        if change != "its title":
+            assert server.workers() == [worker]
+        assert server.reload()
+        assert kept.get("/").status == 200
+    until(lambda: not psutil.pid_exists(worker.pid), "the old worker is gone")
+    assert [each.generation for each in server.workers()] == [worker.generation + 1]
+    wrong = re.compile(r" died |given up|this is a bug|controller")
+    assert [line for line in server.err.since(mark) if wrong.search(line)] == []

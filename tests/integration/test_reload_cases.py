@@ -21,6 +21,8 @@ from integration.sites import version, write
 from integration.test_developing import spare
 
 APP = "site_app:application"
+# What a case has to do with the transport, test_promises.py shows for each; here one suffices, or one of each kind.
+TCP, TLS = "127.0.0.1:0", "127.0.0.1:0?tls"
 
 
 def serve(directory: Path, bind: str, *options: str) -> Server:
@@ -41,11 +43,11 @@ def unnoticed(server: Server) -> Iterator[Load]:
     assert load.goodbyes == 0 or server.secure
 
 
-def test_an_import_that_takes_long_is_not_noticed(tmp_path: Path, bind: str) -> None:
+def test_an_import_that_takes_long_is_not_noticed(tmp_path: Path) -> None:
     fifo = tmp_path / "go on"
     os.mkfifo(fifo)
     write(tmp_path, "1")
-    with serve(tmp_path, bind) as server, unnoticed(server) as load:
+    with serve(tmp_path, TCP) as server, unnoticed(server) as load:
         write(tmp_path, "2", before=f"import sys\nprint('importing', file=sys.stderr)\nopen({str(fifo)!r}).read()")
         server.signal(signal.SIGHUP)
         server.wait_for_log("^importing$")
@@ -57,9 +59,9 @@ def test_an_import_that_takes_long_is_not_noticed(tmp_path: Path, bind: str) -> 
         load.wait_for(2)
 
 
-def test_a_storm_of_signals_loads_little_and_ends_with_the_newest_code(tmp_path: Path, bind: str) -> None:
+def test_a_storm_of_signals_loads_little_and_ends_with_the_newest_code(tmp_path: Path) -> None:
     write(tmp_path, "1")
-    with serve(tmp_path, bind) as server, unnoticed(server) as load:
+    with serve(tmp_path, TCP) as server, unnoticed(server) as load:
         write(tmp_path, "2", before="import sys, threading\nprint('hangs', file=sys.stderr)\nthreading.Event().wait()")
         server.signal(signal.SIGHUP)
         server.wait_for_log("^hangs$")
@@ -71,13 +73,13 @@ def test_a_storm_of_signals_loads_little_and_ends_with_the_newest_code(tmp_path:
         assert server.log().count(" reload started ") <= 4
 
 
-def test_a_link_that_flips_under_load_is_not_noticed(tmp_path: Path, bind: str) -> None:
+def test_a_link_that_flips_under_load_is_not_noticed(tmp_path: Path) -> None:
     current = tmp_path / "current"
     for number in ("1", "2", "3"):
         (tmp_path / number).mkdir()
         write(tmp_path / number, number)
     current.symlink_to("1")
-    with serve(current, bind) as server, unnoticed(server) as load:
+    with serve(current, TCP) as server, unnoticed(server) as load:
         for number in ("2", "3"):
             link = tmp_path / "new"
             link.symlink_to(number)
@@ -86,6 +88,7 @@ def test_a_link_that_flips_under_load_is_not_noticed(tmp_path: Path, bind: str) 
             load.wait_for(int(number))
 
 
+@pytest.mark.parametrize("bind", [TCP, TLS])
 def test_a_thousand_idle_connections_live_through_ten_reloads(tmp_path: Path, bind: str) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the server inherits it
@@ -120,13 +123,21 @@ def _records(path: Path) -> tuple[int, int]:
     return sum(len(each["workers"]) for each in generations), len(generations)
 
 
-@pytest.mark.parametrize("options", [("--reload", "dev"), ("--no-preload",), ("--keep-previous", "0")])
-def test_many_reloads_leave_nothing_behind(tmp_path: Path, bind: str, options: tuple[str, ...]) -> None:
+# What a generation holds does not depend on where it listens, so each option and each address is here once.
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [(("--reload", "dev"), TCP), (("--no-preload",), "unix:{0}/socket"), (("--keep-previous", "0"), TLS)],
+)
+def test_many_reloads_leave_nothing_behind(
+    tmp_path: Path, directory: Path, options: tuple[str, ...], where: str
+) -> None:
     path = tmp_path / "ctl.sock"
     write(tmp_path, "1")
-    with serve(tmp_path, bind, "--control-socket", str(path), "--no-auto-rollback", *options) as server:
+    with serve(
+        tmp_path, where.format(directory), "--control-socket", str(path), "--no-auto-rollback", *options
+    ) as server:
         kept = dev = "--reload" in options  # the other two keep nothing for a rollback
-        for count in range(1, 16):
+        for count in range(1, 11):
             assert spawnctl("-S", path, "reload", "--wait").status == 0
             if count == 5:
                 until(lambda: _records(path) == (2, 1 + kept) and len(spare(server)) == dev, "nothing but what is kept")

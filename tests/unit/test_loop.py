@@ -401,6 +401,68 @@ def test_an_idle_connection_that_is_chosen_to_be_closed_is_served_if_a_request_i
         assert connection.state is CLOSED
 
 
+class Unready:
+    """A connection to be sent that has no descriptor yet, as one over TLS while none is left; see ``roles.Leaver``."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error: Exception | None = error
+        self.leaving = True
+        self.left = self.abandoned = False
+        self._descriptor = os.open(os.devnull, os.O_RDONLY)
+
+    @property
+    def fd(self) -> int:
+        if self.error is not None:
+            raise self.error
+        return self._descriptor
+
+    def luggage(self) -> Handoff:
+        return Handoff("", "", socket.AF_UNIX, 0.0, "unready", "")
+
+    def has_left(self) -> None:
+        self.left = True
+        os.close(self._descriptor)
+
+    def abandon(self) -> None:
+        self.abandoned = True
+        os.close(self._descriptor)
+
+
+def leave_alone(office: Office) -> None:
+    """Have the only connection leave, while its worker stays."""
+    (connection,) = office.connections
+    office.done(connection.freeze)
+    office.done(connection.depart)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_connection_that_cannot_be_sent_yet_does_not_hold_up_others(site: Site, number: int) -> None:
+    with opened(site) as office:
+        ask(office.connect())
+        unready = Unready(OSError(number, os.strerror(number)))
+        office.done(lambda: office.context.hand_off(unready))
+        leave_alone(office)
+        message, fd = office.received()
+        os.close(fd)
+        assert (message.unread, unready.left) == ("", False)
+        unready.error = None  # it is tried again
+        message, fd = office.received()
+        os.close(fd)
+        assert message.unread == "unready"
+        eventually(lambda: unready.left, "it has left")
+
+
+def test_a_connection_that_cannot_be_sent_at_all_is_closed_and_does_not_hold_up_others(site: Site) -> None:
+    with opened(site) as office:
+        ask(office.connect())
+        broken = Unready(LookupError("a bug"))
+        office.done(lambda: office.context.hand_off(broken))
+        leave_alone(office)
+        message, fd = office.received()
+        os.close(fd)
+        assert (message.unread, broken.abandoned) == ("", True)
+
+
 # Descriptors ---------------------------------------------------------------------------------------------------------
 
 

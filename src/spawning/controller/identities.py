@@ -3,8 +3,8 @@ and read again when their files change, without a reload.
 
 All generations with the same settings have the same certificates, so what is held is held by settings. What has been
 read is given to workers as it was, also to those that are forked later: a file that is broken by now replaces nothing.
-Whoever writes two files does so one after the other, so what does not fit together is looked at again for a moment
-before the log is told, once.
+A person or a program writes two files one after the other, so what does not fit together is looked at again for a
+moment before the log is told, once.
 
 The keys of session tickets are made here too, so a session goes on in another worker and another generation. They are
 made anew once a day.

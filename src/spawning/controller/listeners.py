@@ -2,8 +2,8 @@
 
 Which addresses a generation listens on are data of its record (``GenerationRecord.listeners``). What two generations
 have in common is one socket, which no reload touches. What a new one has alone is bound when its settings are known, so
-before the cutover; if that fails it is refused. What only the one before had is closed behind the cutover, and whoever
-has connected there by then goes to the workers that serve, like a connection that migrates.
+before the cutover; if that fails it is refused. What only the one before had is closed behind the cutover, and
+clients that have connected there by then go to the workers that serve, like connections that migrate.
 
 A socket of the service manager, or one that was inherited otherwise, is only left alone, never closed before the end.
 

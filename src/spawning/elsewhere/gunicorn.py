@@ -126,11 +126,11 @@ ROWS: Final = (
     ),
     Row(
         name="umask", flags=("-m", "--umask"), default=0, key="umask", take=taking.umask,
-        note="Octal. By default that of whoever starts the server; gunicorn's is 0. -m is --max-memory.",
+        note="Octal. By default that of what starts the server; gunicorn's is 0. -m is --max-memory.",
     ),
     Row(
         name="initgroups", flags=("--initgroups",), default=False,
-        note="Whoever changes the user gets all groups of that user.",
+        note="With another user come all groups of that user.",
     ),
     Row(
         name="forwarded_allow_ips", flags=("--forwarded-allow-ips",), default="127.0.0.1,::1",

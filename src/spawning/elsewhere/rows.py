@@ -10,7 +10,7 @@ from spawning.settings.table import OPTIONS
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What cannot be said as a setting here: a sentence for whoever moves."""
+    """What cannot be said as a setting here: a sentence for people who move."""
 
     text: str
 

@@ -67,7 +67,7 @@ class RequestReader:
     When :meth:`receive` gives ``True``, ``line``, ``fields`` and ``body`` describe the request, until the next call.
 
     ``wants_continue`` tells that the client waits for "100 Continue" before it sends the body (RFC 9110 section
-    10.1.1); whoever sends that sets it back.
+    10.1.1); the code that sends that sets it back.
 
     :param make_sink: called for a request with a body; what it returns collects the bytes and becomes ``body``.
     :param limits: of every request.

@@ -1,4 +1,4 @@
-"""The signals that are meant for the controller, whoever else gets them.
+"""The signals that are meant for the controller, whatever other process gets them.
 
 A terminal, ``timeout``, a shell or a person sends them to the whole process group. Fork servers and workers do nothing
 then: the controller tells them what it means. A process can only ignore a signal once its program has installed a

@@ -27,7 +27,7 @@ def memory_file(data: bytes) -> int:
 
 
 def contents(fd: int) -> bytes:
-    """Return what stands in a memory file, whoever has read or written it before, and close it."""
+    """Return what stands in a memory file, whatever process has read or written it before, and close it."""
     with open(fd, "rb") as reader:
         reader.seek(0)
         return reader.read()

@@ -1,4 +1,4 @@
-"""A buffer of lines, and a thread that writes them to one descriptor: nobody waits for whoever reads the log.
+"""A buffer of lines, and a thread that writes them to one descriptor: nobody waits for the reader of the log.
 
 Why a thread, and blocking writes. ``O_NONBLOCK`` belongs to the open file description, and that of stdout is shared
 with the shell and with whatever else writes there: setting it would break their writes. To ask ``poll`` first is no
@@ -140,7 +140,7 @@ class Writer:
         return self._lost != self._reported
 
     def take_lost(self) -> int:
-        """Return the number of lost lines that were not reported; whoever asks reports them."""
+        """Return the number of lost lines that were not reported; the caller reports them."""
         count = self._lost - self._reported
         self._reported = self._lost
         return count
@@ -228,7 +228,8 @@ class Writer:
 def _end(data: bytes, start: int, most: int) -> int:
     """Return where a write that begins at `start` has to end.
 
-    A line that is longer than `most` goes whole: it is this process's turn, and whoever takes none finds fewer gaps.
+    A line that is longer than `most` goes whole: it is this process's turn, and a process that takes no turns finds
+    fewer gaps.
     """
     if len(data) - start <= most:
         return len(data)

@@ -1,4 +1,4 @@
-"""Options that were typed and have no effect, or contradict another one: whoever typed them meant something else.
+"""Options that were typed and have no effect, or contradict another one, so something else was meant.
 
 Only the command line is looked at. A file or a variable may serve several ways to start, and a factory may still set
 what an option needs; so those of ours that set nothing are the only ones under which it is known.

@@ -124,7 +124,7 @@ class Arrival(Departing):
     def take_up(self, unread: bytes, deadline: float) -> None:
         """Go on where another worker has left off. Raises LeadLost.
 
-        :param unread: what that one has received.
+        :param unread: bytes that the other worker has received.
         :param deadline: (monotonic seconds) as it was there.
         """
         self.register()

@@ -155,7 +155,7 @@ class Executor(ABC):
     def queue(self, job: Job) -> None:
         """Take a job that what executed the one before has read; its turn is behind those that wait.
 
-        Whoever calls this must ask for its own next job afterwards.
+        The thread that calls this must ask for its own next job afterwards.
         """
         with self.lock:
             self.read += 1

@@ -154,7 +154,8 @@ class Greenlets(Executor):
     def _run_exchange(self, exchange: Exchange, application: WSGIApplication) -> None:
         """Run an exchange with the application; a greenlet that it goes on to refer to leads no more.
 
-        What it has left behind, such as a time-out that was not cancelled, would strike other requests in that one.
+        What it has left behind, such as a time-out that was not cancelled, would strike other requests in the same
+        greenlet.
         """
         me = getcurrent()
         before = getrefcount(me)
@@ -200,7 +201,7 @@ class Greenlets(Executor):
         self._on_events()
 
     def _on_events(self) -> None:
-        """Switch to the leader, or have another one lead, if that one waits inside the application. The hub."""
+        """Switch to the leader, or have another greenlet lead, if the leader waits inside the application. The hub."""
         leader = self._leader
         if leader is not None:
             leader.switch()

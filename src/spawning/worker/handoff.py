@@ -27,8 +27,9 @@ from spawning.worker.poller import Poller
 from spawning.worker.roles import Leaver
 from spawning.worker.stream import Stream, never_waiting
 
-# Later, then: the socket is full, or there is no memory, or no descriptor for the memory file of a long message.
-_LATER: Final = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+_FULL: Final = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS)  # until somebody receives
+# No memory, or no descriptor for the passage of a connection over TLS or for the memory file of a long message.
+_LACKING: Final = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _KIND: Final = never_waiting(SOCK_STREAM)
 
 log = Log("spawning.worker")
@@ -55,6 +56,7 @@ class HandoffSocket:
         self._sending = sending
         self._receiving = receiving
         self._leaving: deque[Leaver] = deque()
+        self._lacking: list[Leaver] = []  # cannot be sent before the machine has more to give
         self._waiting = False
         self.receiving_fd = receiving.fileno()
         self.sending_fd = sending.fileno()
@@ -69,23 +71,34 @@ class HandoffSocket:
         while self._leaving:
             connection = self._leaving[0]
             try:
-                if connection.leaving and not self._send_one(connection):
+                trouble = self._send_one(connection) if connection.leaving else 0
+                if trouble in _FULL:
                     self._wait(True)
                     return
+                if trouble:
+                    self._lacking.append(connection)
             except Exception:  # boundary: one that cannot be sent must not hold up those behind it
                 self._poller.drop(connection)
             self._leaving.popleft()
         self._wait(False)
 
-    def _send_one(self, connection: Leaver) -> bool:
+    def _send_one(self, connection: Leaver) -> int:
+        """Send a connection; return 0, or why that has to wait."""
         try:
             self._sending.send(connection.luggage(), [connection.fd])
         except OSError as error:
-            if error.errno in _LATER:
-                return False
+            if error.errno in _FULL or error.errno in _LACKING:
+                return error.errno
             raise
         connection.has_left()
-        return True
+        return 0
+
+    def sweep(self) -> None:
+        """Try again to send what could not be sent for a reason of its own."""
+        if self._lacking:
+            self._leaving.extend(self._lacking)
+            self._lacking.clear()
+            self.send()
 
     def _wait(self, wait: bool) -> None:
         if wait and not self._waiting:

@@ -15,7 +15,7 @@ critical section (``_change``): the old leader, which finds its token gone, wait
 asks for its next request. Locks are taken in this order: ``_change``, then that of the executor.
 
 Greenlets lead in the same way, one after the other in one thread. The hub takes the token: when it gets the thread from
-a leader that is inside the application, that one waits.
+a leader that is inside the application, the leader waits.
 """
 
 from _thread import allocate_lock

@@ -191,6 +191,7 @@ class Loop:
     def _sweep(self) -> None:
         context = self._context
         self._accepting.sweep()
+        self._handoff.sweep()
         self._dispatch.sweep()
         idle_before = context.polled - REMEMBER + self._keepalive_timeout
         self._for_each(_look_at_deadline, context.polled, idle_before)

@@ -52,7 +52,7 @@ def receive(near: Stream, size: int) -> tuple[bytes, bool]:
 
 class FarEnd(Stream):
     """The end of the worker that serves. An application that takes its connection goes through this too, as it does
-    through a session, so that the end is said whoever it is that ends.
+    through a session, so that the end is said whichever process ends.
 
     :param stream: of which this takes the descriptor.
     """

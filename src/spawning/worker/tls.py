@@ -1,8 +1,8 @@
 """The byte stream of a connection over TLS: a socket that never waits, and the session that makes records of bytes.
 
 A :class:`TLS` is a :class:`~spawning.worker.stream.Stream` with the same methods, of which those that receive and send
-go through a session of the ``ssl`` module. That one works in memory, so each call here is one system call, as for bytes
-that are not encrypted, and says the same:
+go through a session of the ``ssl`` module. The session works in memory, so each call here is one system call, as for
+bytes that are not encrypted, and says the same:
 
 * ``recv`` returns less than it was asked for only when the kernel holds nothing more. What a record has beyond that is
   kept here, since no event of the kernel would tell of it.

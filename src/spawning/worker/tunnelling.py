@@ -102,7 +102,7 @@ class Tunnelling(Expiring):
             self.linger()
 
     def leave_tunnel(self, tunnel: Tunnel) -> None:
-        """Wake whoever still waits at the socket, when the connection is closed."""
+        """Wake the threads that still wait at the socket, when the connection is closed."""
         self.tunnel = None
         if tunnel.taken and not tunnel.detached:
             self.stream.hang_up()

@@ -5,8 +5,9 @@ it any more. A greenlet that waits can be woken with an exception, as gevent's o
 raised where it waits, and what it has returned is closed.
 
 That is done only while the application makes blocks of a response that has begun. What it does before is its business,
-whoever is left to hear of it: half of an order must not be lost with a connection. The end of what a client sends is
-all that can be seen of its going; so one that gets something all the time, and has only ended its half, gets the rest.
+although nobody may be left to hear of it: half of an order must not be lost with a connection. The end of what a client
+sends is all that can be seen of its going; so one that gets something all the time, and has only ended its half, gets
+the rest.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """``wsgi.errors`` (PEP 3333, "Input and Error Streams"): a stream, whose lines go where the error log goes.
 
-They are the application's own, so nothing is put in front of them: whoever logs to this stream has written time and
-level already. They are no records of ``logging`` either, or what watches that (Sentry) would take each line of a
+They are the application's own, so nothing is put in front of them: a program that logs to this stream has written time
+and level already. They are no records of ``logging`` either, or what watches that (Sentry) would take each line of a
 traceback for an error. But they go through the writer of the log, which keeps lines of several workers apart, and waits
 for no reader: a flush does so for a moment at most.
 

@@ -1,6 +1,6 @@
 """What a log line says of a request. The values are the application's by then: any object, also one that raises.
 
-Nothing here raises: whoever logs a failure must not fail because of what it is about.
+Nothing here raises: the code that logs a failure must not fail because of what the failure is about.
 """
 
 from typing import Any

@@ -1,8 +1,9 @@
 """Framing one HTTP/1 response (RFC 9112): head and content to a transport, and what the framing needs to remember.
 
 A :class:`Responder` knows nothing of applications: it is told a checked head (``http.response``) and blocks, and
-decides between a length, chunks and the end of the connection. Whoever has the transport derives from it: a connection
-of HTTP/1 is its own responder, so that no request allocates one. It belongs to the thread that runs the request.
+decides between a length, chunks and the end of the connection. The class that has the transport derives from it: a
+connection of HTTP/1 is its own responder, so that no request allocates one. It belongs to the thread that runs the
+request.
 
 What the application says wrong about its length is noted here (``cut``, ``too_long``), and logged by ``exchange``.
 """
