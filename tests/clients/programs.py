@@ -21,6 +21,8 @@ PACKAGES = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "openssl": "openssl",
+    "rsyslogd": "rsyslog",
+    "socat": "socat",
     "wrk": "wrk",
 }
 DEPLOYING = {  # for tests/deploy alone

@@ -3,8 +3,13 @@
 import os
 import re
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
+import grpc
 import pytest
 
 from integration.client import fetch
@@ -65,6 +70,21 @@ make_exporter = ToFile
 def answer():
     with trace.get_tracer('site').start_as_current_span('answer'):
         return os.getpid()
+""",
+    ),
+    "ddtrace": (
+        "",
+        """
+def answer():
+    with tracer.trace('answered', resource=str(os.getpid())):
+        return os.getpid()
+""",
+    ),
+    "gRPC": (
+        "import os\nGRPC_TARGET = os.environ['GRPC_TARGET']",
+        """
+def answer():
+    return channel.unary_unary('/site.Site/Answer')(b'asked', timeout=30, wait_for_ready=True).decode()
 """,
     ),
     "Random generators": ("", "def answer():\n    return generator.random()"),
@@ -165,6 +185,82 @@ def test_opentelemetry(tmp_path: Path) -> None:
         assert server.reload()
         server.wait_for_log(r" worker retired worker=1\.1 ")
         assert site.lines() == [f"span answer {worker}"]
+
+
+class Agent(BaseHTTPRequestHandler):
+    """What ddtrace sends its traces to: `traces` has the bodies, msgpack."""
+
+    traces: ClassVar[list[bytes]] = []
+
+    def do_PUT(self) -> None:
+        body = self._body()
+        if self.path.endswith("/traces"):
+            self.traces.append(body)
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    do_POST = do_GET = do_PUT
+
+    def _body(self) -> bytes:
+        if self.headers["Transfer-Encoding"] != "chunked":
+            return self.rfile.read(int(self.headers["Content-Length"] or 0))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_ddtrace(tmp_path: Path) -> None:
+    """What waits to be sent arrives, though a second is what its thread waits for more."""
+    site = Site(tmp_path, "ddtrace")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Agent) as agent:
+        thread = threading.Thread(target=agent.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{agent.server_port}"
+            quiet = {"DD_INSTRUMENTATION_TELEMETRY_ENABLED": "0", "DD_REMOTE_CONFIGURATION_ENABLED": "0"}
+            with site.server(
+                "-s", "1", DD_TRACE_AGENT_URL=url, DD_TRACE_WRITER_INTERVAL_SECONDS="1000", **quiet
+            ) as server:
+                for number in (1, 2):
+                    worker = str(server.workers()[-1].pid)
+                    assert fetch(server.port, "/").text == worker
+                    assert server.reload()
+                    server.wait_for_log(rf" worker retired worker={number}\.1 ")
+                    assert any(worker.encode() in each for each in Agent.traces), Agent.traces
+        finally:
+            agent.shutdown()
+            thread.join()
+
+
+def test_grpc(tmp_path: Path) -> None:
+    def answered(request: bytes, context: object) -> bytes:
+        return request + b" and answered"
+
+    service = grpc.method_handlers_generic_handler(
+        "site.Site", {"Answer": grpc.unary_unary_rpc_method_handler(answered)}
+    )
+    peer = grpc.server(ThreadPoolExecutor(2), handlers=[service])
+    target = f"127.0.0.1:{peer.add_insecure_port('127.0.0.1:0')}"
+    peer.start()
+    try:
+        site = Site(tmp_path, "gRPC")
+        with site.server("-s", "2", GRPC_TARGET=target) as server:
+            for _ in range(2):
+                for _ in range(8):
+                    assert fetch(server.port, "/").text == "asked and answered"
+                assert server.reload()
+            assert server.stop() == 0
+            assert "given up" not in server.log()
+    finally:
+        peer.stop(None).wait()
 
 
 def test_random_generators(tmp_path: Path) -> None:

@@ -392,3 +392,41 @@ def test_at_a_terminal(server: Server, control: Path) -> None:
             process.kill()
             os.close(master)
             os.close(slave)
+
+
+GREENLETS = [
+    ("1 + 1", "2\n"),
+    ("def f():\n    raise KeyError('x')\n\nf()", None),
+    ("import time; time.sleep(0.01); 'slept'", "'slept'\n"),
+    ("import threading; t = threading.Thread(target=print, args=('here',)); t.start(); t.join()", "here\n"),
+    ("import gevent; gevent.spawn(lambda: 6 * 7).get()", "42\n"),
+    ("import socket; a, b = socket.socketpair(); a.send(b'x'); b.recv(1)", "1\nb'x'\n"),
+    ("import queue; q = queue.Queue(); q.put(3); q.get()", "3\n"),
+    (
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', ''])",
+        None,
+    ),  # gevent's children are the main thread's
+]
+
+
+def test_with_greenlets(directory: Path, tmp_path: Path) -> None:
+    """The console has threads of its own: code that waits there, in patched calls too, waits beside the requests."""
+    control = tmp_path / "ctl.sock"
+    options = ("-t", "0", "--backdoor", "--control-socket", str(control))
+    with Server(*SITE, *options, cwd=directory) as server:
+        (found,) = server.wait_workers(1)
+        with talk(control, found.name) as console:
+            for code, shown in GREENLETS:
+                written = "".join(map(console.run, code.split("\n")))
+                assert written == shown or shown is None, code
+                assert fetch(server.port, "/").status == 200
+            for code in ("while True: pass", "import time\nwhile True: time.sleep(0.01)"):
+                console.send(line=f"print('!'); exec({code!r})")
+                assert "!" in console.hear()["output"]
+                assert fetch(server.port, "/").status == 200
+                console.send(interrupt=True)
+                assert console.output().endswith("KeyboardInterrupt\n")
+        assert asked(control, found.name, "settings.threadpool_workers") == Finished(0, "0\n", "")
+        assert server.reload()
+        with talk(control, "2.1") as console:
+            assert console.run("1 + 1") == "2\n"

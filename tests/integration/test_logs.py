@@ -200,6 +200,28 @@ def test_a_full_disk_under_the_error_log_stops_nobody() -> None:
         assert server.stop() == 0
 
 
+def test_a_disk_that_is_full_costs_lines_until_there_is_room(tmp_path: Path) -> None:
+    """A file system of 64 KiB, where all that is left without a filler is some lines."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = f"mount -t tmpfs -o size=64k none {disk} && head -c 45000 /dev/zero >{disk}/filler"
+    spawn = [sys.executable, "-m", "spawning", "--port", "0", NOISY, "-s", "2", "-l", str(disk / "access.log")]
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh", *spawn]
+    with Server(command=command) as server:
+        inside = Path(f"/proc/{server.pid}/root{disk}")
+        for number in range(20):
+            assert get(server.port, f"/{number}?{'x' * 4000}") == 200
+        until(lambda: os.statvfs(inside).f_bavail == 0, "a full disk")
+        assert server.reload()
+        assert get(server.port, "/full") == 200
+        (inside / "filler").unlink()
+        assert get(server.port, "/room") == 200
+        until(lambda: "/room" in (inside / "access.log").read_text(), "the log goes on")
+        assert server.stop() == 0
+    lost = sum(int(each[1]) for each in re.finditer(r" log lines lost count=(\d+) log=access$", server.log(), re.M))
+    assert 0 < lost <= 21
+
+
 def test_a_fifo_without_a_reader_does_not_hold_up_the_start(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)

@@ -124,6 +124,10 @@ def test_what_looks_like_a_file_of_settings_is_not_taken_for_an_application(file
         (["--ready-status", "204", "a:b"], "option --ready-status has no effect without --ready-path$"),
         (["--ready-host", "a", "-f", "django", "a.b"], "option --ready-host has no effect without --ready-path$"),
         (["--no-keepalive", "--keepalive-timeout", "5", "a:b"], "option --keepalive-timeout contradicts --no-keepal"),
+        (["--status-token", "long-enough", "a:b"], "option --status-token has no effect without --status$"),
+        (["--status-host", "::1", "--status", "9", "a:b"], "option --status-host has no effect without --status-port$"),
+        (["--statsd-prefix", "shop", "a:b"], "option --statsd-prefix has no effect without --statsd-host$"),
+        (["--statsd-tags", "a:b", "a:b"], "option --statsd-tags has no effect without --statsd-host$"),
         (["--chdir", "/no/such", "a:b"], "option --chdir: /no/such is not a directory$"),
     ],
 )  # fmt: skip

@@ -26,6 +26,10 @@ WRONG = {
     "[loggers.shop]\nlevel = 'info'": "FILE, line 2, loggers.shop.level: 'info' is not a level",
     "[loggers.shop]\nhandlers = 'a'": "FILE, line 2, loggers.shop.handlers: 'a' is not a list of names",
     "[loggers.shop]\nhandlers = [['a']]": "FILE, line 2, loggers.shop.handlers: there is nothing called ['a'] in",
+    "[loggers.spawning]\nlevel = 'INFO'": "FILE, line 1, loggers.spawning: lines of the server do not pass through log",
+    "\n[loggers.'spawning.worker']": "FILE, line 2, loggers.spawning.worker: lines of the server do not pass through ",
+    "[loggers.'gunicorn.error']": "FILE, line 1, loggers.gunicorn.error: lines of the server do not pass through log",
+    "[loggers.'gunicorn.access']": "FILE, line 1, loggers.gunicorn.access: access lines do not pass through logging;",
     "[root]\nhandlers = ['a']": "FILE, line 2, root.handlers: there is nothing called 'a' in handlers",
     "[root]\nlevel = [1]": "FILE, line 2, root.level: [1] is not a level",
     '{"root": {"level": "LOUD"}}': "FILE, root.level: 'LOUD' is not a level",
@@ -58,6 +62,7 @@ def test_other_kinds_of_files_are_named(name: str) -> None:
         "version = 1\nincremental = true\n[handlers.a]\nlevel = 10",
         HANDLER + "level = 'WARN'\nfilters = ['f']\n[filters.f]\nname = 'x'\n[root]\nhandlers = ['a']\nlevel = 15",
         '[handlers.a]\n"()" = "shop.Handler"',
+        "[loggers.spawningpool]\n[loggers.'shop.spawning']\n[loggers.gunicorn_tools]",
     ],
 )
 def test_what_is_right_is_taken(tmp_path: Path, text: str) -> None:

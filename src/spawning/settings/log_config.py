@@ -16,6 +16,12 @@ _SWITCHES: Final = ("incremental", "disable_existing_loggers")
 _KEYS: Final = ("version", "root", *_SECTIONS, *_SWITCHES)
 _LEVELS: Final = ("CRITICAL", "FATAL", "ERROR", "WARNING", "WARN", "INFO", "DEBUG", "NOTSET")
 _OTHER_KINDS: Final = (".ini", ".conf", ".cfg", ".py", ".yaml", ".yml")
+# Loggers whose lines people look for here, and would find unchanged: the first word of a name, or all of it.
+_ERROR_LOG: Final = (
+    "lines of the server do not pass through logging; --log-level, --log-format and --stderr change them"
+)
+_ACCESS_LOG: Final = "access lines do not pass through logging; --access-log-file and --access-log-format change them"
+_IN_VAIN: Final = {"spawning": _ERROR_LOG, "gunicorn.access": _ACCESS_LOG, "gunicorn": _ERROR_LOG}
 
 
 class LogConfig:
@@ -67,6 +73,9 @@ class LogConfig:
         for name, handler in self._section("handlers").items():
             self._check_handler(handler, "handlers", name)
         for name, logger in self._section("loggers").items():
+            for server, reason in _IN_VAIN.items():
+                if f"{name}.".startswith(f"{server}."):
+                    self.refuse(reason, "loggers", name)
             self._check_logger(logger, "loggers", name)
         self._check_logger(self._table(self.values, "root"), "root")
 

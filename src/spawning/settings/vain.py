@@ -20,6 +20,13 @@ _EFFECT: Final[Mapping[str, tuple[Callable[[Settings], bool], str]]] = {
     "log_level": (lambda settings: not settings.verbose or settings.log_level == "debug", "contradicts --verbose"),
     "max_green": (lambda settings: settings.threadpool_workers == 0, "has no effect without -t 0"),
     "max_tunnels": (lambda settings: settings.threadpool_workers > 0, "has no effect with -t 0, write --max-green"),
+    "status_token": (
+        lambda settings: settings.status is not None or settings.status_port > 0,
+        "has no effect without --status",
+    ),
+    "status_host": (lambda settings: settings.status_port > 0, "has no effect without --status-port"),
+    "statsd_prefix": (lambda settings: settings.statsd_host is not None, "has no effect without --statsd-host"),
+    "statsd_tags": (lambda settings: settings.statsd_host is not None, "has no effect without --statsd-host"),
     "group": (lambda settings: settings.chuid is not None, "has no effect without --chuid"),
     "keyfile": (lambda settings: bool(settings.certfile), "has no effect without --certfile"),
     "key_passphrase_file": (lambda settings: bool(settings.certfile), "has no effect without --certfile"),
