@@ -1,6 +1,7 @@
 # `make serve` runs the example site, `make test` checks everything that needs no root, `make bench` compares servers,
 # `make coverage` says what the tests have executed, `make fuzz` searches for requests and responses that break the rules,
-# `make soak` is hostile to a server for minutes, `make deploy-test` deploys it with the real thing (as root),
+# `make soak` is hostile to a server for minutes, `make autobahn` tries WebSockets with Autobahn's cases,
+# `make deploy-test` deploys it with the real thing (as root),
 # `make package-test` builds and tries the package, `make docs` makes a site of the documentation.
 # Needs Python 3.11 or newer with `venv`, make, and a package index; all else is installed into .venv.
 
@@ -12,12 +13,13 @@ BENCH_VENV := bench/.venv
 BENCH ?=
 FUZZ_VENV := fuzz/.venv
 FUZZ_SECONDS ?= 300
+PYTHON2 ?= python2.7
 COVERAGE ?=
 # Two a core: most tests wait, for a server or a client.
 TEST_PROCESSES ?= $(shell expr 2 \* $$(nproc))
 DEPLOY ?= tests/deploy
 
-.PHONY: serve test deploy-test docs package-test coverage bench fuzz soak settings clean
+.PHONY: serve test deploy-test docs package-test coverage bench fuzz soak autobahn settings clean
 
 serve: $(VENV)/serve.stamp
 	cd $(SITE) && $(BIN)/python manage.py prepare
@@ -68,6 +70,10 @@ fuzz: $(FUZZ_VENV)/fuzz.stamp
 
 soak: $(VENV)/test.stamp
 	$(BIN)/python -m fuzz.soak
+
+# Autobahn's own cases for WebSockets; its client needs Python 2.7, and half an hour.
+autobahn: $(VENV)/test.stamp
+	$(BIN)/python -m fuzz.autobahn --python2 $(PYTHON2)
 
 # The tables of docs/settings.md and docs/from/ from the table of settings, those of docs/log-lines.md from the source; a
 # test fails where that was forgotten.

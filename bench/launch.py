@@ -85,7 +85,7 @@ def running(
             wait_for_rest(process.pid)
             yield server
         finally:
-            _stop(process)
+            stop(process)
 
 
 def last_line(output: str) -> str:
@@ -136,7 +136,7 @@ def wait_for_rest(pid: int) -> None:
         before = now
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     """End the tree: ask the first process, then end whatever is left."""
     known = [stat.pid for stat in tree.members(process.pid)]
     with contextlib.suppress(ProcessLookupError):

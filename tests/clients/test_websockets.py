@@ -121,7 +121,11 @@ def test_flask_through_a_reload(tmp_path: Path, path: str, threads: str) -> None
 
 @pytest.mark.parametrize(
     ("transports", "mode", "threads"),
-    [(["websocket"], "threading", "4"), (["polling", "websocket"], "threading", "4"), (["websocket"], "gevent", "0")],
+    [
+        (["websocket"], "threading", "4"),
+        (["polling", "websocket"], "threading", "4"),
+        (["polling", "websocket"], "gevent", "0"),
+    ],
 )
 def test_flask_socketio_through_a_reload(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transports: list[str], mode: str, threads: str

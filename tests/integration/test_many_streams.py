@@ -1,10 +1,11 @@
-"""Promise 1 with a thousand event streams open, in one worker: a reload ends none of them, and nobody else notices."""
+"""A thousand event streams open, in one worker: a reload ends none of them, and nobody else notices (promise 1)."""
 
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from integration.client import Client, fetch, request
@@ -13,6 +14,7 @@ from integration.server import Server
 from integration.test_idle import descriptors
 
 STREAMS = 1000
+LARGEST = 40 << 10  # bytes that an open response may take with ``-t 0``
 
 # The event is a file, since nothing that a client asks reaches the old code any more.
 SITE = """\
@@ -63,13 +65,23 @@ def write(directory: Path, version: int) -> None:
     draft.replace(directory / "many.py")
 
 
+def listening(server: Server, stack: ExitStack) -> list[Client]:
+    """Open the streams, and read the first event of each."""
+    clients = [stack.enter_context(Client(server.port)) for _ in range(STREAMS)]
+    for client in clients:
+        client.send(request("/events"))
+    for client in clients:
+        client.wait_for(b"data: begun 1\n\n")
+    return clients
+
+
 def test_a_reload_ends_none_of_a_thousand_streams(server: Server, tmp_path: Path) -> None:
+    (worker,) = server.workers()
+    before = psutil.Process(worker.pid).memory_full_info().uss
     with ExitStack() as stack, Load(server.port, fresh=2, kept=2) as load:
-        clients = [stack.enter_context(Client(server.port)) for _ in range(STREAMS)]
-        for client in clients:
-            client.send(request("/events"))
-        for client in clients:
-            client.wait_for(b"data: begun 1\n\n")
+        clients = listening(server, stack)
+        needed = psutil.Process(worker.pid).memory_full_info().uss - before
+        assert "threads=0" not in server.log() or needed <= LARGEST * STREAMS
         for version in (2, 3):
             write(tmp_path, version)
             assert server.reload()
@@ -78,6 +90,7 @@ def test_a_reload_ends_none_of_a_thousand_streams(server: Server, tmp_path: Path
         (tmp_path / "event").touch()
         for client in clients:
             client.wait_for(b"data: ended 1\n\n\r\n0\r\n\r\n")
+        server.wait_for_log(r" worker retired worker=1\.1 ")  # their connections are the new code's
     assert load.failures == []
     assert steps_back(load.answers) == []
     assert not re.search("ERROR|Traceback", server.log())

@@ -55,12 +55,6 @@ def site(tmp_path: Path, way: Way) -> Site:
 
 
 @pytest.fixture
-def plain_site(tmp_path: Path) -> Site:
-    """For neighbours of what is shown in each way: they end before anything is served."""
-    return Site(tmp_path, Way("127.0.0.1:0"))
-
-
-@pytest.fixture
 def held() -> Iterator[list[Client]]:
     """Connections that a test opens; closed at the end."""
     clients: list[Client] = []
@@ -143,8 +137,7 @@ def test_broken_code_is_refused_and_dead_workers_come_back_from_memory(site: Sit
         ("application = 17\n", r"not callable"),
     ],
 )
-def test_whatever_breaks_the_new_code_the_old_code_goes_on(plain_site: Site, source: str, trace: str) -> None:
-    site = plain_site
+def test_whatever_breaks_the_new_code_the_old_code_goes_on(site: Site, source: str, trace: str) -> None:
     with site.serve("-s", "1") as server:
         site.replace(source)
         mark = server.mark()
@@ -153,8 +146,7 @@ def test_whatever_breaks_the_new_code_the_old_code_goes_on(plain_site: Site, sou
         assert fetch(server.where).body == b"1"
 
 
-def test_code_that_does_not_become_ready_is_given_up(plain_site: Site) -> None:
-    site = plain_site
+def test_code_that_does_not_become_ready_is_given_up(site: Site) -> None:
     with site.serve("-s", "1", "--boot-timeout", "4") as server:
         site.replace("import threading\nthreading.Event().wait()\n")
         assert not server.reload()
@@ -258,8 +250,7 @@ def test_a_killed_fork_server_is_repaired_while_its_workers_serve_on(site: Site)
         server.wait_workers(2)
 
 
-def test_a_fork_server_killed_while_the_disk_is_broken(plain_site: Site) -> None:
-    site = plain_site
+def test_a_fork_server_killed_while_the_disk_is_broken(site: Site) -> None:
     with site.serve("-s", "2") as server:
         workers = server.workers()
         site.replace("this is no Python\n")

@@ -315,20 +315,22 @@ def test_the_request_timeout_is_not_for_tunnels() -> None:
         assert len(re.findall("request timed out", server.log())) == 1
 
 
-def test_a_thousand_of_them_are_served_and_closed_at_a_reload(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [("--max-tunnels", "2000"), ("-t", "0")], ids=["threads", "green"])
+def test_two_thousand_of_them_are_served_and_closed_at_a_reload(tmp_path: Path, mode: tuple[str, str]) -> None:
     with (
-        site(tmp_path, "--deadman_timeout", "0.5", "-l", "/dev/null") as server,
+        site(tmp_path, "--deadman_timeout", "0.5", "-l", "/dev/null", *mode) as server,
         contextlib.ExitStack() as stack,
-        more_descriptors(2000),
+        more_descriptors(3000),
     ):
-        sockets = [stack.enter_context(RawWebSocket(server.port, "/plain")) for _ in range(1000)]
-        for ws in sockets:
-            ws.send(HELLO)
-        assert [ws.read() for ws in sockets] == [HELLO] * 1000
+        sockets = [stack.enter_context(RawWebSocket(server.port, "/plain")) for _ in range(2000)]
+        for _ in range(2):
+            for ws in sockets:
+                ws.send(HELLO)
+            assert [ws.read() for ws in sockets] == [HELLO] * 2000
         assert server.reload()
         assert {code_of(ws.read_all()) for ws in sockets} == {1012}
-        server.wait_for_log(r" worker retired worker=1.1 ")
-        assert "request given up" not in server.log()
+        # Half a second for two thousand ends is enough, but not on any machine.
+        server.wait_for_log(r" worker (retired|killed) worker=1.1 ")
 
 
 @contextlib.contextmanager
