@@ -70,7 +70,7 @@ def test_a_condition_wakes_all_that_wait() -> None:
         assert woken.acquire(timeout=LONG)
 
 
-# Frames of other threads: CPython before 3.11.9 may wait for ever where it collects garbage meanwhile ------------------
+# Frames of other threads (CPython before 3.11.9 may wait for ever where it collects garbage meanwhile) ----------------
 
 
 @pytest.mark.parametrize("collecting", [True, False])
