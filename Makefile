@@ -1,12 +1,13 @@
 # `make serve` runs the example site, `make test` checks everything that needs no root, `make bench` compares servers,
 # `make coverage` says what the tests have executed, `make fuzz` searches for requests and responses that break the rules,
 # `make soak` is hostile to a server for minutes, `make autobahn` tries WebSockets with Autobahn's cases,
-# `make deploy-test` deploys it with the real thing (as root),
+# `make deploy-test` deploys it with the real thing (as root), `make applications-test` serves large programs,
 # `make package-test` builds and tries the package, `make docs` makes a site of the documentation.
 # Needs Python 3.11 or newer with `venv`, make, and a package index; all else is installed into .venv.
 
 PYTHON ?= python3
-VENV := $(CURDIR)/.venv
+# A path with a space in it is no target of make's.
+VENV := $(if $(filter 1,$(words $(CURDIR))),$(CURDIR)/).venv
 BIN := $(VENV)/bin
 SITE := examples/django_site
 BENCH_VENV := bench/.venv
@@ -18,12 +19,12 @@ COVERAGE ?=
 # Two a core: most tests wait, for a server or a client.
 TEST_PROCESSES ?= $(shell expr 2 \* $$(nproc))
 DEPLOY ?= tests/deploy
+APPLICATIONS ?= tests/applications
 
-.PHONY: serve test deploy-test docs package-test coverage bench fuzz soak autobahn settings clean
+.PHONY: serve test deploy-test applications-test docs package-test coverage bench fuzz soak autobahn settings clean
 
 serve: $(VENV)/serve.stamp
-	cd $(SITE) && $(BIN)/python manage.py prepare
-	cd $(SITE) && export PATH="$(BIN):$$PATH" && \
+	export PATH="$(CURDIR)/.venv/bin:$$PATH" && cd $(SITE) && python manage.py prepare && \
 	exec spawn --factory=spawning.django_factory.config_factory settings --port 9090 -s 4 -t 100
 
 test: $(VENV)/test.stamp
@@ -38,6 +39,12 @@ test: $(VENV)/test.stamp
 deploy-test: $(VENV)/deploy.stamp
 	@echo "This takes some minutes, and more at the first time, which makes a base system."
 	$(BIN)/python -m pytest -o faulthandler_timeout=900 $(DEPLOY)
+
+# Mercurial, pypiserver, Radicale, Wagtail, a big admin of Django, Dash, each with its own clients and through reloads.
+# APPLICATIONS holds what to run instead of everything.
+applications-test: $(VENV)/applications.stamp
+	@echo "This takes some minutes, and more at the first time, which installs them (450 MB)."
+	$(BIN)/python -m pytest -o faulthandler_timeout=900 $(APPLICATIONS)
 
 # The documentation as a site, in .site; needs no network. A link that leads nowhere, or a page that is not in the
 # navigation, is an error.
@@ -103,7 +110,7 @@ $(FUZZ_VENV)/fuzz.stamp: fuzz/requirements.txt pyproject.toml
 	$(FUZZ_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable . -r fuzz/requirements.txt
 	touch $@
 
-# serve.stamp, test.stamp and deploy.stamp: the package, editable, and the dependency group of that name.
+# serve.stamp, test.stamp, deploy.stamp, applications.stamp: the package, editable, and the dependency group of that name.
 $(VENV)/%.stamp: $(VENV)/venv.stamp pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable . --group $*
 	touch $@

@@ -7,6 +7,7 @@ look nothing up in a module that may have been replaced.
 Rules: nothing here knows any other part of Spawning. Names are imported from here, never looked up in ``threading``.
 """
 
+import gc
 import sys
 import threading
 from _thread import LockType, allocate_lock, get_ident, get_native_id, start_new_thread
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from socket import SocketType, socket
 from time import monotonic, sleep
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Protocol
 
 __all__ = [
@@ -153,3 +154,18 @@ class Condition:
         self._waiting = []
         for bell in waiting:
             bell.release()
+
+
+def current_frames() -> dict[int, FrameType]:
+    """Return the innermost frame of each thread, by its identifier.
+
+    CPython before 3.11.9 waits for ever when its garbage collector runs in the middle of this and switches to a thread
+    that ends (gh-106883); Debian 12 has 3.11.2. So it does not run meanwhile.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames()
+    finally:
+        if collecting:
+            gc.enable()

@@ -8,7 +8,6 @@ Rules: whatever goes wrong becomes an ``AppLoadError`` that says what was seen. 
 ``--ready-status`` allows it: it shows that the application answers, not that the page behind it does.
 """
 
-import sys
 import threading
 import time
 import traceback
@@ -20,7 +19,7 @@ from spawning.http.limits import Limits
 from spawning.http.line import RequestLine
 from spawning.http.request import RequestReader
 from spawning.http.response import Clock
-from spawning.primitives import ServerThread
+from spawning.primitives import ServerThread, current_frames
 from spawning.settings import Settings, status_range
 from spawning.wsgi.environ import EnvironBase, connection_template, request_environ
 from spawning.wsgi.exchange import Exchange, WSGIApplication
@@ -189,7 +188,7 @@ def _authority(host: str, port: str) -> str:
 
 def _stack(thread: threading.Thread) -> str:
     """Return where a thread is now, as a traceback does."""
-    frame = sys._current_frames().get(thread.ident or 0)
+    frame = current_frames().get(thread.ident or 0)
     if frame is None:
         return ""
     return "The readiness check is here:\n" + "".join(traceback.format_stack(frame))

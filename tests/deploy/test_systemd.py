@@ -2,6 +2,7 @@
 
 import http.client
 import re
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from deploy.namespaces import inside
 from integration.load import Load
 from integration.server import until
 from integration.sites import version
+from unit.documented import of
 
 PORT = 80
 MOST_EXPOSED = 2.5  # of 10, as `systemd-analyze security` counts
@@ -51,6 +53,23 @@ def test_nothing_is_wrong_with_the_units(system: Booted) -> None:
     exposed = re.search(r"Overall exposure level for mysite\.service: ([\d.]+)", told)
     assert exposed is not None
     assert float(exposed[1]) <= MOST_EXPOSED, told
+
+
+def test_nothing_is_wrong_with_what_the_page_adds_to_units(system: Booted) -> None:
+    """Each block of ``docs/systemd.md``, as a drop-in of the shipped unit of its section."""
+    blocks = [block.text for block in of("indented") if block.page == "systemd.md" and "systemctl" not in block.text]
+    assert len(blocks) == 3
+    for text in blocks:
+        unit = "mysite.socket" if "[Socket]" in text else "mysite.service"
+        place = system.root / "run/systemd/system" / f"{unit}.d"
+        place.mkdir(parents=True)
+        # The command of the page stands in the place of the one that is shipped.
+        once = text.replace("ExecStart=", "ExecStart=\nExecStart=")
+        (place / "page.conf").write_text(once if "[" in once.split("\n", 1)[0] else f"[Service]\n{once}")
+        try:
+            assert system.run("systemd-analyze", "verify", unit) == ""
+        finally:
+            shutil.rmtree(place)
 
 
 def test_spawnctl_of_root_finds_the_service_of_its_user(system: Booted) -> None:

@@ -111,7 +111,7 @@ def test_a_channel_that_does_not_block_says_so(pair: Pair) -> None:
     [
         (b"@", 0, "no descriptor came with it"),
         (b"@", 1, "not in a memory file"),
-        (b"[" * 50_000, 0, "not a message"),
+        (b"[" * 50_000, 0, "not a message|Expecting value"),  # how deep it is read differs between Pythons
         (b'{"":["Born"]}', 0, "not a message"),
         (b"\xff\xfe", 1, "Expecting value"),
     ],

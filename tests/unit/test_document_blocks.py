@@ -3,9 +3,7 @@
 * ``spawn`` and ``spawnctl``: the options and commands exist, and values can be used;
 * TOML: the settings exist, and values can be used; Python compiles.
 
-The tutorial is executed (``tests/clients/test_tutorial.py``), and so are the recipes for hooks and the configurations
-of proxies (``test_hooks.py``, ``test_documented_proxies.py``). Other programs' commands, such as ``git`` and ``pip``,
-and what a server prints, are not tried.
+Which kinds of blocks there are, and what tries the others: ``test_document_kinds.py``.
 """
 
 import re
@@ -13,7 +11,6 @@ import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 import pytest
@@ -22,39 +19,13 @@ from spawning.cli_options import QUESTIONS, typed_values
 from spawning.ctl import spawnctl
 from spawning.settings.checking import parsed
 from spawning.settings.names import APP, MIDDLEWARE, setting_of
+from unit.documented import BLOCKS, FENCED, PAGES, ROOT, Block, of
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "from").glob("*.md"))]
-FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-INDENTED = re.compile(r"(?:^(?: {4}.*)?\n)*(?:^ {4}.*\n)", re.MULTILINE)
 COMMAND = re.compile(
     r"(?:^|&& )(?:\$ )?(?:\S+=\S+ )*(?:\S*/bin/)?(spawn|spawnctl) (.*)$|^(?:\$ )?(spawn)$", re.MULTILINE
 )
 TRIED_ELSEWHERE = {"nginx", "haproxy", "apache", "caddy", "conf", "lua"}
 LANGUAGES = {"python", "toml", "json", "console", "ini", "sh", "text", "yaml", "", *TRIED_ELSEWHERE}
-
-
-class Block(NamedTuple):
-    """A block of a page, without its indentation."""
-
-    page: str
-    language: str
-    text: str
-
-
-def blocks() -> Iterator[Block]:
-    for page in PAGES:
-        text = page.read_text()
-        yield from (Block(page.name, *found) for found in FENCED.findall(text))
-        for found in INDENTED.findall(FENCED.sub("", text)):
-            yield Block(page.name, "indented", re.sub(r"^ {4}", "", found, flags=re.MULTILINE))
-
-
-BLOCKS = list(blocks())
-
-
-def of(*languages: str) -> list[Block]:
-    return [block for block in BLOCKS if block.language in languages]
 
 
 def commands(name: str) -> Iterator[tuple[str, list[str]]]:

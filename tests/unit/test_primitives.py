@@ -1,7 +1,12 @@
 """Threads and conditions of the server's own."""
 
+import gc
 import threading
+from pathlib import Path
 
+import pytest
+
+from spawning import primitives
 from spawning.primitives import Condition, ServerThread, allocate_lock
 
 LONG = 30.0  # seconds; never waited for
@@ -63,3 +68,23 @@ def test_a_condition_wakes_all_that_wait() -> None:
         condition.notify_all()
     for _ in threads:
         assert woken.acquire(timeout=LONG)
+
+
+# Frames of other threads (CPython before 3.11.9 may wait for ever where it collects garbage meanwhile) ----------------
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_looking_at_frames_leaves_the_garbage_collector_as_it_was(collecting: bool) -> None:
+    (gc.enable if collecting else gc.disable)()
+    try:
+        assert threading.get_ident() in primitives.current_frames()
+        assert gc.isenabled() == collecting
+    finally:
+        gc.enable()
+
+
+def test_frames_are_looked_at_in_one_place() -> None:
+    source = Path(primitives.__file__).parent
+    assert [path.name for path in source.rglob("*.py") if "sys._current_frames" in path.read_text()] == [
+        "primitives.py"
+    ]

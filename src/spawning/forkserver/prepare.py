@@ -14,12 +14,12 @@ from spawning.worker.bug import guard_recursion_limit
 # What the modules that ``main`` imports look for in the middle of a call: codecs, what formats tracebacks, temporary
 # files.
 _LATE: Final = (
-    "ast", "atexit", "bisect", "codeop", "concurrent.futures", "difflib", "encodings.ascii", "encodings.idna",
-    "encodings.latin_1", "encodings.punycode", "encodings.unicode_escape", "encodings.utf_8", "fnmatch", "glob",
-    "gzip", "hashlib", "heapq", "http", "inspect", "linecache", "locale", "lzma", "bz2", "mimetypes", "pkgutil",
-    "queue", "random", "resource", "selectors", "shutil", "stat", "string", "stringprep", "struct", "subprocess",
-    "tempfile", "textwrap", "threading", "tokenize", "traceback", "tracemalloc", "unicodedata", "urllib.parse",
-    "zlib",
+    "_suggestions", "ast", "atexit", "bisect", "codeop", "concurrent.futures", "difflib", "encodings.ascii",
+    "encodings.idna", "encodings.latin_1", "encodings.punycode", "encodings.unicode_escape", "encodings.utf_8",
+    "fnmatch", "glob", "gzip", "hashlib", "heapq", "http", "inspect", "linecache", "locale", "lzma", "bz2",
+    "mimetypes", "pkgutil", "queue", "random", "resource", "selectors", "shutil", "stat", "string", "stringprep",
+    "struct", "subprocess", "tempfile", "textwrap", "threading", "tokenize", "traceback", "tracemalloc",
+    "unicodedata", "urllib.parse", "zlib",
 )  # fmt: skip
 _FOR_READABLE: Final = ("rich.console", "rich.traceback", "rich.syntax", "pygments.lexers.python")
 

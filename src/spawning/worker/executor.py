@@ -10,14 +10,13 @@ the lock: at worst it sees a job as under way that has just ended, and looks aga
 """
 
 import select
-import sys
 import threading
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Protocol
 
-from spawning.primitives import Bell, allocate_lock
+from spawning.primitives import Bell, allocate_lock, current_frames
 from spawning.worker.bug import tell_of_bug
 from spawning.worker.context import Context
 from spawning.worker.roles import Job
@@ -124,7 +123,7 @@ class Executor(ABC):
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         return {
             f"{names.get(ident, 'unknown thread')} ({ident})": "".join(traceback.format_stack(frame))
-            for ident, frame in sys._current_frames().items()
+            for ident, frame in current_frames().items()
         }
 
     # -- jobs ---------------------------------------------------------------------------------------------------------
@@ -259,5 +258,5 @@ def _waiting(context: Context) -> Waiting:
 
 def stack_of(ident: int | None) -> str:
     """Return the stack of a thread as text, most recent call last; empty when there is no such thread."""
-    frame = sys._current_frames().get(ident) if ident is not None else None
+    frame = current_frames().get(ident) if ident is not None else None
     return "".join(traceback.format_stack(frame)) if frame is not None else ""

@@ -18,7 +18,6 @@ import gc
 import os
 import select
 import signal
-import sys
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -37,7 +36,7 @@ from gevent.lock import BoundedSemaphore
 from greenlet import greenlet
 
 from spawning.logs.setup import finish
-from spawning.primitives import Bell, allocate_lock, get_ident, get_native_id, start_new_thread
+from spawning.primitives import Bell, allocate_lock, current_frames, get_ident, get_native_id, start_new_thread
 from spawning.worker.context import Context
 from spawning.worker.executor import Executor, Poll, RunExchange, Runner
 from spawning.worker.roles import Job
@@ -317,7 +316,7 @@ class Greenlets(Executor):
 
     def frame(self) -> FrameType | None:
         """Return where the thread is."""
-        return sys._current_frames().get(self._thread)
+        return current_frames().get(self._thread)
 
     def stacks(self) -> dict[str, str]:
         """Return where all threads and greenlets are, those of the application too; equal ones together."""

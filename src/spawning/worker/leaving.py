@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from spawning.logs.log import Log
 from spawning.logs.setup import fields, finish
-from spawning.primitives import ServerThread, sleep
+from spawning.primitives import ServerThread, current_frames, sleep
 
 LEAST: Final = 0.4  # seconds for the application, also when requests have taken all the time there was
 POLITELY: Final = 0.3  # seconds between asking children to end and killing them
@@ -63,7 +63,7 @@ def _give_up(worker: str) -> None:
     given_up = {
         "threads": ", ".join(each.name for each in _threads()),
         "children": ", ".join(str(each.pid) for each in children),
-        **_function_at_end(sys._current_frames().get(threading.main_thread().ident or 0)),
+        **_function_at_end(current_frames().get(threading.main_thread().ident or 0)),
     }
     named = fields(**{key: value for key, value in given_up.items() if value})
     log.error("given up what the application does at its end %s", f"{fields(worker=worker)} {named}".rstrip())
