@@ -145,7 +145,10 @@ def test_many_reloads_leave_nothing_behind(
         for count in range(1, 11):
             assert spawnctl("-S", path, "reload", "--wait").status == 0
             if count == 5:
-                until(lambda: _records(path) == (workers, 1 + kept) and len(spare(server)) == dev, "nothing but what is kept")
+                until(
+                    lambda: _records(path) == (workers, 1 + kept) and len(spare(server)) == dev,
+                    "nothing but what is kept",
+                )
                 holdings = _holdings(server)
         until(lambda: _records(path) == (workers, 1 + kept) and len(spare(server)) == dev, "nothing but what is kept")
         assert _holdings(server) == holdings

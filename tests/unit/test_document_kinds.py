@@ -270,7 +270,7 @@ def test_questions_and_answers_are_those_of_the_control_socket(block: Block) -> 
 @tried("log config")
 def test_a_log_config_can_be_used(block: Block, tmp_path: Path) -> None:
     (tmp_path / "logging.toml").write_text(block.text)
-    values = LogConfig(str(tmp_path / "logging.toml"), "logging.toml").values
+    values = LogConfig(str(tmp_path / "logging.toml"), "logging.toml", "option --log-config").values
     for handler in values["handlers"].values():
         module, _, name = handler["class"].rpartition(".")
         assert hasattr(__import__(module, fromlist=[name]), name)
