@@ -1,6 +1,8 @@
 """A thousand event streams open, in one worker: a reload ends none of them, and nobody else notices (promise 1)."""
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -73,6 +75,23 @@ def listening(server: Server, stack: ExitStack) -> list[Client]:
     for client in clients:
         client.wait_for(b"data: begun 1\n\n")
     return clients
+
+
+def test_a_stop_waits_for_no_connections_that_nobody_takes_up(server: Server, tmp_path: Path) -> None:
+    """Their worker was retired, and the one that would have taken them up has died while the service ends."""
+    with ExitStack() as stack:
+        clients = listening(server, stack)
+        assert server.reload()
+        (new,) = (worker for worker in server.workers() if worker.name == "2.1")
+        os.kill(new.pid, signal.SIGSTOP)
+        (tmp_path / "event").touch()
+        for client in clients:
+            client.wait_for(b"data: ended 1\n\n\r\n0\r\n\r\n")
+        server.signal(signal.SIGTERM)
+        server.wait_for_log(" stopping ")
+        os.kill(new.pid, signal.SIGKILL)
+        assert server.wait() == 0
+    assert not re.search("ERROR|Traceback|killed", server.log())
 
 
 def test_a_reload_ends_none_of_a_thousand_streams(server: Server, tmp_path: Path) -> None:

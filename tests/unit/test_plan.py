@@ -63,7 +63,7 @@ class Scene:
             StartWorker: lambda action: self._worker(action.source).step(WorkerStep.STARTED),
             RetireWorker: self._leave,
             AnnounceEnd: self._announce,
-            StopWorker: self._leave,
+            StopWorker: self._stop,
             CutStreams: self._cut_streams,
             KillWorker: lambda action: self.fleet.killed(action.source),
             GiveUpWorker: lambda action: self.fleet.given_up(action.source, self.now),
@@ -148,6 +148,10 @@ class Scene:
 
     def _leave(self, action: Any) -> None:
         self.fleet.told_to_leave(action.source, self.now + action.seconds + 1.0)
+
+    def _stop(self, action: StopWorker) -> None:
+        self._leave(action)
+        self.fleet.told_to_stop(action.source)
 
     def _cut_streams(self, action: CutStreams) -> None:
         self._worker(action.source).ends_streams = True
@@ -712,6 +716,25 @@ def test_a_stop_lets_a_cutover_finish_so_that_somebody_accepts(serving: Scene) -
         StopWorker(Source(2, 1), 120.0),
         StopWorker(Source(2, 2), 120.0),
     ]
+
+
+def test_retired_workers_keep_no_connections_for_others_when_the_last_of_those_has_ended(serving: Scene) -> None:
+    serving.want(generation=2)
+    serving.load(2)
+    new = Source(2, 1), Source(2, 2)
+    serving.ready(*new)
+    serving.settle()
+    serving.say(ONE, Frozen())
+    serving.say(TWO, Frozen())
+    serving.settle()
+    serving.want(service=Service.DRAIN, drain_until=serving.now + 121.0)
+    assert serving.settle() == [StopWorker(new[0], 120.0), StopWorker(new[1], 120.0)]
+    serving.exit(new[0])
+    serving.exit(TWO)
+    assert serving.settle() == []
+    serving.exit(new[1])
+    assert StopWorker(ONE, 120.0) in serving.settle()
+    assert serving.settle() == []
 
 
 def test_a_stop_during_the_first_start() -> None:

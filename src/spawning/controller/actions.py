@@ -107,7 +107,9 @@ class AnnounceEnd:
 
 @dataclass(frozen=True, slots=True)
 class StopWorker:
-    """Have a worker accept what waits in the backlog, finish within `seconds` and exit."""
+    """Have a worker accept what waits in the backlog, if it accepts, finish within `seconds` and exit. One that has
+    been retired closes what it would have handed over.
+    """
 
     source: Source
     seconds: float

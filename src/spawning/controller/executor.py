@@ -388,6 +388,7 @@ class Executor:
 
     def _stop_worker(self, action: StopWorker) -> None:
         self._tell_to_leave(action.source, Stop(action.seconds), action.seconds)
+        self._fleet.told_to_stop(action.source)
 
     def _end_streams(self, action: CutStreams) -> None:
         self._worker(action.source).ends_streams = True

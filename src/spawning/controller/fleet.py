@@ -144,7 +144,10 @@ class Fleet:
     def told_to_leave(self, source: Source, kill_at: float) -> None:
         record = self._worker(source)
         record.step(WorkerStep.TOLD_TO_LEAVE)
-        record.kill_at = kill_at
+        record.kill_at = min(record.kill_at, kill_at)
+
+    def told_to_stop(self, source: Source) -> None:
+        self._worker(source).stops = True
 
     def killed(self, source: Source) -> None:
         self._worker(source).step(WorkerStep.WAS_KILLED)

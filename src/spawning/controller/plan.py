@@ -415,12 +415,21 @@ class _Planner:
                     yield from self.stop(worker.source, worker.state)
                 if not generation.ended and generation.pid and len(_nameless(generation)) == len(generation.workers):
                     yield EndForkServer(generation.number)
+            yield from self.stop_retired()
             if not all(generation.is_empty for generation in self.fleet):
                 yield from self.keep_status()
             elif self.fleet.status is not None and self.has_status():  # last of all
                 yield from status_record.end(self.fleet.status, self.due)
             else:
                 yield Finish()
+
+    def stop_retired(self) -> Iterator[Action]:
+        """Tell retired workers that nobody takes their connections any more, when the last has ended that did."""
+        workers = [worker for generation in self.fleet for worker in generation.workers.values()]
+        if not any(worker.is_active or worker.stops for worker in workers):
+            for worker in workers:
+                if worker.is_leaving:
+                    yield from self.stop(worker.source, worker.state)
 
     def end(self) -> Iterator[Action]:
         for generation in self.fleet:

@@ -71,6 +71,8 @@ WORKER_STEPS: dict[tuple[WorkerState, WorkerStep], WorkerState] = {
     (_W.READY, _WS.STARTED): _W.SERVING,
     (_W.READY, _WS.TOLD_TO_LEAVE): _W.RETIRING,
     (_W.SERVING, _WS.TOLD_TO_LEAVE): _W.RETIRING,
+    (_W.RETIRING, _WS.TOLD_TO_LEAVE): _W.RETIRING,  # once more, since nobody takes its connections any more
+    (_W.FROZEN, _WS.TOLD_TO_LEAVE): _W.FROZEN,
     (_W.READY, _WS.FROZE): _W.FROZEN,  # somebody else has sent it SIGTERM
     (_W.SERVING, _WS.FROZE): _W.FROZEN,
     (_W.RETIRING, _WS.FROZE): _W.FROZEN,
@@ -201,6 +203,7 @@ class WorkerRecord:
     memory: int = 0  # bytes, when it was measured last
     announced: bool = False  # it tells its clients that the service will end
     ends_streams: bool = False  # it was told not to wait for event streams
+    stops: bool = False  # it was told that the service ends
     unwell: str = ""  # why it wants to be replaced
     reported_at: float = math.inf
     suspected_at: float = math.inf  # when it was first noticed that it does not report any more

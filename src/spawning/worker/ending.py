@@ -39,7 +39,7 @@ class Ending:
     def stop(self, seconds: float) -> None:
         """Be over in so many seconds, with the whole service."""
         self._stops = True
-        self.give_up_at = monotonic() + seconds
+        self.give_up_at = min(self.give_up_at, monotonic() + seconds)
 
     def cut_streams(self) -> None:
         """Do not wait for what has no end of its own."""
