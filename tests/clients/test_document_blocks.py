@@ -4,8 +4,9 @@ Which kinds of blocks there are, and what tries the others: ``tests/unit/test_do
 """
 
 import functools
+import queue
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -114,12 +115,18 @@ def test_haproxy_takes_a_server_on_a_unix_socket(tmp_path: Path) -> None:
 # What is refused -----------------------------------------------------------------------------------------------------
 
 WRONG = {
-    "option --port": (("--port", "http"), "", ""),
-    "request-timeout": ((), "spawning.toml", '\n\n\nrequest-timeout = "soon"\n'),
-    "no setting": ((), "spawning.toml", "\n\n\n\n\n\nthread = 1\n"),
-    "--log-config": (("--log-config", "logging.toml"), "logging.toml", '\n\n\n\n[root]\nlevel = "LOUD"\n'),
+    "option --port": (("--port", "http"), {}),
+    "request-timeout": ((), {"spawning.toml": '\n\n\nrequest-timeout = "soon"\n'}),
+    "no setting": ((), {"spawning.toml": "\n\n\n\n\n\nthread = 1\n"}),
+    "log-config": (
+        (),
+        {
+            "spawning.toml": '\n\n\nlog-config = "logging.toml"\n',
+            "logging.toml": '\n\n\n\n[root]\nlevel = "LOUD"\n',
+        },
+    ),
 }
-"""What makes a line of the pages: arguments, and a file."""
+"""What makes a line of the pages: arguments, and files."""
 
 LINES = [line for block in of("indented") for line in block.text.splitlines() if line.startswith("spawn: ")]
 
@@ -131,8 +138,8 @@ def test_each_line_is_met_once() -> None:
 @pytest.mark.parametrize("line", LINES)
 def test_what_is_refused_is_said_so(line: str, tmp_path: Path) -> None:
     (case,) = [words for words in WRONG if words in line]
-    arguments, name, text = WRONG[case]
-    if name:
+    arguments, files = WRONG[case]
+    for name, text in files.items():
         (tmp_path / name).write_text(text)
     ended = run_spawn(*arguments, "--check-config", "hello:app", cwd=tmp_path)
     assert ended.status == 2
@@ -187,10 +194,23 @@ def test_a_tunnel_that_echoes(tmp_path: Path) -> None:
         assert client.sock.recv(16) == b"hello"
 
 
+def test_a_stream_that_waits_is_told_that_its_client_has_gone() -> None:
+    told: list[Callable[[], None]] = []
+    left: list[object] = []
+    found: dict[str, object] = {"queue": queue, "subscribe": lambda news: news.put(b"one"), "unsubscribe": left.append}
+    exec(the_block("streaming.md", "def application"), found)
+    environ = {"spawning.client_disconnected": SimpleNamespace(call=told.append)}
+    stream = found["application"](environ, lambda status, headers: None)  # type: ignore[operator]
+    assert next(stream) == b"data: one\n\n"
+    told[0]()
+    assert list(stream) == []
+    assert len(left) == 1
+
+
 def test_events_are_what_a_browser_reads() -> None:
     events = [SimpleNamespace(), None]
     found: dict[str, object] = {"wait_for_event": lambda seconds: events.pop() and (7, b"seven")}
-    exec(the_block("streaming.md", "def events"), found)
+    exec(the_block("streaming.md", "still here"), found)
     stream = found["events"]()  # type: ignore[operator]
     assert next(stream) == b": still here\n\n"
     assert next(stream) == b"id: 7\ndata: seven\n\n"

@@ -14,7 +14,7 @@ ESSENTIAL = {"coreutils", "systemd", "tar", "util-linux"}  # every Debian with s
 
 def installed() -> list[list[str]]:
     """Return the packages that CONTRIBUTING names: for all tests, and for deploying."""
-    lines = (ROOT / "CONTRIBUTING.md").read_text().splitlines()
+    lines = (ROOT / "CONTRIBUTING.md").read_text().replace("\\\n", "").splitlines()
     return [line.split() for line in lines if "apt-get install" in line]
 
 

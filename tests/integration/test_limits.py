@@ -3,6 +3,7 @@
 import contextlib
 import json
 import select
+import socket
 import sys
 from collections.abc import Iterator
 
@@ -78,6 +79,7 @@ def test_an_idle_connection_is_closed_without_a_word(hasty: Server) -> None:
 def test_a_reader_that_takes_nothing_is_cut_off(hasty: Server, target: str) -> None:
     with lazy(hasty) as client:
         client.send(request(target))
+        assert client.sock.recv(1, socket.MSG_PEEK)  # there is a connection now
         # It finds out as soon as it wants something of the worker: there is nobody any more.
         until(lambda: not connections(hasty, client), "the end of the connection")
         with pytest.raises(Closed):
