@@ -17,6 +17,7 @@ BOUNDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
 """Upper ends (seconds) of the buckets of all histograms."""
+_LEAST: Final = BOUNDS[0]
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE")
 OTHER: Final = "other"  # all methods that clients have thought of themselves
@@ -33,7 +34,7 @@ class Tally:
     :ivar sent: bytes of content sent.
     """
 
-    __slots__ = ("_by_method", "_others", "_prompt", "latency", "seconds", "sent", "waited", "waits")
+    __slots__ = ("_by_method", "_gets", "_others", "_prompt", "latency", "seconds", "sent", "waited", "waits")
 
     def __init__(self) -> None:
         self.latency = [0] * (len(BOUNDS) + 1)
@@ -44,6 +45,7 @@ class Tally:
         self._prompt = 0
         self._others = [0] * _STATUSES
         self._by_method = {method: [0] * _STATUSES for method in METHODS}
+        self._gets = self._by_method["GET"]
 
     def count(self, method: str, code: int, seconds: float, sent: int) -> None:
         """Count a response.
@@ -52,10 +54,14 @@ class Tally:
         :param seconds: that it has taken.
         :param sent: bytes of content.
         """
-        self._by_method.get(method, self._others)[code] += 1
-        if code == 101 or method == "CONNECT":  # a tunnel lasts as long as its client likes
-            return
-        self.latency[bisect_left(BOUNDS, seconds)] += 1
+        if method == "GET" and seconds <= _LEAST:  # nearly every request that is counted often
+            self._gets[code] += 1
+            self.latency[0] += 1
+        else:
+            self._by_method.get(method, self._others)[code] += 1
+            if code == 101 or method == "CONNECT":  # a tunnel lasts as long as its client likes
+                return
+            self.latency[bisect_left(BOUNDS, seconds)] += 1
         self.seconds += seconds
         self.sent += sent
 
