@@ -129,13 +129,15 @@ class Threads(Executor):
 
     def hand_over(self, job: Job) -> bool:
         """Have a job executed by an idle or new thread; False: all are busy, it waits for one. Leader only."""
+        context = self._context
         with self.lock:
-            if self._context.full or self.holding:
+            if context.full or self.holding:
                 self.waiting.put(job)
                 return False
-            self._count(1)
+            self.executing = executing = self.executing + 1  # as _count() does, without a call
+            context.full = executing >= self.limit
             self._ready.append(job)
-            thread = self._to_wake()
+            thread = None if self._starting else self._to_wake()
         if thread is not None:
             self._wake(thread)
         return True
@@ -144,7 +146,7 @@ class Threads(Executor):
         """Called by a thread that was woken for a job, before it executes it: now the next one may be woken."""
         with self.lock:
             self._starting = False
-            thread = self._to_wake()
+            thread = self._to_wake() if self._ready else None
         if thread is not None:
             self._wake(thread)
 
@@ -189,10 +191,12 @@ class Threads(Executor):
             elif self.waiting.size and not self.holding and self.executing <= self.limit:
                 self._ready.append(self.waiting.take())
             else:
-                was_full = context.full
-                self._count(-1)
                 # The first thread to be idle again says so; the leader has yet to see what the others would tell it.
-                tell = (was_full and context.crowded) or (self.executing == 0 and (self.holding or context.closing))
+                tell = context.full and context.crowded
+                self.executing = executing = self.executing - 1
+                context.full = executing >= self.limit
+                if executing == 0 and (self.holding or context.closing):
+                    tell = True
             thread.job = job = self._ready.popleft() if self._ready else None
             if job is None:
                 self._idle.append(thread)

@@ -90,7 +90,7 @@ class Exchange:
             self._tell_of_dropped(head)
         return self.write
 
-    def run(self, application: WSGIApplication) -> None:
+    def run(self, application: WSGIApplication) -> None:  # noqa: PLR0912 - a call costs more than a branch
         """Call the application and write its response; raises nothing that the application has raised."""
         try:
             result = application(self.environ, self.start_response)
@@ -98,7 +98,12 @@ class Exchange:
                 forked.leave()
             if type(result) is list:
                 if len(result) == 1 and not self.responder.head_sent:
-                    self._send_whole(result[0])
+                    body = result[0]
+                    head = self.head
+                    if head is not None and type(body) is bytes and head.content_length == len(body):
+                        self.responder.whole(head, body)  # what _send_whole() does with nearly every response
+                    else:
+                        self._send_whole(body)
                 else:
                     self._send_joined(result)
             else:
