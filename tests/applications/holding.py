@@ -1,6 +1,7 @@
-"""A server of an application in ``apps`` whose requests can be held while it reloads."""
+"""A server of an application in ``apps`` whose requests can be held while it reloads, and programs that ask it."""
 
 import contextlib
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -9,6 +10,16 @@ from integration.server import DEADLINE, Server
 
 APPS = Path(__file__).parent / "apps"
 LONG = 10 * DEADLINE  # seconds; for programs that write and check much on a loaded machine
+
+
+def end(process: "subprocess.Popen[str]") -> str:
+    """Wait for the end of a program, and return what it wrote; any status but 0 fails."""
+    try:
+        out, _ = process.communicate(timeout=LONG)
+    finally:
+        process.kill()
+    assert process.returncode == 0, f"{process.args!r}: {out}"
+    return out
 
 
 def serve(name: str, gate: Gate, env: Mapping[str, str], cwd: Path = APPS) -> Server:

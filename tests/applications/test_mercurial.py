@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from applications.holding import LONG, held, reload_meanwhile, serve
+from applications.holding import end, held, reload_meanwhile, serve
 from integration.gate import Gate
 from integration.server import Server
 
@@ -25,16 +25,6 @@ def begin(*args: str | Path, cwd: Path) -> "subprocess.Popen[str]":
     env = {**os.environ, "HGRCPATH": "", "HGUSER": "A <a@example.org>", "HGPLAIN": "1"}
     pipe = subprocess.PIPE
     return subprocess.Popen([HG, *args], cwd=cwd, env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True)
-
-
-def end(process: "subprocess.Popen[str]") -> str:
-    """Wait for the end of hg, and return what it wrote; any status but 0 fails."""
-    try:
-        out, _ = process.communicate(timeout=LONG)
-    finally:
-        process.kill()
-    assert process.returncode == 0, f"{process.args!r}: {out}"
-    return out
 
 
 def hg(*args: str | Path, cwd: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from applications.holding import LONG, held, reload_meanwhile, serve
+from applications.holding import LONG, end, held, reload_meanwhile, serve
 from integration.gate import Gate
 from integration.server import Server
 
@@ -38,16 +38,6 @@ def begin(*words: str | Path) -> "subprocess.Popen[str]":
     env = {**kept, "PIP_CONFIG_FILE": os.devnull, "NO_PROXY": "127.0.0.1", "PYTHONWARNINGS": ""}
     command = [sys.executable, "-m", *map(str, words)]
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def end(process: "subprocess.Popen[str]") -> str:
-    """Wait for its end, and return what it wrote; any status but 0 fails."""
-    try:
-        out, _ = process.communicate(timeout=LONG)
-    finally:
-        process.kill()
-    assert process.returncode == 0, f"{process.args!r}: {out}"
-    return out
 
 
 def upload(server: Server, *files: Path) -> "subprocess.Popen[str]":

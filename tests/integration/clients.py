@@ -1,6 +1,7 @@
 """What tests of slow and hostile clients share: such clients, and the check that nobody else notices them."""
 
 import socket
+import struct
 
 from integration.client import Client, fetch
 from integration.server import Server
@@ -18,3 +19,16 @@ def lazy(server: Server) -> Client:
     client = Client(server.port)
     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
     return client
+
+
+def leave(client: Client, how: str) -> None:
+    """Go away.
+
+    :param how: ``"close"``, ``"reset"``, or ``"half-close"``: only send nothing more.
+    """
+    if how == "reset":
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if how == "half-close":
+        client.sock.shutdown(socket.SHUT_WR)
+    else:
+        client.close()

@@ -4,13 +4,12 @@
 
 import itertools
 import re
-import socket
-import struct
 from collections.abc import Iterator
 
 import pytest
 
 from integration.client import Client, fetch, request
+from integration.clients import leave
 from integration.server import Server, Way
 
 
@@ -30,12 +29,7 @@ def test_what_waits_is_told_that_its_client_has_gone(server: Server) -> None:
         clients.append(client)
         client.send(request(f"{target}+{how}"))
         server.wait_for_log(rf"^{re.escape(target)}\+{how} waits$", after=mark)
-        if how == "reset":
-            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        if how == "half-close":
-            client.sock.shutdown(socket.SHUT_WR)
-        else:
-            client.close()
+        leave(client, how)
     for target, how in itertools.product(targets, ["close", "reset", "half-close"]):
         server.wait_for_log(rf"^{re.escape(target)}\+{how} closed$", after=mark)
     for client in clients:

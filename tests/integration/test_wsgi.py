@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from integration.client import Client, fetch, request
+from integration.clients import leave
 from integration.gate import Gate
 from integration.server import Server, until
 
@@ -302,12 +303,7 @@ def test_an_application_can_ask_whether_its_client_has_gone(gate: Gate, how: str
                 client.send(request(gate.target))
                 gate.wait_entered()
                 client.send(request("/gone")[:-2])  # bytes that nobody has read do not hide it
-                if how == "reset":
-                    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                if how == "half-close":
-                    client.sock.shutdown(socket.SHUT_WR)
-                else:
-                    client.close()
+                leave(client, how)
                 mark = server.mark()
                 gate.open()
                 server.wait_for_log(r"^gone \{True\}$", after=mark)

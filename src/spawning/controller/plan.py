@@ -424,7 +424,7 @@ class _Planner:
                 yield Finish()
 
     def stop_retired(self) -> Iterator[Action]:
-        """Tell retired workers that nobody takes their connections any more, when the last has ended that did."""
+        """Have retired workers close what they would hand over, when the last worker has ended that took it up."""
         workers = [worker for generation in self.fleet for worker in generation.workers.values()]
         if not any(worker.is_active or worker.stops for worker in workers):
             for worker in workers:

@@ -55,7 +55,7 @@ class Stream(socket.SocketType):
             pass
 
     def reset(self) -> None:
-        """Tell the other side that what it has got is incomplete (RST instead of FIN), before close().
+        """Let the other side see, before close(), that what it has got is incomplete (RST instead of FIN).
 
         Not by close() itself: that tells nothing while a process that the application has forked has the socket too. A
         Unix socket knows no RST; there the other side sees the end.
