@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.client import Client
+from integration.client import Client, Closed
 from integration.server import DEADLINE, Server, run, until
 from integration.sites import version, write
 
@@ -185,7 +185,7 @@ def served(*where: int | str) -> list[bool]:
     for each in where:
         try:
             found.append(version(each) != "")
-        except (ConnectionRefusedError, FileNotFoundError):
+        except (ConnectionRefusedError, FileNotFoundError, Closed):  # the last: it was being closed
             found.append(False)
     return found
 
