@@ -305,7 +305,7 @@ def test_the_next_leader_goes_on_with_what_was_polled(site: Site) -> None:
 @pytest.mark.parametrize(
     ("function", "line"),
     [
-        ("Dispatch._lose_lead", "if job.finish_in_thread"),
+        ("Dispatch._lose_lead", "self._finish_in_thread"),
         ("Http1.finish", "if context.closing and self.leave()"),
         ("Http1.finish", "if not self.registered"),
         ("Http1.finish", "self.state = READING"),

@@ -149,11 +149,7 @@ class Dispatch:
         """Execute a request that was handed over; raises nothing. The request thread that owns it."""
         job.exchange.started = monotonic()
         self._perform(job, self.run_exchange, self.application)
-        try:
-            if job.finish_in_thread():
-                self.executor.queue(job)
-        except BaseException:  # boundary: as in _perform()
-            self._abandon(job)
+        self._finish_in_thread(job)
 
     def _perform(
         self, job: Job, run: Callable[[Exchange, WSGIApplication], None], application: WSGIApplication
@@ -206,12 +202,15 @@ class Dispatch:
     def _lose_lead(self, job: Job) -> NoReturn:
         """Go on as a request thread, behind a call during which the lead was taken."""
         self.lead.settle()
+        self._finish_in_thread(job)
+        raise LeadLost
+
+    def _finish_in_thread(self, job: Job) -> None:
         try:
             if job.finish_in_thread():
                 self.executor.queue(job)
         except BaseException:  # boundary: as in _perform()
             self._abandon(job)
-        raise LeadLost
 
     def _abandon(self, job: Job) -> None:
         """End a job abruptly, from inside an ``except`` block. Its thread goes on, whatever happens here."""

@@ -137,7 +137,7 @@ class Threads(Executor):
             self.executing = executing = self.executing + 1  # as _count() does, without a call
             context.full = executing >= self.limit
             self._ready.append(job)
-            thread = None if self._starting else self._to_wake()
+            thread = self._to_wake()
         if thread is not None:
             self._wake(thread)
         return True
@@ -146,7 +146,7 @@ class Threads(Executor):
         """Called by a thread that was woken for a job, before it executes it: now the next one may be woken."""
         with self.lock:
             self._starting = False
-            thread = self._to_wake() if self._ready else None
+            thread = self._to_wake()
         if thread is not None:
             self._wake(thread)
 
