@@ -140,9 +140,12 @@ def test_a_module_that_is_written_by_the_import_does_not_loop(site: Path, argume
 # The kernel's limits -------------------------------------------------------------------------------------------------
 
 
+def unlimited(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "spawning", "--port", "0", *arguments]
+
+
 def limited(name: str, value: int, *arguments: str) -> list[str]:
     """Make a command that runs the server where the kernel has so little room (user_namespaces(7))."""
-    spawn = [sys.executable, "-m", "spawning", "--port", "0", *arguments]
     return [
         "unshare",
         "-Ur",
@@ -150,7 +153,7 @@ def limited(name: str, value: int, *arguments: str) -> list[str]:
         "-c",
         f'echo {value} > /proc/sys/user/max_inotify_{name} && exec "$@"',
         "sh",
-        *spawn,
+        *unlimited(*arguments),
     ]
 
 
@@ -176,6 +179,39 @@ def test_at_the_kernel_s_limit_files_are_looked_at(site: Path, name: str, value:
         server.wait_for_log(FINISHED, after=mark)
         assert version(server.port) == "2"
         assert server.log().count("the kernel's limit") == 1
+
+
+@pytest.mark.parametrize("room", [None, ("watches", 10), ("instances", 0)])
+def test_what_is_written_before_anything_is_watched_is_found(site: Path, room: tuple[str, int] | None) -> None:
+    for number in range(20):
+        (site / "templates" / str(number)).mkdir(parents=True)
+    page = site / "templates" / "19" / "page.html"
+    write(site, "1", before=f"import os\nif not os.path.exists({str(page)!r}):\n    open({str(page)!r}, 'w').close()\n")
+    arguments = (APP, "-s", "1", "--reload", "dev", "-w", "templates")
+    command = limited(*room, *arguments) if room else unlimited(*arguments)
+    with Server(command=command, cwd=site) as server:
+        server.wait_for_log(r" files changed count=1 files=templates/19/page\.html$")
+        server.wait_for_log(FINISHED)
+
+
+@pytest.mark.parametrize("room", [None, ("watches", 30)])
+def test_what_was_told_is_not_told_again_when_a_directory_comes(site: Path, room: tuple[str, int] | None) -> None:
+    (site / "templates" / "old").mkdir(parents=True)
+    arguments = (APP, "-s", "1", "--reload", "dev", "-w", "templates")
+    command = limited(*room, *arguments) if room else unlimited(*arguments)
+    with Server(command=command, cwd=site) as server:
+        for number in range(3):
+            mark = server.mark()
+            write(site, str(number))
+            server.wait_for_log(r" files changed count=1 files=site_app\.py$", after=mark)
+            server.wait_for_log(FINISHED, after=mark)
+            changes = [site / "templates" / "old" / f"{number}.html", site / "templates" / f"new{number}" / "page.html"]
+            for change in changes:
+                mark = server.mark()
+                change.parent.mkdir(exist_ok=True)
+                change.write_text("<p>")
+                server.wait_for_log(rf" files changed count=1 files={change.relative_to(site)}$", after=mark)
+                server.wait_for_log(FINISHED, after=mark)
 
 
 def test_the_ini_file_is_watched(site: Path) -> None:

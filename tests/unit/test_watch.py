@@ -5,6 +5,7 @@ import os
 import socket
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,7 @@ def test_polling_finds_what_has_changed_come_and_gone(tmp_path: Path) -> None:
     changed.write_text("1")
     gone.touch()
     link.symlink_to("changed")
+    since = time.time() + 3600  # nothing was missed
     looks = 0
 
     def look() -> list[str]:
@@ -98,10 +100,25 @@ def test_polling_finds_what_has_changed_come_and_gone(tmp_path: Path) -> None:
         return [str(path) for path in (changed, gone, come, link, tmp_path)]
 
     ended = threading.Event()
-    for found in changes(look, ended):
+    for found in changes(look, since, ended):
         assert found == sorted(map(str, (changed, gone, come, link)))
         ended.set()
     assert looks == 3, "and once more, for whether they are quiet"
+
+
+def test_polling_finds_what_was_written_before_its_first_look(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.touch()
+    os.utime(old, (100.0, 100.0))
+
+    def look() -> list[str]:
+        new.touch()  # at the last moment
+        return [str(path) for path in (old, new, tmp_path)]
+
+    ended = threading.Event()
+    for found in changes(look, 200.0, ended):
+        assert found == [str(new)]
+        ended.set()
 
 
 def test_a_file_behind_a_link_is_known_by_both_names(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from spawning.logs.setup import fields
 QUIET_MS = 100
 _LONGEST_MS = 5_000  # report even if the changes do not come to an end
 _TICK_MS = 1_000
+_LAG = 0.01  # seconds by which the time of a file may be behind the clock (the kernel's tick, stat(2))
 _TRIES = 5  # to watch directories one of which is gone when it is its turn
 
 _SYSCTLS = {
@@ -174,8 +175,8 @@ class _Follower(threading.Thread):
             changed = {path for _, path in found if not (path in self._trees or self._is_new(path))}
             if not checked_times:  # the first answer shows that the watch is working
                 checked_times = True
-                changed |= set(modified(self._wanted.files, self._since, time.time()))
-                changed |= set(self._in_trees(fresh))
+                changed.update(self._missed(), self._in_trees(fresh))
+            self._since = time.time() - _LAG
             self._tell(changed)
             if self._grown:
                 return
@@ -194,6 +195,13 @@ class _Follower(threading.Thread):
     def _is_new(self, path: str) -> bool:
         return path not in self._wanted.files and os.path.isdir(path) and self._wanted.counted.directory(path)
 
+    def _missed(self) -> list[str]:
+        """List what was written while nothing was watched."""
+        return [path for path in modified(self._look(), self._since, time.time()) if self._asked_for(path)]
+
+    def _asked_for(self, path: str) -> bool:
+        return path in self._wanted.files or self._wanted.counted.file(path)
+
     def _in_trees(self, directories: Collection[str]) -> list[str]:
         """List what counts in directories."""
         found = [os.path.join(each, name) for each in directories if os.path.isdir(each) for name in os.listdir(each)]
@@ -201,14 +209,13 @@ class _Follower(threading.Thread):
 
     def _tell(self, changed: Collection[str]) -> None:
         if changed and not self._ended.is_set():
-            self._report(sorted(changed))
+            self._report(sorted({_entry(path): path for path in sorted(changed)}.values()))
 
     def _poll(self, directories: set[str], error: Exception) -> None:
         """Look at the files, until it is stopped."""
         self._say_why(len(directories), error)
-        self._tell(modified(self._wanted.files, self._since, time.time()))
-        for changed in changes(self._look, self._ended):
-            self._tell([path for path in changed if path in self._wanted.files or self._wanted.counted.file(path)])
+        for changed in changes(self._look, self._since, self._ended):
+            self._tell([path for path in changed if self._asked_for(path)])
 
     def _look(self) -> list[str]:
         """List the files there are."""
@@ -228,6 +235,11 @@ class _Follower(threading.Thread):
                 )
                 return
         self._warn_once("files cannot be watched, and are looked at once a second", reason=text)
+
+
+def _entry(path: str) -> str:
+    """Return the one name of a file, or of a link itself, that has others through the links above it."""
+    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
 
 
 def _read(path: str) -> str:
