@@ -20,19 +20,32 @@ Stall = Callable[[Server, Path], contextlib.AbstractContextManager[Callable[[], 
 
 _SITE = """\
 import ctypes
+import gc
 import os
 import sys
+
+from spawning.ipc.messages import Frozen, encode
 
 VERSION = {version!r}
 keeping_the_lock = ctypes.PyDLL(None)
 
 
 def application(environ, start_response):
-    if environ["PATH_INFO"] == "/lock":
+    if environ["PATH_INFO"].startswith("/lock"):
         fifo = os.open(environ["QUERY_STRING"], os.O_RDWR)
+        if environ["PATH_INFO"] == "/lock-and-fill":
+            sys.setswitchinterval(1000)
         print("keeps the lock", file=sys.stderr, flush=True)
         keeping_the_lock.read(fifo, ctypes.create_string_buffer(1), 1)
         os.close(fifo)
+        if environ["PATH_INFO"] == "/lock-and-fill":
+            (worker,) = [each for each in gc.get_objects() if type(each).__name__ == "Worker"]
+            channel = worker._channel.fileno()
+            word = encode(Frozen())
+            while keeping_the_lock.send(channel, word, len(word), 0) > 0:
+                pass
+            print("the channel is full", file=sys.stderr, flush=True)
+            sys.setswitchinterval(0.005)
     start_response("200 OK", [("Content-Length", "1")])
     return [VERSION.encode()]
 """
@@ -51,12 +64,12 @@ def stopped(server: Server, directory: Path) -> Iterator[Callable[[], None]]:
 
 
 @contextlib.contextmanager
-def keeping_the_lock(server: Server, directory: Path) -> Iterator[Callable[[], None]]:
+def keeping_the_lock(server: Server, directory: Path, path: str = "/lock") -> Iterator[Callable[[], None]]:
     """Have a request keep the interpreter lock; what is given lets the worker go on."""
     fifo = directory / "fifo"
     os.mkfifo(fifo)
     with Client(server.port) as client:
-        client.send(request(f"/lock?{fifo}"))
+        client.send(request(f"{path}?{fifo}"))
         server.wait_for_log("^keeps the lock$")
 
         def go_on() -> None:
@@ -121,6 +134,27 @@ def test_so_is_what_waits_for_the_rest_of_a_proxy_header(tmp_path: Path, plain_b
             assert {client.read().text for client in clients[1:]} == {"2"}
             assert clients[0].get("/").text == "2"
         server.out.find(r'^203\.0\.113\.7 - - .*"GET / ', 30)
+
+
+def test_a_worker_whose_controller_reads_nothing_moves_its_connections_all_the_same(tmp_path: Path) -> None:
+    write_site(tmp_path, "1")
+    options = ("-s", "1", "-t", "4", "-l", "/dev/null")
+    env = {"PYTHONDONTWRITEBYTECODE": "1"}
+    with Server("site_app:application", *options, cwd=tmp_path, env=env) as server, Client(server.port) as client:
+        assert client.get("/").text == "1"
+        with keeping_the_lock(server, tmp_path, "/lock-and-fill") as go_on:
+            write_site(tmp_path, "2")
+            assert server.reload()
+            server.wait_for_log(r"worker did not stop accepting in time worker=1\.1 ")
+            os.kill(server.pid, signal.SIGSTOP)
+            try:
+                go_on()
+                server.wait_for_log("^the channel is full$")
+                assert client.get("/").text == "2"
+            finally:
+                os.kill(server.pid, signal.SIGCONT)
+        server.wait_for_log(r"worker retired worker=1\.1 ")
+        assert "bug" not in server.log()
 
 
 def test_so_is_who_connects_while_no_other_worker_accepts(tmp_path: Path) -> None:
