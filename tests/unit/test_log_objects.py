@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -47,6 +48,14 @@ def test_a_record_has_time_level_sentence_and_process(written: Written) -> None:
     assert at.tzinfo is not None
     assert abs(at.timestamp() - datetime.now().timestamp()) < 60
     assert found == {"severity": "INFO", "message": "stopped", "process.pid": os.getpid()}
+
+
+def test_the_time_of_a_record_has_nothing_of_the_one_before_it(written: Written) -> None:
+    for _ in range(20):  # in one second, but for once
+        target.json = False
+        target.stamp()
+        target.json = True
+        assert re.search(r"T\d\d:.*:\d\d$", target.stamp())
 
 
 @pytest.mark.parametrize(

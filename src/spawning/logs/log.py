@@ -105,17 +105,17 @@ class Target:
         self.json = False
         self.names = NAMES
         self.zone = Zone([])
-        self._second = (-1, "", "")
+        self._second = ((-1, False), "", "")  # and its two parts, in one of the two notations
 
     def stamp(self) -> str:
         """Return the time of day: ``2026-11-23 19:30:49.123 +0100``, or as RFC 3339 has it in JSON."""
         now = time.time()
         known, begin, offset = self._second
-        if known != int(now):
+        if known != (int(now), self.json):
             local, offset = self.zone.local(int(now))
             begin = time.strftime("%Y-%m-%dT%H:%M:%S" if self.json else "%Y-%m-%d %H:%M:%S", local)
             offset = f"{offset[:3]}:{offset[3:]}" if self.json else f" {offset}"
-            self._second = int(now), begin, offset
+            self._second = (int(now), self.json), begin, offset
         return f"{begin}.{int(now % 1 * 1000):03}{offset}"
 
 
