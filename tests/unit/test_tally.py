@@ -17,8 +17,8 @@ from unit.interleave import eventually
 
 def counted(tally: Tally | None) -> int:
     assert tally is not None
-    assert sum(tally.latency) == sum(count for each in tally.statuses().values() for count in each.values())
-    return sum(tally.latency)
+    assert sum(tally.latency()) == sum(count for each in tally.statuses().values() for count in each.values())
+    return sum(tally.latency())
 
 
 def test_nothing_is_counted_that_nobody_wants_to_know() -> None:
@@ -37,7 +37,7 @@ def test_somebody_wants_to_know(setting: dict[str, Any]) -> None:
 def test_a_duration_is_in_the_first_bucket_that_it_does_not_exceed(seconds: float, bucket: int) -> None:
     tally = Tally()
     tally.count("GET", 200, seconds, 10)
-    assert [index for index, count in enumerate(tally.latency) if count] == [bucket]
+    assert [index for index, count in enumerate(tally.latency()) if count] == [bucket]
     assert (tally.seconds, tally.sent) == (seconds, 10)
 
 

@@ -35,12 +35,13 @@ _NO_BLOCK: Final = bytes(1 << 20)
 class Head:
     """What a reader with these limits has read from a head, and what it has kept of it."""
 
-    __slots__ = ("block", "fields", "limits", "line")
+    __slots__ = ("block", "fields", "limits", "line", "line_end")
 
     def __init__(self, line: RequestLine, fields: Fields, block: bytes, limits: Limits) -> None:
         self.line = line
         self.fields = fields
         self.block = block
+        self.line_end = -len(block) if block is not _NO_BLOCK else 0
         self.limits = limits
 
 
@@ -149,7 +150,12 @@ class RequestReader:
             return self._read_body(data)
         self._phase = _HEAD
         if self._block is _NO_BLOCK and not self.unread and self._recall(data):
-            return self._complete(b"")
+            if not self._line_end:
+                return self._complete(b"")
+            self._skipped = False  # as _complete() does: a block that is kept announces no body
+            self.body = None
+            self._phase = _COMPLETE
+            return True
         end = data.find(b"\r\n\r\n")
         rest: bytes | memoryview = b""
         if 0 < end <= self._limits.max_line and not self.unread and data[0] != _CR:
@@ -185,7 +191,7 @@ class RequestReader:
         self.line = known.line
         self.fields = known.fields
         self._block = known.block
-        self._line_end = -len(known.block)
+        self._line_end = known.line_end
         return True
 
     def _complete(self, rest: bytes | memoryview) -> bool:

@@ -220,8 +220,10 @@ class Accepting:
                     self._starve(error.strerror or str(error))
                 return
             stream = Stream(listener.family, listener.kind, listener.proto, fd)
-            peer = (address[0], str(address[1])) if type(address) is tuple else ("", "")
-            connection: Connection = first(context, listener, stream, *peer)
+            if type(address) is tuple:
+                connection: Connection = first(context, listener, stream, address[0], str(address[1]))
+            else:
+                connection = first(context, listener, stream, "", "")
             pollables[fd] = connection
             try:
                 connection.on_event()

@@ -74,6 +74,7 @@ class Http1(Tunnelling):
         "body_since", "ended", "entry", "fields", "missed", "sensor", "template", "yielded",
     )  # fmt: skip
 
+    body_since: float
     entry: Entry
     sensor: Sensor
     template: Environ
@@ -92,7 +93,6 @@ class Http1(Tunnelling):
         self.ended = False  # the client will send nothing more, an event has said
         self.yielded = False  # further requests have been received, and go_on() will serve them
         self.awaited = REQUEST
-        self.body_since = 0.0
         self.unheard_since = 0.0
         self.deadline = context.now + context.settings.head_timeout
         self.output = None

@@ -431,7 +431,7 @@ class Worker:
             report = replace(
                 report,
                 statuses=tally.statuses(),
-                latency=tally.latency,
+                latency=tally.latency(),
                 seconds=tally.seconds,
                 waits=tally.waits,
                 waited=tally.waited,

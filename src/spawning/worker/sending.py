@@ -83,7 +83,8 @@ class Sending(Responder):
         """
         self.send(data, MORE)
         if self.output is None:
-            self.end_sending()
+            self.ended_sending = True
+            self.stream.end_sending()
 
     def end_sending(self) -> None:
         """Let the client see the end behind what has been sent."""

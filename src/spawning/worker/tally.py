@@ -9,6 +9,7 @@ several workers, and of those that an earlier version of Spawning has run, are a
 """
 
 from bisect import bisect_left
+from operator import add
 from typing import Final
 
 from spawning.settings import Settings
@@ -27,25 +28,25 @@ _STATUSES: Final = 1000
 class Tally:
     """See the module.
 
-    :ivar latency: how many responses took how long, from the call of the application to their end, by bucket.
-    :ivar seconds: that time in total.
+    :ivar seconds: that all responses have taken, from the call of the application to their end.
     :ivar waits: how long requests have waited for a thread, by bucket; those that have not are not counted here.
     :ivar waited: that time in total (seconds).
     :ivar sent: bytes of content sent.
     """
 
-    __slots__ = ("_by_method", "_gets", "_others", "_prompt", "latency", "seconds", "sent", "waited", "waits")
+    __slots__ = ("_by_method", "_latency", "_others", "_prompt", "_swift_gets", "seconds", "sent", "waited", "waits")
 
     def __init__(self) -> None:
-        self.latency = [0] * (len(BOUNDS) + 1)
         self.seconds = 0.0
         self.waits = [0] * (len(BOUNDS) + 1)
         self.waited = 0.0
         self.sent = 0
         self._prompt = 0
+        # GETs in the first bucket, by status, are counted here alone: nearly every request that is counted often.
+        self._swift_gets = [0] * _STATUSES
+        self._latency = [0] * (len(BOUNDS) + 1)
         self._others = [0] * _STATUSES
         self._by_method = {method: [0] * _STATUSES for method in METHODS}
-        self._gets = self._by_method["GET"]
 
     def count(self, method: str, code: int, seconds: float, sent: int) -> None:
         """Count a response.
@@ -54,14 +55,13 @@ class Tally:
         :param seconds: that it has taken.
         :param sent: bytes of content.
         """
-        if method == "GET" and seconds <= _LEAST:  # nearly every request that is counted often
-            self._gets[code] += 1
-            self.latency[0] += 1
+        if method == "GET" and seconds <= _LEAST:
+            self._swift_gets[code] += 1
         else:
             self._by_method.get(method, self._others)[code] += 1
             if code == 101 or method == "CONNECT":  # a tunnel lasts as long as its client likes
                 return
-            self.latency[bisect_left(BOUNDS, seconds)] += 1
+            self._latency[bisect_left(BOUNDS, seconds)] += 1
         self.seconds += seconds
         self.sent += sent
 
@@ -79,9 +79,15 @@ class Tally:
         self._prompt = max(self._prompt, requests - sum(self.waits) - waiting)
         return self._prompt
 
+    def latency(self) -> list[int]:
+        """Return how many responses have taken how long, by bucket."""
+        first, *others = self._latency
+        return [first + sum(self._swift_gets), *others]
+
     def statuses(self) -> dict[str, dict[str, int]]:
         """Return method to status to the number of responses; what there was none of is left out."""
         counts = [*self._by_method.items(), (OTHER, self._others)]
+        counts[0] = "GET", list(map(add, self._by_method["GET"], self._swift_gets))
         found = {method: {str(code): n for code, n in enumerate(each) if n} for method, each in counts}
         return {method: each for method, each in found.items() if each}
 

@@ -100,7 +100,7 @@ class Exchange:
                 if len(result) == 1 and not self.responder.head_sent:
                     body = result[0]
                     head = self.head
-                    if head is not None and type(body) is bytes and head.content_length == len(body):
+                    if head is not None and type(body) is bytes:
                         self.responder.whole(head, body)  # what _send_whole() does with nearly every response
                     else:
                         self._send_whole(body)
@@ -198,10 +198,7 @@ class Exchange:
         extent = wrapper.extent()
         if extent is None or self.responder.head_sent:
             return False
-        head = self._started()
-        if head.content_length > extent[2]:
-            self._check_length(head, extent[2])
-        self.responder.file(head, *extent)
+        self.responder.file(self._started(), *extent)
         return True
 
     def _send_whole(self, body: bytes) -> None:
@@ -210,8 +207,6 @@ class Exchange:
             head = self._started()
         if type(body) is not bytes:
             body = plain(body)
-        if head.content_length not in (-1, len(body)):
-            self._check_length(head, len(body))
         self.responder.whole(head, body)
 
     def _send_block(self, block: bytes) -> bool:
@@ -239,12 +234,6 @@ class Exchange:
         if self.head is None:
             raise AssertionError("the application did not call start_response (PEP 3333)")
         return self.head
-
-    def _check_length(self, head: ResponseHead, length: int) -> None:
-        """Refuse content that is known, before the head goes out, to be of another length than announced."""
-        if not self.responder.without_content(head):
-            what = "longer" if length > head.content_length else "shorter"
-            raise BadResponse(f"response {what} than its Content-Length announced={head.content_length} found={length}")
 
     def _note_length(self) -> None:
         """Log when the content was not as long as announced."""

@@ -5,7 +5,8 @@ decides between a length, chunks and the end of the connection. The class that h
 connection of HTTP/1 is its own responder, so that no request allocates one. It belongs to the thread that runs the
 request.
 
-What the application says wrong about its length is noted here (``cut``, ``too_long``), and logged by ``exchange``.
+What the application says wrong about its length is refused before the head goes out (``BadResponse``), noted afterwards
+(``cut``, ``too_long``), and logged by ``exchange``.
 """
 
 from abc import ABC, abstractmethod
@@ -23,6 +24,7 @@ from spawning.http.response import (
     encode_head,
     error_response,
 )
+from spawning.wsgi.blocks import BadResponse
 
 _JOIN_BELOW: Final = 16384  # bytes of a body that are worth copying behind the head to save a second buffer
 
@@ -107,8 +109,9 @@ class Responder(ABC):
     # -- the response -------------------------------------------------------------------------------------------------
 
     def whole(self, head: ResponseHead, body: bytes) -> None:
-        """Send head and complete content, which is as long as announced; the way of nearly every response.
+        """Send head and complete content; the way of nearly every response.
 
+        :raises BadResponse: it is not as long as announced.
         :raises ClientGone: the connection is broken.
         """
         length = len(body)
@@ -125,6 +128,8 @@ class Responder(ABC):
         if self.without_content(head):
             self._send_complete(self._head_bytes(head, length))
             return
+        if announced not in (-1, length):
+            raise _of_another_length(announced, length)
         data = self._head_bytes(head, length)
         self.sent = length
         if length < _JOIN_BELOW:
@@ -157,11 +162,14 @@ class Responder(ABC):
         return fits
 
     def file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> None:
-        """Send a head, and as content a part of an open file, which is at least as long as announced.
+        """Send a head, and as content a part of an open file.
 
+        :raises BadResponse: it is shorter than announced.
         :raises ClientGone: the connection is broken.
         """
         if head.content_length >= 0:
+            if count < head.content_length and not self.without_content(head):
+                raise _of_another_length(head.content_length, count)
             count = min(count, head.content_length)
         data = self._head_bytes(head, count)
         if self.without_content(head):
@@ -261,3 +269,8 @@ class Responder(ABC):
     @property
     def _head_only(self) -> bool:
         return self.line.method == "HEAD"
+
+
+def _of_another_length(announced: int, found: int) -> BadResponse:
+    what = "longer" if found > announced else "shorter"
+    return BadResponse(f"response {what} than its Content-Length announced={announced} found={found}")
