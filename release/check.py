@@ -9,7 +9,8 @@ Builds the sdist and the wheel, and tries
 * the wheel with the lowest versions of everything that it allows, on the lowest Python;
 * the wheel with nothing but click, where what needs more says so in one line.
 
-"Tried" means: a server starts, answers, reloads by a signal and by a changed file, answers with the new code, and ends.
+"Tried" means: a server starts, answers, reloads by a signal and by a changed file, answers with the new code, and ends;
+with coroutines and a status service too.
 Needs a package index. Ends with status 1 at the first thing that is wrong.
 """
 
@@ -30,7 +31,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-EXTRAS = ("reload", "paste", "dev", "metrics")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = tuple(PROJECT["optional-dependencies"])
+USES = (
+    ("-t", "4"),
+    ("-t", "4", "--reload", "dev"),
+    ("-t", "0", "--status", "127.0.0.1:0", "--app-metrics"),
+)
 RELATIVE = re.compile(r"\]\((?![a-z]+:|#)[^)]+\)")
 IN_WHEEL = ("spawning/py.typed", "spawning/cli.py", "spawning/status/static/", ".dist-info/licenses/LICENSE")
 IN_SDIST = ("tests/unit/", "docs/settings.md", "docs/from/gunicorn.md", "examples/", ".ci/run", "Makefile", "LICENSE")
@@ -100,7 +107,7 @@ def described(wheel: Path) -> None:
     demand(not RELATIVE.findall(text), f"the README has relative links: {RELATIVE.findall(text)[:3]}")
     required = [each for each in metadata.get_all("Requires-Dist", []) if "extra ==" not in each]
     demand(len(required) == 2, f"more is required than click and setproctitle: {required}")
-    demand(set(metadata.get_all("Provides-Extra", [])) == set(EXTRAS), "EXTRAS of release/check.py is not complete")
+    demand(set(metadata.get_all("Provides-Extra", [])) == set(EXTRAS), "an extra is missing")
     addresses = " ".join(metadata.get_all("Project-URL", []))
     if ".example" in addresses:
         message = "the project's addresses ([project.urls]) are still reserved names"
@@ -140,10 +147,9 @@ def own_tests(sdist: Path, work: Path) -> None:
 
 def lowest_versions() -> list[str]:
     """Return what is required, and what the extras are, pinned to the lowest version that is allowed."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     requirements = [
-        *project["dependencies"],
-        *(each for extra in project["optional-dependencies"].values() for each in extra),
+        *PROJECT["dependencies"],
+        *(each for extra in PROJECT["optional-dependencies"].values() for each in extra),
     ]
     demand(all(">=" in each for each in requirements), f"a requirement has no lowest version: {requirements}")
     return [each.replace(">=", "==") for each in requirements]
@@ -154,8 +160,8 @@ def tried(directory: Path, python: Path, packages: Sequence[str], name: str) -> 
     say(name)
     programs = environment(directory, python, packages)
     site = directory / "site"
-    use(programs, site, watching=False)
-    use(programs, site, watching=True)
+    for options in USES:
+        use(programs, site, *options)
     answer = output(programs / "spawn", "-f", "paste", "none.ini", "--check-config", cwd=site, status=2)
     demand("there is no ini file none.ini" in answer, f"paste: {answer}")
 
@@ -165,16 +171,15 @@ def bare(directory: Path, python: Path, wheel: Path) -> None:
     say("nothing but click")
     programs = environment(directory, python, ["click"])
     run(programs / "python", "-m", "pip", "install", "--quiet", "--no-deps", wheel)
-    use(programs, directory / "site", watching=False)
+    use(programs, directory / "site", "-t", "4")
     answer = output(programs / "spawn", "shop:app", "--reload", "dev", cwd=directory / "site", status=2)
     needed = "spawn: option --reload: dev needs watchfiles, the extra spawning[reload]: pip install watchfiles"
     demand(answer.strip() == needed, f"--reload dev says {answer!r}")
 
 
-def use(programs: Path, site: Path, *, watching: bool) -> None:
+def use(programs: Path, site: Path, *options: str) -> None:
     """Start a server, change its code, and stop it: ``release/use.py``, executed by that Python."""
-    mode = ["watching"] if watching else []
-    run(programs / "python", "-W", "error", ROOT / "release" / "use.py", site, *mode)
+    run(programs / "python", "-W", "error", ROOT / "release" / "use.py", site, *options)
 
 
 def interpreter(version: str) -> Path | None:

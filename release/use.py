@@ -1,7 +1,7 @@
-"""Use an installed Spawning: ``python release/use.py DIRECTORY [watching]``, by the Python that it is installed for.
+"""Use an installed Spawning: ``python release/use.py DIRECTORY [OPTION …]``, by the Python that it is installed for.
 
-Starts a server in the directory, asks it, changes its code, reloads by a signal (or, `watching`, waits for the change
-to be noticed), asks the new code, and stops it. Needs nothing but Spawning.
+Starts a server in the directory, with these options too, asks it, changes its code, reloads by a signal (or, with
+``--reload dev``, waits for the change to be noticed), asks the new code, and stops it. Needs nothing but Spawning.
 """
 
 import os
@@ -26,11 +26,12 @@ def main() -> None:
 
     :raises AssertionError: it does not work.
     """
-    site, watching = Path(sys.argv[1]), sys.argv[2:] == ["watching"]
+    site, options = Path(sys.argv[1]), sys.argv[2:]
+    watching = "--reload" in options
     site.mkdir(exist_ok=True)
     (site / "shop.py").write_text(CODE.format("old"))
     spawn = str(Path(sys.executable).parent / "spawn")
-    command = [spawn, "shop:app", "--port", "0", "-s", "2", "-t", "4", *(["--reload", "dev"] if watching else [])]
+    command = [spawn, "shop:app", "--port", "0", "-s", "2", *options]
     log = site / "log"
     with log.open("w") as stream:
         server = subprocess.Popen(command, cwd=site, stderr=stream, stdout=subprocess.DEVNULL)
@@ -48,7 +49,7 @@ def main() -> None:
     finally:
         server.kill()
     how = "a changed file" if watching else "a signal"
-    print(f"  Python {sys.version.split()[0]}: serves, reloads by {how}, stops", flush=True)
+    print(f"  Python {sys.version.split()[0]}, {' '.join(options)}: serves, reloads by {how}, stops", flush=True)
 
 
 def found(pattern: str, log: Path) -> str:
