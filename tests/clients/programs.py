@@ -10,6 +10,7 @@ from integration.server import DEADLINE
 
 PACKAGES = {
     "ab": "apache2-utils",
+    "certutil": "libnss3-tools",
     "chromium": "chromium",
     "curl": "curl",
     "git": "git",
@@ -21,6 +22,7 @@ PACKAGES = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "openssl": "openssl",
+    "pk12util": "libnss3-tools",
     "rsyslogd": "rsyslog",
     "socat": "socat",
     "wrk": "wrk",

@@ -32,7 +32,7 @@ def known(authority: Certificate) -> Certificate:
 @pytest.fixture(scope="module")
 def site(authority: Certificate) -> Iterator[Server]:
     options = [*CERTIFICATE.options, "--ca-certs", str(authority.file), "--client-certs", "optional", "-s", "1"]
-    options += ["--access-log-format", '%({SSL_PROTOCOL}e)s "%(r)s" %(s)s "%(a)s"']
+    options += ["--access-log-format", '%({SSL_PROTOCOL}e)s %({SSL_CLIENT_S_DN}e)s "%(r)s" %(s)s "%(a)s"']
     with Server(*options, "basics.application", bind="127.0.0.1:0") as server:
         yield server
 
@@ -91,4 +91,14 @@ def test_haproxy_encrypts_to_the_server(tmp_path: Path, properties: str) -> None
 @pytest.mark.parametrize(("option", "version"), [("--ssl-version-max=tls1.2", "TLSv1.2"), ("--incognito", "TLSv1.3")])
 def test_chromium(site: Server, tmp_path: Path, option: str, version: str) -> None:
     with browser(f"{site.url}/hello?{version}", tmp_path, "--ignore-certificate-errors", option):
-        site.out.find(rf'{version} "GET /hello\?{version} HTTP/1\.1" 200 ".*Chrome/', PATIENCE)
+        site.out.find(rf'{version} - "GET /hello\?{version} HTTP/1\.1" 200 ".*Chrome/', PATIENCE)
+
+
+@pytest.mark.parametrize(("option", "version"), [("--ssl-version-max=tls1.2", "TLSv1.2"), ("--incognito", "TLSv1.3")])
+def test_chromium_with_a_certificate_of_its_own(
+    site: Server, known: Certificate, tmp_path: Path, option: str, version: str
+) -> None:
+    url = f"{site.url}/hello?known-{version}"
+    with browser(url, tmp_path, "--ignore-certificate-errors", option, certificate=known):
+        said = rf'{version} CN=known "GET /hello\?known-{version} HTTP/1\.1" 200 ".*Chrome/'
+        site.out.find(said, PATIENCE)
