@@ -1,6 +1,8 @@
 """Prometheus itself reads ``/metrics``, and answers the queries of the dashboard."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import urllib.parse
@@ -16,7 +18,8 @@ from integration.status import STATUS, status_port, wait_counted
 
 SITE = ("basics.application", "-s", "2", "-t", "4", *STATUS)
 DASHBOARD = Path(__file__).parents[2] / "examples" / "grafana-dashboard.json"
-MINUTE = 90.0  # seconds, on a loaded machine, for what takes some scrapes
+SCRAPES = 60  # a minute of them
+PATIENCE = 240.0  # seconds, on a loaded machine
 
 CONFIGURATION = """\
 global: {{ scrape_interval: 1s, scrape_timeout: 1s }}
@@ -63,7 +66,7 @@ def query(port: int, expression: str) -> Any:
     return json.loads(answer.text)["data"]["result"]
 
 
-def test_it_scrapes_and_answers_every_query_of_the_dashboard(tmp_path: Path) -> None:
+def test_it_scrapes_for_a_minute_and_answers_every_query_of_the_dashboard(tmp_path: Path) -> None:
     dashboard = json.loads(DASHBOARD.read_text())
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
     with Server(*SITE) as server, prometheus(tmp_path, status_port(server)) as port:
@@ -74,9 +77,22 @@ def test_it_scrapes_and_answers_every_query_of_the_dashboard(tmp_path: Path) -> 
                     client.get(target)
             return bool(query(port, "rate(spawning_requests_total{status='5xx'}[30s]) > 0"))
 
-        until(answered, f"requests counted by Prometheus: {(tmp_path / 'log').read_text()[-2000:]}", MINUTE)
+        until(answered, f"requests counted by Prometheus: {(tmp_path / 'log').read_text()[-2000:]}", PATIENCE)
         for each in queries:
             expression = each.replace("$instance", ".*").replace("$__rate_interval", "30s")
             assert query(port, expression) != [], expression
         (up,) = query(port, "min_over_time(up[1h])")
         assert up["value"][1] == "1"
+        assert server.reload()
+        os.kill(next(each.pid for each in server.workers() if each.generation == 2), signal.SIGKILL)
+        server.wait_for_log(r" worker died worker=2\.")
+
+        def scraped() -> bool:
+            fetch(server.port, "/hello")
+            return bool(query(port, f"count_over_time(up[10m]) >= {SCRAPES}"))
+
+        until(scraped, f"{SCRAPES} scrapes", PATIENCE)
+        assert query(port, "min_over_time(up[10m]) < 1") == [], "a scrape has failed"
+        assert query(port, "resets(spawning_requests_total[10m]) > 0") == [], "a counter has gone back"
+        (served,) = query(port, "sum(increase(spawning_requests_total[10m])) > 60")
+        assert served
