@@ -82,6 +82,13 @@ class ServerThread(threading.Thread):
         if new_ident is not None:
             self._ident = new_ident
 
+    def become_daemon(self) -> None:
+        """Be a daemon from now on, also while it runs: nobody is to wait for it at the end of the process.
+
+        Gevent does so in the place of ``threading``, for each thread that is none, and asks its handle, as above.
+        """
+        self._daemonic = True
+
     def is_alive(self) -> bool:
         """Whether it has been started and has not ended."""
         return self.ident is not None and self._running.locked()

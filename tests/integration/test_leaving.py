@@ -28,6 +28,28 @@ def test_threads_that_a_view_starts_are_no_daemons(ready: list[str]) -> None:
         assert fetch(server.port, "/daemon").text == "False False True True"
 
 
+@pytest.mark.parametrize("threads", ["4", "0"])
+def test_at_the_end_no_thread_of_the_server_is_one_that_others_wait_for(tmp_path: Path, threads: str) -> None:
+    """Gevent waits in the place of ``threading`` then, in a way that these threads do not bear (Python 3.13)."""
+    (tmp_path / "site_app.py").write_text(
+        "import atexit, sys, threading\n"
+        "def application(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    return [b'']\n"
+        "def tell():\n"
+        "    names = [each.name for each in threading.enumerate() if not each.daemon]\n"
+        "    sys.stderr.write(f'waited for: {names}\\n')\n"
+        "atexit.register(tell)\n"
+    )
+    with Server("site_app:application", "-s", "1", "-t", threads, cwd=tmp_path) as server:
+        assert fetch(server.port, "/hello").status == 200
+        assert server.reload()
+        server.wait_for_log(r" worker retired worker=1\.1 ")
+    told = re.findall(r"^waited for: (.*)$", server.log(), re.MULTILINE)
+    assert set(told) <= {"[]", "['MainThread']"}
+    assert len(told) >= 2
+
+
 @pytest.mark.parametrize("end", ["reload", "stop", "recycling"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_view_has_begun_is_finished(tmp_path: Path, kind: str, end: str) -> None:

@@ -41,11 +41,15 @@ def look_after_end(worker: str, until: float) -> None:
     signal.alarm(math.ceil(seconds + LAST))
     with suppress(RuntimeError):  # no thread can be started: the alarm will do
         _Guard(worker, seconds).start()
+    for each in threading.enumerate():
+        if isinstance(each, ServerThread):
+            each.become_daemon()
 
 
 class _Guard(ServerThread):
     def __init__(self, worker: str, seconds: float) -> None:
         super().__init__(f"end of worker {worker}")
+        self.become_daemon()
         self._worker = worker
         self._seconds = seconds
 
