@@ -61,7 +61,7 @@ package-test: $(VENV)/test.stamp
 # COVERAGE holds what to run instead of everything, for example COVERAGE="tests/integration/test_reload.py".
 coverage: $(VENV)/test.stamp
 	@echo "This takes half an hour or more on two cores."
-	rm -rf .coverage-data && mkdir .coverage-data
+	rm -rf .coverage-data && mkdir -m 1777 .coverage-data  # some processes are another user
 	$(BIN)/python -m coverage run -m pytest -n $(TEST_PROCESSES) --dist worksteal $(COVERAGE); \
 	status=$$?; $(BIN)/python -m coverage combine --quiet; $(BIN)/python -m coverage report; exit $$status
 
