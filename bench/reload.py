@@ -147,17 +147,19 @@ def _version(server: Server, options: argparse.Namespace) -> str:
     done = subprocess.run(
         [options.venv / "bin" / "python", "-c", code, server.package], capture_output=True, text=True, check=False
     )
-    return f"{server.name} {done.stdout.strip()}".strip()
+    name = server.name.removesuffix("-unix").removesuffix("-tls")
+    return f"{name} {done.stdout.strip()}".strip()
 
 
 def _note(found: dict[str, Any]) -> str:
     """Return what stands above the tables: what was run."""
     notes = [f"{server.name}: {server.note}" for server in SERVERS.values() if server.note and server.name in found]
+    versions = ", ".join(dict.fromkeys(found["versions"].values()))
     waiting = f", each request sleeps {found['wait']:g} s" if found.get("wait") else ""
     return "\n".join(
         [
             f"One run each, at least {found['seconds']:g} s, {found['clients']} clients of each kind{waiting}, Python"
-            f" {found['python']}, {found['cores']} cores: {', '.join(found['versions'].values())}. A client that is",
+            f" {found['python']}, {found['cores']} cores: {versions}. A client that is",
             "refused tries again after 10 ms, so such figures say how long nobody was there.",
             "",
             *(f"* {note}." for note in notes),

@@ -9,6 +9,7 @@ COLUMNS = (
     "requests", "failed", "refused", "reset", "closed", "in killed", "said close", "steps back", "longest silence (s)",
 )  # fmt: skip
 LOST = ("failed", "refused", "reset", "closed")
+STREAMS = {"": "over TCP", "-unix": "over a Unix socket", "-tls": "over TLS"}  # by how the names of servers end
 _BEGIN, _END = "<!-- bench/reload.py: table -->", "<!-- bench/reload.py: end -->"
 
 Row = dict[str, Any]
@@ -16,13 +17,20 @@ Results = dict[str, dict[str, Row]]  # server → case → column → figure; or
 
 
 def text(results: Results) -> str:
-    """Write all results: an overview, and below it the figures of each case."""
+    """Write all results: an overview for each kind of stream, and below them the figures of each case."""
     cases = [case for case in CASES if any(case in rows for rows in results.values())]
-    return "\n\n".join([_overview(results, cases), *(_figures(results, case) for case in cases)])
+    streams = {end: {name: rows for name, rows in results.items() if _end(name) == end} for end in STREAMS}
+    overviews = [_overview(found, cases, end) for end, found in streams.items() if found]
+    return "\n\n".join([*overviews, *(_figures(results, case) for case in cases)])
 
 
-def _overview(results: Results, cases: list[str]) -> str:
-    lines = ["What clients noticed:", "", f"| case | {' | '.join(results)} |", f"|---|{'---|' * len(results)}"]
+def _end(name: str) -> str:
+    return next((end for end in STREAMS if end and name.endswith(end)), "")
+
+
+def _overview(results: Results, cases: list[str], end: str) -> str:
+    names = " | ".join(name.removesuffix(end) for name in results)
+    lines = [f"What clients noticed, {STREAMS[end]}:", "", f"| case | {names} |", f"|---|{'---|' * len(results)}"]
     for case in cases:
         cells = " | ".join(_verdict(rows.get(case)) for rows in results.values())
         lines.append(f"| {case}. {CASES[case].title} | {cells} |")
