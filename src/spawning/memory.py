@@ -27,6 +27,18 @@ def sizes(pids: Iterable[int]) -> dict[int, int]:
     return found
 
 
+def kills() -> int | None:
+    """Return how many processes the kernel has killed for want of memory so far (``/proc/vmstat``); None: it does not
+    tell. In a container these are those of the whole machine.
+    """
+    with contextlib.suppress(OSError), open(_PROC / "vmstat") as lines:
+        for line in lines:
+            name, _, value = line.partition(" ")
+            if name == "oom_kill":
+                return int(value)
+    return None
+
+
 def tree(pid: int) -> list[int]:
     """List a process and all that descend from it, also those that the application has started."""
     found = [pid]

@@ -87,6 +87,19 @@ def test_code_that_crashes_in_every_request_is_left_for_the_code_before(tmp_path
         assert version(server.port) == "3"
 
 
+def test_code_whose_workers_somebody_kills_is_not_to_blame(tmp_path: Path) -> None:
+    write(tmp_path, "1")
+    with Server(APP, "-s", "2", "-l", "/dev/null", cwd=tmp_path) as server:
+        write(tmp_path, "2")
+        assert server.reload()
+        for worker in [each for each in server.workers() if each.generation == 2]:
+            os.kill(worker.pid, signal.SIGKILL)
+        for replacement in ("2.3", "2.4"):
+            server.wait_for_log(f" worker started worker={replacement} ")
+        assert version(server.port) == "2"
+        assert "generation failed" not in server.log()
+
+
 def test_without_auto_rollback_it_stays(tmp_path: Path) -> None:
     write(tmp_path, "1")
     with Server(APP, "-s", "1", "-l", "/dev/null", "--no-auto-rollback", cwd=tmp_path) as server:

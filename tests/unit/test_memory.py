@@ -2,7 +2,7 @@
 
 import os
 
-from spawning.memory import EVERY, again_at, check_readable, sizes, tree
+from spawning.memory import EVERY, again_at, check_readable, kills, sizes, tree
 
 NOBODY = 2**22 + 1  # above the largest process id
 
@@ -25,3 +25,9 @@ def test_what_takes_long_is_done_less_often() -> None:
 
 def test_the_kernel_tells() -> None:
     check_readable("option --max-memory")
+
+
+def test_the_kernel_tells_how_many_processes_it_has_killed_for_want_of_memory() -> None:
+    before = kills()
+    assert before is not None
+    assert 0 <= before <= (kills() or 0)

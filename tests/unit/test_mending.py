@@ -31,7 +31,7 @@ from spawning.controller.records import (
     WorkerState,
 )
 from spawning.ipc.messages import Born, Frozen, Loaded, LoadFailed, Report
-from unit.test_plan import SETTINGS, Scene
+from unit.test_plan import KILLS, SETTINGS, Scene
 
 ONE, TWO, THREE, FOUR = (Source(1, number) for number in (1, 2, 3, 4))
 NEW = (Source(2, 1), Source(2, 2))
@@ -289,6 +289,22 @@ def roll_back(scene: Scene) -> None:
     scene.now += 2.0
     scene.settle()
     assert scene.fleet.serving is scene.fleet.generations[1]
+
+
+@pytest.mark.parametrize(
+    ("kills", "goes_back"),
+    [
+        pytest.param(KILLS, False, id="somebody has killed them"),
+        pytest.param(KILLS + 1, True, id="the kernel has killed a process for want of memory"),
+        pytest.param(None, True, id="the kernel does not tell"),
+    ],
+)
+def test_workers_that_are_killed_have_crashed_if_memory_was_short(
+    kept: Scene, kills: int | None, goes_back: bool
+) -> None:
+    for source in NEW:
+        kept.exit(source, -9, kills)
+    assert any(isinstance(action, Recall) for action in kept.settle()) is goes_back
 
 
 def test_what_was_rolled_back_to_is_not_left_again(kept: Scene) -> None:

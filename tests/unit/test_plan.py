@@ -39,6 +39,8 @@ from spawning.settings import Settings
 
 SETTINGS = Settings(args=("site:app",), num_processes=2, boot_timeout=60.0, deadman_timeout=120.0, keep_previous=0.0)
 
+KILLS = 7  # processes that the kernel has killed for want of memory, as of each cutover
+
 
 class Scene:
     """A fleet, what is wanted of it, and a clock that the test moves. :meth:`settle` does what the controller does."""
@@ -104,8 +106,8 @@ class Scene:
     def say(self, source: Source, message: Any) -> None:
         self.fleet.apply(source, message, self.now)
 
-    def exit(self, source: Source, status: int = 0) -> None:
-        self.fleet.exited(_pid(source), status, self.now)
+    def exit(self, source: Source, status: int = 0, kills: int | None = None) -> None:
+        self.fleet.exited(_pid(source), status, self.now, kills)
 
     def born(self, *sources: Source) -> None:
         for source in sources:
@@ -166,7 +168,7 @@ class Scene:
             self.fleet.killed(worker.source)
 
     def _finish_cutover(self, action: FinishCutover) -> None:
-        self.fleet.cutover_finished(action.number, self.now)
+        self.fleet.cutover_finished(action.number, self.now, KILLS)
         for worker in self.fleet.generations[action.number].active:
             if worker.state.name == "READY":
                 worker.step(WorkerStep.STARTED)

@@ -27,6 +27,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from spawning import memory
 from spawning.account import Account
 from spawning.controller import process
 from spawning.controller.boundary import PAUSE, Boundary
@@ -467,7 +468,8 @@ class Controller:
     # Exits and files -------------------------------------------------------------------------------------------------
 
     def _on_exit(self, entry: process.Exit) -> None:
-        departure = self.fleet.exited(entry.pid, entry.status, time.monotonic())
+        kills = memory.kills() if entry.status == -signal.SIGKILL else None
+        departure = self.fleet.exited(entry.pid, entry.status, time.monotonic(), kills)
         if departure is None:
             others = self.executor.spare, self.outside.status
             if not any(other.exited(entry.pid, entry.status) for other in others):

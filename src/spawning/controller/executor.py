@@ -286,7 +286,7 @@ class Executor:
         self._name_stragglers(action.number)
         generation = self._fleet.generations[action.number]
         self._fleet.reload_ended(generation, "finished", time.time(), time.monotonic())
-        self._fleet.cutover_finished(action.number, time.monotonic())
+        self._fleet.cutover_finished(action.number, time.monotonic(), memory.kills())
         self._fence.advance()  # before anybody of the new generation accepts
         for worker in generation.active:
             if worker.state is WorkerState.READY:

@@ -157,8 +157,11 @@ class Fleet:
         generation.step(GenerationStep.CUTOVER_BEGAN)
         generation.cutover_until = until
 
-    def cutover_finished(self, number: int, now: float) -> None:
-        """Note that a generation serves from now on, and none other does; the one before is kept, if it can be."""
+    def cutover_finished(self, number: int, now: float, kills: int | None = None) -> None:
+        """Note that a generation serves from now on, and none other does; the one before is kept, if it can be.
+
+        :param kills: how many processes the kernel has killed for want of memory so far; None: that is not known.
+        """
         for each in self:
             if each.state is GenerationState.KEPT:
                 each.step(GenerationStep.LET_GO)
@@ -168,6 +171,7 @@ class Fleet:
         generation = self.generations[number]
         generation.step(GenerationStep.STARTED)
         generation.served_since = now
+        generation.kills = kills
         generation.first, generation.crashed = {worker.source.worker for worker in generation.active}, set()
         self.has_served |= generation.trigger != PAGE
         if self.page is not None and self.page.refusal.generation < number:
@@ -266,14 +270,17 @@ class Fleet:
         elif (worker := generation.workers.get(source.worker)) is not None:
             _FROM_WORKER[type(message)](generation, worker, message, now)
 
-    def exited(self, pid: int, status: int, now: float) -> Departure | None:
-        """Note an exit. None: the pid is not one of ours (an orphan of the application that the kernel gave us)."""
+    def exited(self, pid: int, status: int, now: float, kills: int | None = None) -> Departure | None:
+        """Note an exit. None: the pid is not one of ours (an orphan of the application that the kernel gave us).
+
+        :param kills: how many processes the kernel has killed for want of memory so far; None: that is not known.
+        """
         for generation in self:
             if generation.pid == pid:
                 return self._fork_server_exited(generation, status, now)
             for worker in generation.workers.values():
                 if worker.pid == pid:
-                    return self._worker_exited(generation, worker, status, now)
+                    return self._worker_exited(generation, worker, status, now, kills)
         return None
 
     def stillborn(self, source: Source, now: float) -> Departure | None:
@@ -297,7 +304,12 @@ class Fleet:
         return Departure(generation, None, None)
 
     def _worker_exited(
-        self, generation: GenerationRecord, worker: WorkerRecord, status: int | None, now: float
+        self,
+        generation: GenerationRecord,
+        worker: WorkerRecord,
+        status: int | None,
+        now: float,
+        kills: int | None = None,
     ) -> Departure:
         before = worker.state
         worker.step(WorkerStep.EXITED)
@@ -310,13 +322,20 @@ class Fleet:
             generation.forks.failed(now, worker.forked_at)
         elif before in ACTIVE:
             generation.forks.went_well()
-        if (
-            before in ACTIVE and status != 0 and now - generation.served_since < TRIAL
-        ):  # 0: somebody has asked it to leave
+        if before in ACTIVE and now - generation.served_since < TRIAL and _by_itself(generation, status, kills):
             generation.crashed.add(worker.source.worker)
         if before is WorkerState.STARTING and generation.state in UNDER_WAY:
             _fail(generation, _premature(f"worker {worker.source}", status))
         return Departure(generation, worker, before)
+
+
+def _by_itself(generation: GenerationRecord, status: int | None, kills: int | None) -> bool:
+    """Whether a worker has died of what it has executed. With status 0 it was asked to leave. SIGKILL comes from
+    somebody, which says nothing about the code, or from the kernel, when the code needs more memory than there is.
+    """
+    if status == -signal.SIGKILL:
+        return kills is None or kills != generation.kills
+    return status != 0
 
 
 def _cause(before: WorkerState, status: int | None) -> str:

@@ -275,7 +275,8 @@ class GenerationRecord:
     forks: Backoff = field(default_factory=Backoff)
     served_since: float = -math.inf
     first: set[int] = field(default_factory=set)  # the workers that served first
-    crashed: set[int] = field(default_factory=set)  # those that died within TRIAL, without having been told to leave
+    crashed: set[int] = field(default_factory=set)  # those that died within TRIAL by themselves
+    kills: int | None = None  # as of the cutover, processes that the kernel had killed for want of memory (``memory``)
 
     @property
     def ended(self) -> bool:
