@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+TLS = "tls:"  # in front of a port where it is spoken
 TIMEOUT = 10.0  # seconds for one response; longer counts as failed
 PIPELINED = 4  # requests at once
 _PAUSE = 0.001  # seconds
@@ -78,6 +79,15 @@ class Connection:
         self._port = identity(self.sock)
         self.closing = False
         self._buffer = b""
+        if isinstance(where, str) and where.startswith(TLS):
+            self._shake_hands()
+
+    def _shake_hands(self) -> None:
+        try:
+            self.sock = _UNVERIFIED.wrap_socket(self.sock)
+        except OSError as error:
+            self.sock.close()
+            raise self.trouble("reset" if isinstance(error, ConnectionResetError) else "failed") from None
 
     def send(self, data: bytes) -> None:
         try:
@@ -123,9 +133,9 @@ class Connection:
 
 
 def connected(where: int | str, timeout: float) -> socket.socket:
-    """Connect to a port, with TLS (``tls:`` in front of it) or without, or to a Unix socket."""
-    if isinstance(where, str) and where.startswith("tls:"):
-        return _UNVERIFIED.wrap_socket(connected(int(where[4:]), timeout))
+    """Connect to a port, which may have ``tls:`` in front of it, or to a Unix socket."""
+    if isinstance(where, str) and where.startswith(TLS):
+        where = int(where.removeprefix(TLS))
     if isinstance(where, int):
         sock = socket.create_connection(("127.0.0.1", where), timeout)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
