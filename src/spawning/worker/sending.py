@@ -83,7 +83,7 @@ class Sending(Responder):
         """
         self.send(data, MORE)
         if self.output is None:
-            self.ended_sending = True
+            self.ended_sending = True  # as end_sending() does, without a call
             self.stream.end_sending()
 
     def end_sending(self) -> None:

@@ -86,9 +86,9 @@ class Tally:
 
     def statuses(self) -> dict[str, dict[str, int]]:
         """Return method to status to the number of responses; what there was none of is left out."""
-        counts = [*self._by_method.items(), (OTHER, self._others)]
-        counts[0] = "GET", list(map(add, self._by_method["GET"], self._swift_gets))
-        found = {method: {str(code): n for code, n in enumerate(each) if n} for method, each in counts}
+        counts = {**self._by_method, OTHER: self._others}
+        counts["GET"] = list(map(add, counts["GET"], self._swift_gets))
+        found = {method: {str(code): n for code, n in enumerate(each) if n} for method, each in counts.items()}
         return {method: each for method, each in found.items() if each}
 
 
