@@ -148,7 +148,7 @@ class Listeners:
             raise
         if self._sockets:  # else the line about the start has all of them
             for sock in made:
-                log.info("listener opened %s", fields(address=bound(sock.sock, sock.address).place))
+                log.info("listener opened %s", fields(address=_name(sock)))
         self._sockets += made
 
     def of(self, generation: GenerationRecord) -> tuple[list[int], list[str]]:
@@ -168,9 +168,10 @@ class Listeners:
         places = {parse(text).place for each in fleet if each.state in _NEED for text in each.listeners}
         self._say_as(fleet.serving)
         for sock in [each for each in self._sockets if each.address.place not in places and not each.idle]:
-            log.info("listener closed %s", fields(address=bound(sock.sock, sock.address).place))
             sock.idle = True
-            if not sock.stays:
+            if sock.stays:
+                _say_closed(_name(sock))
+            else:
                 self._sockets.remove(sock)
                 remove(sock.address, sock.file)
                 self._leaving.append(sock)
@@ -197,7 +198,10 @@ class Listeners:
         while self._leaving:
             if not self._hand_on(self._leaving[0], now + head_timeout):
                 return now + AGAIN
-            self._leaving.pop(0).sock.close()
+            sock = self._leaving.pop(0)
+            name = _name(sock)
+            sock.sock.close()
+            _say_closed(name)
         return float("inf")
 
     # Showing and handing on ------------------------------------------------------------------------------------------
@@ -313,3 +317,11 @@ class Listeners:
             self._accepted = None
             client.close()
         return False
+
+
+def _name(sock: _Socket) -> str:
+    return bound(sock.sock, sock.address).place
+
+
+def _say_closed(name: str) -> None:
+    log.info("listener closed %s", fields(address=name))
