@@ -236,11 +236,11 @@ def logs(where: Where, name: str, lines: int, on: bool) -> None:
     answer = ask(where, "logs")
     try:
         path = place(name, answer[name], answer["pid"])
-        shown, offset = last_lines(path, lines)
-        _write_lines(shown)
-        if on:
-            for more in follow(path, offset, lambda: time.sleep(_LOOK)):
-                _write_lines(more)
+        with path.open("rb") as file:
+            _write_lines(last_lines(file, lines))
+            if on:
+                for more in follow(path, file, lambda: time.sleep(_LOOK)):
+                    _write_lines(more)
     except LogError as error:
         raise ControlError(str(error), EXIT_REFUSED) from None
     except OSError as error:

@@ -49,34 +49,33 @@ def place(name: str, file: str | None, pid: int) -> Path:
     )
 
 
-def last_lines(path: Path, count: int) -> tuple[bytes, int]:
-    """Return the last lines of a file, whole ones, and the offset behind them.
+def last_lines(file: BinaryIO, count: int) -> bytes:
+    """Return the last lines of a file, whole ones; what is read next is what stands behind them.
 
     :raises OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        end = start = file.seek(0, os.SEEK_END)
-        data = b""
-        while start > 0 and data.count(b"\n") <= count:
-            step = min(_BLOCK, start)
-            start -= step
-            file.seek(start)
-            data = file.read(step) + data
+    end = start = file.seek(0, os.SEEK_END)
+    data = b""
+    while start > 0 and data.count(b"\n") <= count:
+        step = min(_BLOCK, start)
+        start -= step
+        file.seek(start)
+        data = file.read(step) + data
     data = data[: end - start]
     lines = data.splitlines(keepends=True)
     rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""  # is being written
-    return b"".join(lines[-count:] if count else []), end - len(rest)
+    file.seek(end - len(rest))
+    return b"".join(lines[-count:] if count else [])
 
 
-def follow(path: Path, offset: int, wait: Callable[[], object]) -> Iterator[bytes]:
+def follow(path: Path, file: BinaryIO, wait: Callable[[], object]) -> Iterator[bytes]:
     """Yield what is appended to a file, in whole lines; also when another one takes its place, or it is truncated.
 
-    :param offset: where to begin.
+    :param path: where it is, or was: it may be rotated at any moment.
+    :param file: opened there, and read up to where to begin. It is closed in the end.
     :param wait: called whenever there is nothing new.
     """
-    file: BinaryIO = path.open("rb")
     try:
-        file.seek(offset)
         part = b""
         looks = 0
         while True:

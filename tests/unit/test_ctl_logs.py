@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from spawning.ctl_logs import follow
+from spawning.ctl_logs import follow, last_lines
 
 
 class Ended(Exception):
@@ -23,7 +23,7 @@ def read(path: Path, steps: Sequence[Callable[[], object]]) -> bytes:
 
     found = b""
     with contextlib.suppress(Ended):
-        for lines in follow(path, 0, wait):
+        for lines in follow(path, path.open("rb"), wait):
             found += lines
     return found
 
@@ -48,6 +48,17 @@ def test_lines_that_are_written_to_a_rotated_file_come_before_those_of_the_new_o
 
     steps = [nothing, rotate, lambda: append(rotated, b"3\n"), *[nothing] * 5, lambda: append(path, b"5\n"), nothing]
     assert read(path, steps) == b"1\n2\n3\n4\n5\n"
+
+
+def test_a_file_may_be_rotated_between_its_last_lines_and_the_next_ones(tmp_path: Path) -> None:
+    path, rotated = tmp_path / "log", tmp_path / "log.1"
+    append(path, b"1\n2\n3\n4")
+    with path.open("rb") as file:
+        assert last_lines(file, 2) == b"2\n3\n"
+        path.rename(rotated)
+        following = follow(path, file, lambda: append(path, b"6\n"))
+        append(rotated, b"4\n5\n")
+        assert [next(following), next(following)[:2]] == [b"44\n5\n", b"6\n"]
 
 
 def test_a_file_that_is_truncated_is_read_from_its_beginning(tmp_path: Path) -> None:
