@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import urllib.parse
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 from clients.programs import program, run
 from integration.client import Client, fetch
+from integration.ports import free_port
 from integration.server import DEADLINE, Server, until
 from integration.status import STATUS, status_port, wait_counted
 
@@ -41,8 +41,7 @@ def test_promtool_has_no_complaint() -> None:
 def prometheus(directory: Path, port: int) -> Iterator[int]:
     """Run one that scrapes a port each second; give its own port."""
     (directory / "prometheus.yml").write_text(CONFIGURATION.format(port=port))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        own = free.getsockname()[1]
+    own = free_port()
     command = [
         program("prometheus"), f"--config.file={directory}/prometheus.yml", f"--storage.tsdb.path={directory}/data",
         f"--web.listen-address=127.0.0.1:{own}",

@@ -11,6 +11,7 @@ import pytest
 
 from clients.programs import program
 from integration.client import fetch
+from integration.ports import free_port
 from integration.server import DEADLINE, Server, until
 
 RSYSLOG = """
@@ -23,14 +24,6 @@ template(name="shown" type="string" string="%syslogfacility-text%.%syslogseverit
 action(type="omfile" file="{directory}/lines" template="shown")
 """
 LINE = "127.0.0.1 - - ["
-
-
-def free_port() -> int:
-    """Let the kernel choose a port of UDP that nobody uses."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager
@@ -62,7 +55,7 @@ def asked(server: Server, lines: Path, path: str) -> str:
 
 @pytest.mark.parametrize("by", ["socket", "UDP"])
 def test_rsyslog_reads_facility_level_tag_and_line(tmp_path: Path, by: str) -> None:
-    port, path = free_port(), tmp_path / "log"
+    port, path = free_port(socket.SOCK_DGRAM), tmp_path / "log"
     with rsyslog(tmp_path, port):
         until(path.exists, "its socket")
         to = path if by == "socket" else f"127.0.0.1:{port}"
@@ -74,7 +67,7 @@ def test_rsyslog_reads_facility_level_tag_and_line(tmp_path: Path, by: str) -> N
 
 
 def test_rsyslog_may_go_and_come_again(tmp_path: Path) -> None:
-    port, path, lines = free_port(), tmp_path / "log", tmp_path / "lines"
+    port, path, lines = free_port(socket.SOCK_DGRAM), tmp_path / "log", tmp_path / "lines"
     with contextlib.ExitStack() as first:
         first.enter_context(rsyslog(tmp_path, port))
         until(path.exists, "its socket")
@@ -92,7 +85,7 @@ def test_rsyslog_may_go_and_come_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["UNIX-RECVFROM:{path},fork", "UDP4-RECVFROM:{port},bind=127.0.0.1,fork"])
 def test_socat_gets_a_datagram_a_line(tmp_path: Path, kind: str) -> None:
-    port, path, lines = free_port(), tmp_path / "log", tmp_path / "lines"
+    port, path, lines = free_port(socket.SOCK_DGRAM), tmp_path / "log", tmp_path / "lines"
     with running("socat", "-u", kind.format(path=path, port=port), f"OPEN:{lines},creat,append"):
         to = f"127.0.0.1:{port}"
         if kind.startswith("UNIX"):

@@ -1,5 +1,6 @@
 """A pipe whose reader is the test, which stops and goes on reading when it likes."""
 
+import contextlib
 import os
 import select
 import time
@@ -55,6 +56,13 @@ class Stalled:
         while probe():
             assert time.monotonic() < deadline, "still reading:\n" + "\n".join(self.lines()[-20:])
             if select.select([self._fd], [], [], 0.02)[0]:
+                self._read += os.read(self._fd, 1 << 20).replace(b"\0", b"")
+        return self.lines()
+
+    def read_rest(self) -> list[str]:
+        """Read what is there; return all lines so far. For when nobody writes any more."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
                 self._read += os.read(self._fd, 1 << 20).replace(b"\0", b"")
         return self.lines()
 

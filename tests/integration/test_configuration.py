@@ -1,6 +1,5 @@
 """A service that a file configures: started, checked, reloaded, upgraded."""
 
-import contextlib
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from integration.client import Client, Closed
+from integration.ports import free_port
 from integration.server import DEADLINE, Server, run, until
 from integration.sites import version, write
 
@@ -173,12 +173,6 @@ def test_a_reload_reads_the_file_again(tmp_path: Path) -> None:
         until((tmp_path / "access.log").read_text, "a line in the log")
 
 
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in found]
-
-
 def served(*where: int | str) -> list[bool]:
     """Return which ports or paths somebody listens on."""
     found = []
@@ -192,7 +186,7 @@ def served(*where: int | str) -> list[bool]:
 
 def test_a_reload_reads_addresses(tmp_path: Path) -> None:
     write(tmp_path, "1")
-    first, second, third = free_ports(3)
+    first, second, third = (free_port() for _ in range(3))
     path = tmp_path / "s"
     app = 'app = "site_app"\nprocesses = 1\n'
 
@@ -226,7 +220,7 @@ def test_a_reload_reads_addresses(tmp_path: Path) -> None:
 def test_an_address_of_the_file_does_not_count_before_a_reload_has_taken_it(tmp_path: Path) -> None:
     """A replacement for a fork server listens where that one did, whatever a refused reload has read meanwhile."""
     write(tmp_path, "1")
-    (port,) = free_ports(1)
+    port = free_port()
     configure(tmp_path, 'app = "site_app"\nprocesses = 1\nbind = ["unix:s"]\n')
     with Server(command=SPAWN, cwd=tmp_path) as server:
         configure(tmp_path, f'app = "nothing"\nprocesses = 1\nbind = ["unix:t"]\nport = {port}\n')
@@ -241,7 +235,7 @@ def test_an_address_of_the_file_does_not_count_before_a_reload_has_taken_it(tmp_
 
 def test_a_page_of_a_refusal_is_where_the_site_is(tmp_path: Path) -> None:
     write(tmp_path, "1")
-    (port,) = free_ports(1)
+    port = free_port()
     app = 'app = "site_app"\nprocesses = 1\nreload = "dev"\n'
     configure(tmp_path, f'{app}bind = ["unix:s"]\n')
     with Server(command=SPAWN, cwd=tmp_path) as server:

@@ -21,6 +21,7 @@ import pytest
 from integration.client import Client, fetch, request
 from integration.control import spawnctl
 from integration.load import Load, steps_back
+from integration.ports import free_port
 from integration.server import Server, run, until
 from integration.sites import version, write
 
@@ -69,12 +70,6 @@ def environ(where: int | str, *fields: str, host: str = "127.0.0.1") -> dict[str
     with Client(where, host) as client:
         seen: dict[str, Any] = json.loads(client.get("/environ", "Connection: close", *fields).body)
         return seen
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 # What environs and the log say ---------------------------------------------------------------------------------------
@@ -139,7 +134,7 @@ def test_every_address(options: list[str]) -> None:
 
 
 def test_ipv6_alone() -> None:
-    with Server(ENVIRON, "-s", "1", bind="[::]:0?v6only") as server:
+    with Server(ENVIRON, "-s", "1", bind=f"[::]:{free_port()}?v6only") as server:
         assert environ(server.port, host="::1")["REMOTE_ADDR"] == "::1"
         with pytest.raises(ConnectionRefusedError):
             Client(server.port)
@@ -294,7 +289,7 @@ def test_a_reload_adds_and_removes_listeners_and_touches_no_other(configured: Co
 
 
 def test_the_names_of_a_listener_that_is_gone_stay_with_its_connections(configured: Configured) -> None:
-    configured.say("127.0.0.1:0", f"unix:{configured.directory}/s")
+    configured.say(f"127.0.0.1:{free_port()}", f"unix:{configured.directory}/s")
     with contextlib.ExitStack() as stack:
         write_environ(configured.directory)
         server = stack.enter_context(configured.serve())

@@ -2,12 +2,12 @@
 
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 
 from integration.gate import Gate
+from integration.ports import free_port
 from integration.server import Server, until
 from integration.sites import held, version, write
 
@@ -146,16 +146,15 @@ def test_the_settings_of_a_reload_take_effect_and_the_address_too(tmp_path: Path
         "def config_factory(args):\n    return {**wsgi(args), %s}\n"
     )
     factory.write_text(source % "'num_processes': 1")
-    with Server(APP, "-f", "own_factory.config_factory", cwd=tmp_path) as server:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+    first, port = free_port(), free_port()
+    with Server(APP, "-f", "own_factory.config_factory", "--port", str(first), cwd=tmp_path) as server:
         factory.write_text(source % f"'num_processes': 2, 'port': {port}")
         assert server.reload()
         server.wait_workers(2)
         assert version(port) == "1"
-        server.wait_for_log(rf" listener closed address=127\.0\.0\.1:{server.port}$")
+        server.wait_for_log(rf" listener closed address=127\.0\.0\.1:{first}$")
         with pytest.raises(ConnectionRefusedError):
-            version(server.port)
+            version(first)
 
 
 def test_a_worker_that_does_not_finish_is_killed(gate: Gate) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from integration.client import Client
 from integration.gate import Gate
+from integration.ports import free_port
 from integration.server import Server, until
 from integration.sites import held, version, write
 
@@ -35,12 +36,13 @@ def test_a_graceful_stop_finishes_what_is_under_way(gate: Gate, tmp_path: Path, 
 
 def test_while_a_stop_waits_for_an_old_request_nobody_is_kept_waiting_for_nothing(gate: Gate) -> None:
     """The worker of the generation before has the request; it must not keep the listening socket."""
-    with Server("basics.application", "-s", "1", "-t", "4") as server, held(gate, server.port) as client:
+    port = free_port()
+    with Server("basics.application", "-s", "1", "-t", "4", "--port", str(port)) as server, held(gate, port) as client:
         assert server.reload()
         server.signal(signal.SIGTERM)
         server.wait_for_log(r" worker retired worker=2\.1 ")
         with pytest.raises(ConnectionRefusedError):
-            Client(server.port)
+            Client(port)
         gate.open()
         assert client.read().status == 200
         assert server.wait() == 0
@@ -147,5 +149,5 @@ def test_usr1_opens_the_access_log_anew(tmp_path: Path) -> None:
         log.rename(rotated)
         server.signal(signal.SIGUSR1)
         until(log.exists, "a new log")
-        version(server.port)
-        until(log.read_text, "a line in the new log")
+        # A worker is given the file a moment after it is there.
+        until(lambda: version(server.port) and log.read_text(), "a line in the new log")

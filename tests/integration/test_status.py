@@ -12,6 +12,7 @@ import pytest
 
 from integration.client import Client, Response, fetch, request
 from integration.gate import Gate
+from integration.ports import free_port
 from integration.server import DEADLINE, Server, run, until
 from integration.sites import held, version, waits_at, write
 from integration.status import STATUS, counters, samples, status, status_pid, status_port, wait_counted
@@ -366,8 +367,7 @@ def test_without_the_option_there_is_none_of_it() -> None:
 
 
 def test_the_originals_options_mean_the_same() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with Server("basics.application", "-s", "1", "--status-port", str(port), "-l", "/dev/null") as server:
         assert status_port(server) == port
         assert fetch(port, "/status").status == 200

@@ -98,8 +98,9 @@ def test_every_address_is_served_in_both_families_by_a_socket_each(text: str) ->
 
 
 def test_ipv6_alone() -> None:
+    """Asked where nothing but what listens on every address of IPv4 is: another test may have the same port."""
     with bound("[::]:0?v6only") as (listener,), pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", listener.getsockname()[1]))
+        socket.create_connection(("127.0.0.6", listener.getsockname()[1]))
 
 
 def test_a_port_that_is_taken_is_named_with_its_origin_and_its_holder() -> None:
