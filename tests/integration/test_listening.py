@@ -278,6 +278,7 @@ def test_a_reload_adds_and_removes_listeners_and_touches_no_other(configured: Co
             assert server.reload()
             load.wait_for(2)
             assert version(paths[2]) == "2"
+            server.wait_for_log(rf" listener closed address={removed}$")
             assert not os.path.exists(paths[1])
             assert old.get("/").text == "2"  # only the listener is gone, not whoever has come through it
         assert load.failures == []
@@ -285,7 +286,6 @@ def test_a_reload_adds_and_removes_listeners_and_touches_no_other(configured: Co
         assert load.goodbyes == 0
         assert os.stat(paths[0]).st_ino == inode
         server.wait_for_log(rf" listener opened address={added}$")
-        server.wait_for_log(rf" listener closed address={removed}$")
 
 
 def test_the_names_of_a_listener_that_is_gone_stay_with_its_connections(configured: Configured) -> None:
@@ -373,8 +373,10 @@ def test_a_rollback_has_the_listeners_of_the_generation_that_it_goes_back_to(con
         configured.say(second)
         write(configured.directory, "2")
         assert server.reload()
+        server.wait_for_log(rf" listener closed address={first}$")
         assert (version(paths[1]), os.path.exists(paths[0])) == ("2", False)
         assert spawnctl("-S", control, "rollback", "--wait").status == 0
+        server.wait_for_log(rf" listener closed address={second}$")
         assert (version(paths[0]), os.path.exists(paths[1])) == ("1", False)
         (configured.directory / "second").write_text("in the way")
         refused = spawnctl("-S", control, "rollback", "--wait")
