@@ -24,7 +24,7 @@ from spawning.interpreter import enter, refuse_free_threading
 from spawning.ipc.signals import keep_out
 from spawning.ipc.succession import CHECK, SUCCEED, inherited, typed_in
 from spawning.logs.log import escaped
-from spawning.logs.setup import say
+from spawning.logs.setup import finish, say
 from spawning.logs.streams import provide
 from spawning.settings import FACTORY_SHORT_NAMES
 from spawning.settings.files import Said
@@ -115,9 +115,13 @@ def _serve_answering(configuration: Configuration, sources: Sources, account: Ac
     """Serve in the background, and answer the command that was typed."""
     from spawning.controller.start import run
 
+    def ready() -> None:
+        finish()  # the command's end is when scripts look into the log
+        answer.ready()
+
     keep_out()
     try:
-        return run(configuration, sources, account, answer.ready)
+        return run(configuration, sources, account, ready)
     except ConfigError as error:
         answer.refuse(EXIT_CONFIG, _line(str(error)))
         raise

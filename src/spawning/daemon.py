@@ -29,13 +29,15 @@ class Answer:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._said = False
 
     def ready(self) -> None:
         """Answer that the service is ready."""
         self._say(0, "")
+        os.close(self._fd)
 
     def refuse(self, status: int, text: str) -> None:
-        """Answer that the service has not started.
+        """Answer that the service has not started. The command ends with this process: then the log has it, too.
 
         :param status: the command's exit status.
         :param text: for its stderr.
@@ -43,13 +45,12 @@ class Answer:
         self._say(status, text)
 
     def _say(self, status: int, text: str) -> None:
-        if self._fd >= 0:
+        if not self._said:
+            self._said = True
             data = json.dumps([status, text]).encode()
             with contextlib.suppress(OSError):  # nobody waits any more
                 while data:
                     data = data[os.write(self._fd, data) :]
-            os.close(self._fd)
-            self._fd = -1
 
 
 def check(origin: str, environ: Mapping[str, str], pid: int) -> None:

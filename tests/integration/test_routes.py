@@ -24,6 +24,7 @@ def test_a_route_that_waits_is_handed_over_and_the_others_stay_inline(gate: Gate
             assert waiting.read().body == b"held\n"
             if _WAITS.search(server.log()):
                 break
+        server.wait_for_log(_WAITS.pattern)
         assert _WAITS.findall(server.log()) == ["GET /hold"]
 
 
