@@ -1,5 +1,7 @@
 """Rotation of the access log by logrotate(8), with each of its ways to make room for a new file."""
 
+import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -54,8 +56,14 @@ def test_each_line_is_in_one_of_the_files(tmp_path: Path, way: str) -> None:
 
 
 def reopened(server: Server, log: Path) -> bool:
-    """Whether each worker has the file open that has the name now."""
-    return all(
-        any(each.samefile(log) for each in Path(f"/proc/{worker.pid}/fd").iterdir() if each.exists())
-        for worker in server.workers()
-    )
+    """Whether each worker has the file open that has the name now, and none that had it before."""
+    return all(logs(worker.pid, log) == {str(log)} for worker in server.workers())
+
+
+def logs(pid: int, log: Path) -> set[str]:
+    """Return the names that the log's files have now which a process has open."""
+    found = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(each))
+    return {name for name in found if name.startswith(str(log))}

@@ -173,6 +173,7 @@ def test_who_reads_slowly_but_steadily_is_not_cut_and_who_stops_is() -> None:
             for _ in range(2):  # one that stops, and one that stops later
                 with lazy(server) as stopped:
                     stopped.send(request(f"/repeat?bytes={LARGE}"))
+                    assert stopped.sock.recv(1)
                     until(lambda: not connections(server, stopped), "it is cut")
                     assert reading.left > 0
         assert connections(server, steady)
@@ -190,6 +191,7 @@ def test_who_reads_steadily_but_too_slowly_is_cut_where_a_rate_is_asked_for() ->
         lazy(server) as steady,
     ):
         steady.send(request(f"/repeat?bytes={LARGE}"))
+        assert steady.sock.recv(1)
         left = LARGE
         while connections(server, steady):
             left = trickle(steady, left)

@@ -65,7 +65,8 @@ class Listener:
     sock: Any
     name = "listener"
 
-    def __init__(self) -> None:
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
         self.sock = self
         self.kind = int(socket.SOCK_STREAM)
         self.first = Client
@@ -75,7 +76,7 @@ class Listener:
         self.closed = False
 
     def fileno(self) -> int:
-        return 1000
+        return self._fd
 
     def close(self) -> None:
         self.closed = True
@@ -122,10 +123,13 @@ class Handoff:
 
 
 class Scene:
-    """Accepting with stand-ins for everything around it."""
+    """Accepting with stand-ins for everything around it.
 
-    def __init__(self, room: int = 10) -> None:
-        self.context, self.poller, self.listener = Context(), Poller(), Listener()
+    :param listening: tells whether somebody waits; by default somebody always does.
+    """
+
+    def __init__(self, room: int = 10, listening: int = 1000) -> None:
+        self.context, self.poller, self.listener = Context(), Poller(), Listener(listening)
         self.accepting = Accepting(
             cast("Any", self.context),
             cast("Any", self.poller),
@@ -142,14 +146,14 @@ class Scene:
     @property
     def state(self) -> Accept:
         on = self.accepting.state is ON
-        assert self.poller.epoll.registered == ({1000, 1001} if on else set())
+        assert self.poller.epoll.registered == ({self.listener.fileno(), 1001} if on else set())
         return self.accepting.state
 
     def asked(self) -> int:
         return self.listener.asked
 
     def event(self) -> None:
-        self.accepting.on_event(1000)
+        self.accepting.on_event(self.listener.fileno())
 
     def look(self, seconds: float = 0.0) -> Accept:
         """Let time pass, and have it look."""
@@ -253,6 +257,22 @@ def test_where_there_is_no_room_the_longest_idle_are_closed_for_whom_no_sibling_
     assert scene.look(FULL_FOR) is ON
     assert 2000 in scene.connections
     assert sorted(set(range(2000, 2004)) - set(scene.connections)) == [2001, 2002]
+
+
+def test_nobody_is_closed_for_whom_a_sibling_has_wanted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        scene = Scene(room=2, listening=listening.fileno())
+        for number in (1, 2):
+            client = scene.connections[number] = Client()
+            client.idle = True
+            client.forget = partial(scene.connections.pop, number)
+        scene.event()
+        for _ in range(3):
+            assert scene.look(FULL_FOR) is FULL
+        assert set(scene.connections) == {1, 2}
+        with socket.create_connection(listening.getsockname()):
+            assert scene.look(FULL_FOR) is ON
+        assert len(scene.connections) == 1
 
 
 def standing_back(scene: Scene) -> type[Client]:
