@@ -7,7 +7,7 @@ tests has a range of its own among them.
 
 import os
 import socket
-from itertools import cycle
+from itertools import cycle, islice
 from typing import Final
 
 _EACH: Final = 100  # ports a process
@@ -19,12 +19,15 @@ _next = cycle(range(_start, _start + _EACH))
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Return the next port of this process that nobody has bound, on any address of IPv4 and IPv6."""
-    for port in _next:
+    """Return the next port of this process that nobody has bound, on any address of IPv4 and IPv6.
+
+    :raises AssertionError: all are bound.
+    """
+    for port in islice(_next, _EACH):
         with socket.socket(socket.AF_INET6, kind) as probe:
             try:
                 probe.bind(("::", port))
             except OSError:
                 continue
             return port
-    raise AssertionError
+    raise AssertionError(f"no port from {_start} to {_start + _EACH - 1} is free")

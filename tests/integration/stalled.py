@@ -56,16 +56,19 @@ class Stalled:
         while probe():
             assert time.monotonic() < deadline, "still reading:\n" + "\n".join(self.lines()[-20:])
             if select.select([self._fd], [], [], 0.02)[0]:
-                self._read += os.read(self._fd, 1 << 20).replace(b"\0", b"")
+                self._take()
         return self.lines()
 
     def read_rest(self) -> list[str]:
         """Read what is there; return all lines so far. For when nobody writes any more."""
         with contextlib.suppress(BlockingIOError):
             while True:
-                self._read += os.read(self._fd, 1 << 20).replace(b"\0", b"")
+                self._take()
         return self.lines()
 
     def lines(self) -> list[str]:
         """List the whole lines that were read."""
         return self._read.decode().split("\n")[:-1]
+
+    def _take(self) -> None:
+        self._read += os.read(self._fd, 1 << 20).replace(b"\0", b"")

@@ -468,8 +468,7 @@ class Controller:
     # Exits and files -------------------------------------------------------------------------------------------------
 
     def _on_exit(self, entry: process.Exit) -> None:
-        kills = memory.kills() if entry.status == -signal.SIGKILL else None
-        departure = self.fleet.exited(entry.pid, entry.status, time.monotonic(), kills)
+        departure = self.fleet.exited(entry.pid, entry.status, time.monotonic(), memory.kills())
         if departure is None:
             others = self.executor.spare, self.outside.status
             if not any(other.exited(entry.pid, entry.status) for other in others):
