@@ -133,6 +133,14 @@ def redirect_beside(message: ReopenStream, fds: Sequence[int]) -> None:
         os.close(fd)
 
 
+def _poll_for(*descriptors: int) -> select.poll:
+    """Make what tells when one of them is readable."""
+    made = _poll()
+    for each in descriptors:
+        made.register(each, select.POLLIN)
+    return made
+
+
 class Worker:
     """See the module and :func:`run`."""
 
@@ -157,8 +165,7 @@ class Worker:
         application = redirected(mounted(application, settings.script_name), settings, _https_port(listeners))
         application = identified(application, settings.request_id_header)
         find_directory()
-        context = Context(settings, access_log)
-        self._context = context
+        context = self._context = Context(settings, access_log)
         executor, watchdog, call = mode(context, name)
         self._errors = ErrorStream(ident=executor.ident)
         secure = any(parse(each).secure for each, _ in listeners)
@@ -172,10 +179,7 @@ class Worker:
         own = Listeners([self._listener(name, sock) for name, sock in listeners], self._listener)
         self._loop = Loop(context, self._dispatch, own, handoff, room, self._on_end)
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._poll = _poll()
-        self._poll.register(channel.fileno(), select.POLLIN)
-        self._poll.register(self._wake_fd, select.POLLIN)
-        self._poll.register(self._dispatch.alarm.fd, select.POLLIN)
+        self._poll = _poll_for(channel.fileno(), self._wake_fd, self._dispatch.alarm.fd)
         self._timeouts = Timeouts(name, settings.request_timeout, call) if settings.request_timeout else None
         if self._timeouts is not None:
             self._dispatch.run_exchange = executor.around(self._timeouts.run)
