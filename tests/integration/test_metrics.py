@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,18 @@ SITE = ("basics.application", "-s", "2", "-t", "4", *STATUS)
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def test_requests_are_counted_by_method_and_class_of_status() -> None:
-    with Server(*SITE) as server:
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("threads", ["0", "1", "4"])
+def test_requests_are_counted_by_method_and_class_of_status(threads: str, kept: bool) -> None:
+    with Server("basics.application", "-s", "2", "-t", threads, *STATUS) as server:
         port = status_port(server)
-        for method, target in [
-            ("GET", "/hello"), ("GET", "/hello"), ("HEAD", "/hello"), ("GET", "/status?code=404"), ("BREW", "/hello"),
-            ("GET", "/raise-early"), ("DELETE", "/status?code=204"),
-        ]:  # fmt: skip
-            fetch(server.port, target, method=method)
+        with Client(server.port) as client:
+            get = client.get if kept else partial(fetch, server.port)
+            for method, target in [
+                ("GET", "/hello"), ("GET", "/hello"), ("HEAD", "/hello"), ("GET", "/status?code=404"),
+                ("BREW", "/hello"), ("DELETE", "/status?code=204"), ("GET", "/raise-early"),
+            ]:  # fmt: skip
+                get(target, method=method)
         with Client(server.port) as client:
             client.send(b"nonsense\r\n\r\n")
             assert client.read().status == 400
@@ -42,6 +47,7 @@ def test_requests_are_counted_by_method_and_class_of_status() -> None:
             'spawning_requests_total{method="DELETE",status="2xx"}': 1,
         }
         wait_counted(port, "spawning_requests_refused_total", 1)
+        assert status(port)["totals"]["errors"] == 1
         assert samples(port)["spawning_response_body_bytes_total"] >= 3 * 14
         assert samples(port)["spawning_request_queue_seconds_count"] == 7
 

@@ -13,6 +13,7 @@ from spawning.settings import Settings
 from spawning.worker.context import Context
 from spawning.worker.dispatch import Dispatch
 from spawning.worker.roles import LeadLost
+from spawning.worker.tally import Counts
 from spawning.worker.threads import RequestThread, Threads
 from spawning.wsgi.exchange import Exchange
 from unit.exchanges import GET, Recorder
@@ -60,6 +61,7 @@ class Job:
     sent = 0
     line = GET
     entry = NO_ENTRY
+    swift: Counts
 
     def __init__(
         self,
@@ -231,6 +233,8 @@ class Crew:
 
     def carry_out(self, job: Job) -> None:
         """Execute a job, as the loop does. The leader."""
+        if self.context.tally is not None:
+            job.swift = self.context.tally.swift(job.line.method)
         try:
             if job.sensor.inline_until == FOREVER and not self.context.full:
                 self.dispatch.execute_inline(job)

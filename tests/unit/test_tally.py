@@ -9,7 +9,7 @@ from spawning.logs.access import AccessLog
 from spawning.logs.streams import open_file
 from spawning.settings import Settings
 from spawning.worker.context import Context
-from spawning.worker.tally import BOUNDS, METHODS, Tally
+from spawning.worker.tally import BOUNDS, METHODS, Tally, errors
 from spawning.worker.waiting import Waiting
 from unit.crew import Crew, Job
 from unit.interleave import eventually
@@ -48,6 +48,33 @@ def test_methods_that_clients_think_of_are_one() -> None:
     tally.count("GET", 0, 0.1, 0)
     expected = {method: {"204": 1} for method in METHODS} | {"other": {"204": 3}}
     assert tally.statuses() == expected | {"GET": {"0": 1, "204": 1}}
+
+
+def test_swift_responses_are_in_the_first_bucket() -> None:
+    tally = Tally()
+    for method in (*METHODS, "BREW", "get"):
+        tally.swift(method)[204] += 1
+    tally.count("GET", 204, 0.1, 0)
+    expected = {method: {"204": 1} for method in METHODS} | {"other": {"204": 2}}
+    assert tally.statuses() == expected | {"GET": {"204": 2}}
+    assert tally.latency()[0] == len(METHODS) + 2 - 1  # what answers CONNECT is a tunnel's
+
+
+@pytest.mark.parametrize(("method", "code"), [("GET", 101), ("CONNECT", 200)])
+def test_tunnels_have_a_status_and_no_latency(method: str, code: int) -> None:
+    tally = Tally()
+    tally.swift(method)[code] += 1
+    tally.count(method, code, 100.0, 1)
+    assert tally.statuses() == {method: {str(code): 2}}
+    assert (sum(tally.latency()), tally.seconds) == (0, 0.0)
+
+
+def test_errors_are_what_the_statuses_say() -> None:
+    tally = Tally()
+    for code in (0, 200, 499, 500, 503, 599):
+        tally.swift("GET")[code] += 1
+        tally.count("BREW", code, 0.1, 0)
+    assert errors(tally.statuses()) == 6
 
 
 @pytest.mark.parametrize("logged", [True, False])

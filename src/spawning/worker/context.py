@@ -42,7 +42,7 @@ class Context:
     :ivar crowded: the leader leaves new connections to the siblings until a thread is idle; leader.
     :ivar fence: whose turn it is to serve (``ipc/fence.py``): the number of a term; the controller.
     :ivar term: that of this worker; main thread, before the worker accepts.
-    :ivar errors: responses with status 5xx; any thread, so at worst a few are not counted.
+    :ivar errors: responses with status 5xx, but those in the tally; any thread, so at worst a few are not counted.
     :ivar tunnels_told: (monotonic seconds) when the log was told last that there are too many tunnels; any thread.
     :ivar refused: requests that were refused as no HTTP, or as against a limit; likewise.
     :ivar ferries: TLS sessions of connections that others serve (``ferry``); leader.

@@ -26,6 +26,7 @@ from spawning.worker.overdue import Overdue
 from spawning.worker.roles import Job, LeadLost
 from spawning.worker.routes import Routes
 from spawning.worker.sensor import Sensor
+from spawning.worker.tally import SWIFT
 from spawning.worker.trials import Trials
 from spawning.wsgi.exchange import ENDED, Exchange, WSGIApplication
 from spawning.wsgi.not_ready import NotReady
@@ -160,10 +161,17 @@ class Dispatch:
             run(exchange, application)
             head = exchange.head
             code = head.code if head is not None else 0
-            if code >= 500:
+            tally = self._tally
+            if tally is not None:
+                seconds = monotonic() - exchange.started
+                if seconds <= SWIFT:
+                    job.swift[code] += 1
+                    tally.seconds += seconds
+                    tally.sent += job.sent
+                else:
+                    tally.count(job.line.method, code, seconds, job.sent)
+            elif code >= 500:
                 self._context.errors += 1
-            if self._tally is not None:
-                self._tally.count(job.line.method, code, monotonic() - exchange.started, job.sent)
             if self._access_log is not None:
                 self._access_log.record(job.entry, exchange.environ, code, job.sent, exchange.started)
         except BaseException:  # boundary: what the server does for one request must not cost the others theirs

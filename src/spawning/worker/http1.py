@@ -41,6 +41,7 @@ from spawning.worker.listener import Listener
 from spawning.worker.output import ALL, TURN_OVER
 from spawning.worker.sensor import Sensor
 from spawning.worker.stream import DONTWAIT, Stream
+from spawning.worker.tally import Counts
 from spawning.worker.tunnelling import Tunnelling
 from spawning.wsgi.environ import Environ, connection_template, request_environ, set_line
 from spawning.wsgi.exchange import Exchange
@@ -71,12 +72,13 @@ class Http1(Tunnelling):
     """
 
     __slots__ = (
-        "body_since", "ended", "entry", "fields", "missed", "sensor", "template", "yielded",
+        "body_since", "ended", "entry", "fields", "missed", "sensor", "swift", "template", "yielded",
     )  # fmt: skip
 
     body_since: float
     entry: Entry
     sensor: Sensor
+    swift: Counts
     template: Environ
 
     def __init__(self, context: Context, listener: Listener, stream: Stream, address: str, port: str) -> None:
@@ -219,6 +221,9 @@ class Http1(Tunnelling):
             self.template = template
         else:
             set_line(self.template, line)
+        tally = self.context.tally
+        if tally is not None and line.method != self.line.method:
+            self.swift = tally.swift(line.method)
         self.fields = fields
         self.line = line
         self.tunnel = None

@@ -62,6 +62,7 @@ from spawning.worker.loop import Loop
 from spawning.worker.modes import mode
 from spawning.worker.preamble import accepted
 from spawning.worker.secured import Ferried, Secured
+from spawning.worker.tally import errors
 from spawning.worker.timeouts import Timeouts, nothing_but
 from spawning.wsgi.environ import EnvironBase
 from spawning.wsgi.errors import ErrorStream
@@ -418,6 +419,7 @@ class Worker:
     def _report(self) -> None:
         dispatch = self._dispatch
         executor = dispatch.executor
+        tally = self._context.tally
         report = Report(
             requests=dispatch.requests,
             errors=self._context.errors,
@@ -431,10 +433,12 @@ class Worker:
             ferries=self._loop.ferries,
             lost=self._lost(),
         )
-        if (tally := self._context.tally) is not None:
+        if tally is not None:
+            statuses = tally.statuses()
             report = replace(
                 report,
-                statuses=tally.statuses(),
+                errors=report.errors + errors(statuses),
+                statuses=statuses,
                 latency=tally.latency(),
                 seconds=tally.seconds,
                 waits=tally.waits,

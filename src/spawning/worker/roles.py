@@ -13,6 +13,7 @@ from spawning.ipc.messages import Handoff
 from spawning.logs.access import Entry
 from spawning.worker.output import Output
 from spawning.worker.sensor import Sensor
+from spawning.worker.tally import Counts
 from spawning.wsgi.exchange import Exchange
 
 
@@ -135,6 +136,7 @@ class Job(Protocol):
     :ivar exchange: of the request.
     :ivar sensor: of its route.
     :ivar line: its request line.
+    :ivar swift: where it is counted, if somebody wants it counted and it is swift (``tally``).
     :ivar entry: what the access log says of it.
     :ivar sent: bytes of content sent.
     :ivar address: of the client.
@@ -144,6 +146,7 @@ class Job(Protocol):
     exchange: Exchange
     sensor: Sensor
     line: RequestLine
+    swift: Counts
     entry: Entry
     sent: int
     address: str
