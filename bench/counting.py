@@ -14,10 +14,11 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench import launch, load, tree
+from bench import load, tree
 from bench.apps import Environ, StartResponse, hello
 from bench.asking import connection
 from bench.measure import Bench, serving
@@ -30,6 +31,9 @@ SETTLE_SECONDS = 0.02
 
 SPELL_SECONDS = 0.08
 """How long is measured, until the next switch."""
+
+REST_SECONDS = 2.0
+"""Behind a start, before an idle service is measured."""
 
 IDLE_SECONDS = 20.0
 
@@ -47,39 +51,36 @@ class Switch:
         # No setting changes this while a worker lives, so it is taken out of the server by force.
         self._dispatch: Any = next(each for each in gc.get_objects() if type(each) is Dispatch)
         self._tally = self._dispatch._tally
-        self._spell: tuple[bool, float, int] | None = None
+        self._begun: tuple[float, int] | None = None
 
     def turn(self, counting: bool) -> None:
-        """Count from now on, or do not."""
-        self._dispatch._tally = self._tally if counting else None
-        self._dispatch._timed = counting
+        """End a spell, and count from now on, or do not."""
+        dispatch = self._dispatch
+        if self._begun is not None:
+            cpu, calls = self._begun
+            self.found[dispatch._timed].append((time.process_time() - cpu) * 1e6 / (dispatch.calls - calls))
+            self._begun = None
+        dispatch._tally = self._tally if counting else None
+        dispatch._timed = counting
 
-    def begin(self, counting: bool) -> None:
-        self._spell = (counting, time.process_time(), self._dispatch.calls)
-
-    def end(self) -> None:
-        if self._spell is not None:
-            counting, cpu, calls = self._spell
-            self.found[counting].append((time.process_time() - cpu) * 1e6 / (self._dispatch.calls - calls))
-            self._spell = None
+    def begin(self) -> None:
+        """Begin a spell."""
+        self._begun = time.process_time(), self._dispatch.calls
 
 
-_switch: list[Switch] = []
+_switch = cache(Switch)
 
 
 def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Answer as ``apps.hello``; the switch has paths of its own."""
-    if environ["PATH_INFO"] == "/":
+    path = environ["PATH_INFO"]
+    if path == "/":
         return hello(environ, start_response)
-    if not _switch:
-        _switch.append(Switch())
-    switch = _switch[0]
-    _, action, value = environ["PATH_INFO"].split("/")
-    if action == "turn":
-        switch.end()
-        switch.turn(value == "on")
-    elif action == "begin":
-        switch.begin(value == "on")
+    switch = _switch()
+    if path == "/begin":
+        switch.begin()
+    else:
+        switch.turn(path == "/on")
     body = json.dumps(switch.found).encode()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
@@ -96,13 +97,12 @@ def _spells(port: int, seconds: float) -> tuple[list[float], list[float]]:
     until = time.monotonic() + seconds
     counting = False
     while time.monotonic() < until:
-        state = "on" if counting else "off"
-        ask(f"/turn/{state}")
+        ask("/on" if counting else "/off")
         time.sleep(SETTLE_SECONDS)
-        ask(f"/begin/{state}")
+        ask("/begin")
         time.sleep(SPELL_SECONDS)
         counting = not counting
-    without, with_ = ask("/turn/off")
+    without, with_ = ask("/off")
     client.close()
     return without, with_
 
@@ -123,7 +123,7 @@ def in_worker(bench: Bench) -> tuple[float, float]:
 def idle(bench: Bench, name: str) -> float:
     """Return the CPU time (ms) that the whole service takes a second while nobody asks."""
     with serving(bench, SERVERS["spawning"], WORKLOADS[name], bench.work / "logs" / "counting.log") as running:
-        time.sleep(2 * launch.REST_SECONDS + 2)
+        time.sleep(REST_SECONDS)
         before = tree.cpu_seconds(running.pid)
         time.sleep(IDLE_SECONDS)
         return (tree.cpu_seconds(running.pid) - before) * 1000 / IDLE_SECONDS

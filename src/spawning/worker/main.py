@@ -419,7 +419,6 @@ class Worker:
     def _report(self) -> None:
         dispatch = self._dispatch
         executor = dispatch.executor
-        tally = self._context.tally
         report = Report(
             requests=dispatch.requests,
             errors=self._context.errors,
@@ -433,7 +432,7 @@ class Worker:
             ferries=self._loop.ferries,
             lost=self._lost(),
         )
-        if tally is not None:
+        if (tally := self._context.tally) is not None:
             statuses = tally.statuses()
             report = replace(
                 report,

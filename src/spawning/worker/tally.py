@@ -40,7 +40,8 @@ def _counts() -> dict[str, Counts]:
 class Tally:
     """See the module.
 
-    :ivar seconds: that all responses have taken, from the call of the application to their end.
+    :ivar seconds: that all responses have taken, from the call of the application to their end; of tunnels, the swift
+        ones alone.
     :ivar waits: how long requests have waited for a thread, by bucket; those that have not are not counted here.
     :ivar waited: that time in total (seconds).
     :ivar sent: bytes of content sent.
